@@ -1,0 +1,72 @@
+# Every command a developer or an operator needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready-$(shell cat requirements.lock bootstrap.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup up test check unit e2e format lint types imports bench protos golden requirements lock image clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit("apibank needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) from requirements.lock ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-build-isolation --no-deps --editable .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+setup: $(STAMP) ## make .venv ready (nothing outside this folder is touched)
+
+up: setup ## run the whole federation on this machine until Ctrl-C
+	@exec $(BIN)/apibank up
+
+test: setup ## run every test
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not e2e" tests && $(BIN)/python -m pytest -q -m e2e tests
+
+check: setup format-check lint types imports ## the quick loop: format, lint, types, imports, unit, property, golden
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not e2e" tests/unit tests/property tests/golden tests/contract
+
+format: setup ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only --quiet .
+
+.PHONY: format-check
+format-check: setup
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+
+lint: setup
+	@$(BIN)/ruff check .
+
+types: setup
+	@$(BIN)/mypy
+
+imports: setup
+	@$(BIN)/lint-imports --no-cache
+
+e2e: setup ## only the tests through real Envoys
+	@$(BIN)/python -m pytest -q -m e2e tests
+
+protos: setup ## regenerate protos/*_pb2*.py from protos/*.proto
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
+
+golden: setup ## rewrite the golden files of the compiler (read the diff before you commit it)
+	@$(BIN)/python -m pytest -q tests/golden --update-golden
+
+requirements: setup ## regenerate docs/requirements.md and list what no test shows yet
+	@$(BIN)/python -m tests.support.requirements
+
+bench: setup ## every benchmark, as bench/README.md describes
+	@$(BIN)/python -m bench
+
+lock: setup ## resolve requirements.lock and bootstrap.lock anew
+	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --group dev --extra postgres --python-version 3.11 --no-header -q -o requirements.lock
+	@echo uv | $(BIN)/uv pip compile - --universal --generate-hashes --python-version 3.11 --no-header -q -o bootstrap.lock
+
+clean: ## remove what make made (.venv and .apibank)
+	@rm -rf $(VENV) .apibank .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
