@@ -1,0 +1,96 @@
+"""The names that authz writes, Envoy copies and ratelimit matches.
+
+Three programs must agree on these strings for a limit to hold; they agree by importing them from here.
+
+A limit becomes one descriptor of Envoy's ratelimit filter (`envoy.config.route.v3.RateLimit`), in the domain that
+is the gateway's name::
+
+    (LIMIT, limit name) [(TIER, tier)] [(CALLER, caller) | (ADDRESS, client address)]
+"""
+
+from typing import Final
+
+# Keys of descriptor entries.
+LIMIT: Final = "limit"
+TIER: Final = "tier"
+CALLER: Final = "caller"
+ADDRESS: Final = "address"
+
+# Keys of the dynamic metadata that authz returns with an allowed request; TIER and CALLER are two of them.
+METADATA_NAMESPACE: Final = "envoy.filters.http.ext_authz"
+SUBJECT: Final = "subject"
+TENANT: Final = "tenant"
+ROLE: Final = "role"
+GATEWAY: Final = "gateway"
+ROUTE: Final = "route"
+OUTCOME: Final = "outcome"
+
+# What Envoy puts where authz said nothing. No limit has a figure for it: the request is refused, not unlimited.
+UNKNOWN: Final = "unknown"
+ANONYMOUS: Final = "anonymous"
+
+# The four kinds of caller. The prefix keeps a subject that is spelt like a tenant from sharing its counter.
+CALLER_TENANT: Final = "tenant:"
+CALLER_SUBJECT: Final = "sub:"
+CALLER_PARTNER: Final = "partner:"
+CALLER_AGENT: Final = "agent:"
+
+# Keys of ext_authz context extensions: which rules decide this request.
+CONTEXT_GATEWAY: Final = "gateway"
+CONTEXT_POLICY: Final = "policy"
+CONTEXT_LISTENER: Final = "listener"
+CONTEXT_ROUTE: Final = "route"
+
+# Envoy writes the client's address here ahead of ext_authz, over whatever the client sent.
+CLIENT_ADDRESS_HEADER: Final = "x-waooaw-client-address"
+
+# Identity headers for the upstream, set by authz alone.
+IDENTITY_HEADERS: Final = (
+    "x-waooaw-subject",
+    "x-waooaw-tenant",
+    "x-waooaw-role",
+    "x-waooaw-tier",
+    "x-waooaw-scopes",
+    "x-waooaw-agent",
+    "x-waooaw-partner",
+)
+
+# Names under which services elsewhere look for an identity, a path or a method: never taken from a client.
+SPOOFABLE_PREFIXES: Final = ("x-waooaw-", "x-user-", "x-auth-", "x-consumer-", "x-authenticated-", "x-credential-")
+SPOOFABLE_HEADERS: Final = (
+    "x-agent-id",
+    "x-client-cert",
+    "x-forwarded-client-cert",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-preferred-username",
+    "x-forwarded-uri",
+    "x-forwarded-user",
+    "forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-uri",
+    "x-original-url",
+    "x-partner",
+    "x-partner-id",
+    "x-real-ip",
+    "x-remote-user",
+    "remote-user",
+    "x-rewrite-url",
+    "x-role",
+    "x-roles",
+    "x-scope",
+    "x-scopes",
+    "x-subject",
+    "x-tenant",
+    "x-tenant-id",
+    "x-tier",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+)
