@@ -1,0 +1,1 @@
+"""The message bus that carries orders and requests to the agents."""

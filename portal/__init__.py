@@ -1,0 +1,1 @@
+"""HTTP for people and scripts: platform API, control API, developer portal, API reference."""
