@@ -1,0 +1,4 @@
+"""RLS: how many requests are left.
+
+`algorithms` decide, `store` counts, `matching` finds the limits that apply, `server` answers.
+"""

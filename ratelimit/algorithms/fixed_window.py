@@ -1,0 +1,41 @@
+"""So many per window, windows being aligned to the clock: simple, what the peers do, and up to twice as many around an
+edge. It is the default for plain limits because people expect its figures.
+"""
+
+from dataclasses import dataclass
+
+from ratelimit.algorithms.step import NEVER, State, Step
+
+
+def count_in(amount: int, end: int, span: int, state: State, now: int, hits: int) -> Step:
+    """A step in the window that ends at `end` and is `span` long. A state is (end of its window, hits)."""
+    count = 0
+    if state and state[0] > now:
+        # A later end than this window's means that the clock went back, or the zone changed: keep to it, so that no
+        # window is granted twice; unless it lies so far ahead that the clock must have been wrong before.
+        count = state[1]
+        if end < state[0] <= end + 2 * span:
+            end = state[0]
+    wanted = hits or 1
+    if count + wanted > amount and wanted > 0:
+        retry = end - now if wanted <= amount else NEVER
+        return (False, max(amount - count, 0), retry, end - now if count else 0, state)
+    if hits:
+        count = max(count + hits, 0)
+        state = (end, count)
+    return (True, max(amount - count, 0), 0, end - now if count else 0, state)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedWindow:
+    """At most `amount` hits (0: none at all) in each window of `period` microseconds since the epoch."""
+
+    amount: int
+    period: int
+
+    def __post_init__(self) -> None:
+        if self.amount < 0 or self.period < 1:
+            raise ValueError(f"a window needs amount >= 0 and period >= 1: {self}")
+
+    def step(self, state: State, now: int, hits: int) -> Step:
+        return count_in(self.amount, now - now % self.period + self.period, self.period, state, now, hits)
