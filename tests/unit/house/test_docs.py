@@ -1,0 +1,90 @@
+"""The documents keep up with the project: targets and links lead somewhere, and no decision is lost."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "deploy").rglob("*.md")])
+ADRS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
+ANCHOR_NOISE = re.compile(r"[^\w\- ]")
+
+
+def _relative(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {ANCHOR_NOISE.sub("", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_relative)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            dead.append(target)
+    assert dead == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_relative)
+def test_every_make_target_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^|\$ )make ([a-z][a-z-]*)", document.read_text("utf-8"), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_relative)
+def test_no_document_names_a_place_of_somebodys_machine(document: Path) -> None:
+    assert re.findall(r"(?<![\w.])/(?:root|home|tmp|work|Users)/\S*", document.read_text("utf-8")) == []
+
+
+def test_every_make_target_has_a_line_of_help_or_is_a_part_of_one_that_has() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    helped = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    parts = {part for line in re.findall(r"^[a-z-]+:([^#\n]*)##", makefile, re.MULTILINE) for part in line.split()}
+    assert targets - helped - parts == set()
+
+
+def test_every_adr_is_linked_from_the_architecture() -> None:
+    architecture = (PROJECT / "docs" / "architecture.md").read_text("utf-8")
+    assert [adr.name for adr in ADRS if f"](adr/{adr.name})" not in architecture] == []
+
+
+def test_adrs_are_numbered_without_a_gap() -> None:
+    assert [int(adr.name[:4]) for adr in ADRS] == list(range(1, len(ADRS) + 1))
+
+
+@pytest.mark.parametrize("adr", ADRS, ids=lambda adr: adr.stem)
+def test_an_adr_has_its_number_a_status_and_its_three_parts(adr: Path) -> None:
+    text = adr.read_text("utf-8")
+    assert text.startswith(f"# {int(adr.name[:4])}. ")
+    assert re.search(r"^Status: (accepted|superseded by \[\d+\]\(.+\))$", text, re.MULTILINE)
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+
+
+def test_the_architecture_names_every_package() -> None:
+    architecture = (PROJECT / "docs" / "architecture.md").read_text("utf-8")
+    packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"tests", "bench"}
+    assert [name for name in sorted(packages) if f"| `{name}/` |" not in architecture] == []
+
+
+def test_pictures_are_well_formed_and_say_what_they_show() -> None:
+    for picture in (PROJECT / "docs" / "images").glob("*.svg"):
+        root = ElementTree.parse(picture).getroot()
+        assert [child.tag.rpartition("}")[2] for child in root][:2] == ["title", "desc"]
+
+
+def test_the_changelog_knows_the_version_of_the_project() -> None:
+    version = re.search(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert f"## [{version[1]}]" in (PROJECT / "CHANGELOG.md").read_text("utf-8")
