@@ -1,0 +1,163 @@
+"""The configuration of one node group: immutable, consistent, already serialised.
+
+A resource's version is the digest of its bytes, a set's version the digest of its resources' versions, so
+equal content has equal versions on every replica and after a restart, and nothing here ever counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+_PREFIX = "type.googleapis.com/envoy."
+
+CLUSTER: Final = _PREFIX + "config.cluster.v3.Cluster"
+ENDPOINT: Final = _PREFIX + "config.endpoint.v3.ClusterLoadAssignment"
+LISTENER: Final = _PREFIX + "config.listener.v3.Listener"
+ROUTE: Final = _PREFIX + "config.route.v3.RouteConfiguration"
+SCOPED_ROUTE: Final = _PREFIX + "config.route.v3.ScopedRouteConfiguration"
+VIRTUAL_HOST: Final = _PREFIX + "config.route.v3.VirtualHost"
+SECRET: Final = _PREFIX + "extensions.transport_sockets.tls.v3.Secret"
+EXTENSION: Final = _PREFIX + "config.core.v3.TypedExtensionConfig"
+RUNTIME: Final = _PREFIX + "service.runtime.v3.Runtime"
+
+SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        CLUSTER: "CDS",
+        ENDPOINT: "EDS",
+        LISTENER: "LDS",
+        ROUTE: "RDS",
+        SCOPED_ROUTE: "SRDS",
+        VIRTUAL_HOST: "VHDS",
+        SECRET: "SDS",
+        EXTENSION: "ECDS",
+        RUNTIME: "RTDS",
+    }
+)
+
+# What refers to others comes after what it refers to, so that no proxy ever sees a dangling name.
+PUSH_ORDER: Final = tuple(SHORT_NAMES)
+
+
+def digest(body: bytes) -> str:
+    """The version of a resource with these bytes: 32 hex digits."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def digest_of(versions: Iterable[tuple[str, str]]) -> str:
+    """The version of a set of (name, version) pairs, whatever their order."""
+    digester = hashlib.blake2b(digest_size=16)
+    for name, version in sorted(versions):
+        # The length keeps ("ab", "c") and ("a", "bc") apart.
+        digester.update(f"{len(name)}:{name}={version};".encode())
+    return digester.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a person wrote what became a resource."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One Envoy resource. `needs` are the (type URL, name) pairs of the resources that it refers to."""
+
+    name: str
+    version: str
+    body: bytes
+    origin: Origin | None = None
+    needs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(
+        cls, name: str, body: bytes, origin: Origin | None = None, needs: Iterable[tuple[str, str]] = ()
+    ) -> Resource:
+        return cls(name, digest(body), body, origin, tuple(needs))
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSet:
+    """All resources of one type, by name, and the version that stands for them."""
+
+    version: str
+    resources: Mapping[str, Resource]
+
+    @classmethod
+    def of(cls, resources: Iterable[Resource]) -> ResourceSet:
+        """Raises ValueError when two resources have one name."""
+        by_name: dict[str, Resource] = {}
+        for resource in sorted(resources, key=lambda resource: resource.name):
+            if resource.name in by_name:
+                raise ValueError(f"two resources have the name {resource.name!r}")
+            by_name[resource.name] = resource
+        version = digest_of((resource.name, resource.version) for resource in by_name.values())
+        return cls(version, MappingProxyType(by_name))
+
+
+EMPTY_SET: Final = ResourceSet.of(())
+
+
+@dataclass(frozen=True, slots=True)
+class DanglingReference:
+    """A resource that refers to another which the snapshot does not hold."""
+
+    type_url: str
+    resource: Resource
+    needed_type_url: str
+    needed_name: str
+
+    def __str__(self) -> str:
+        return (
+            f"{SHORT_NAMES.get(self.type_url, self.type_url)} {self.resource.name!r} refers to "
+            f"{SHORT_NAMES.get(self.needed_type_url, self.needed_type_url)} {self.needed_name!r}, which does not exist"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the proxies of one node group shall run. `resources` holds no empty type."""
+
+    version: str
+    resources: Mapping[str, Mapping[str, Resource]]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, resources: Iterable[tuple[str, Resource]]) -> Snapshot:
+        """Build from (type URL, resource) pairs; raises ValueError when two of a type have one name."""
+        by_type: dict[str, list[Resource]] = {}
+        for type_url, resource in resources:
+            by_type.setdefault(type_url, []).append(resource)
+        sets = {type_url: ResourceSet.of(members) for type_url, members in sorted(by_type.items())}
+        versions = {type_url: members.version for type_url, members in sets.items()}
+        return cls(
+            digest_of(versions.items()),
+            MappingProxyType({type_url: members.resources for type_url, members in sets.items()}),
+            MappingProxyType(versions),
+        )
+
+    def of_type(self, type_url: str) -> ResourceSet:
+        resources = self.resources.get(type_url)
+        return EMPTY_SET if resources is None else ResourceSet(self.versions[type_url], resources)
+
+    def __iter__(self) -> Iterator[tuple[str, Resource]]:
+        for type_url, resources in self.resources.items():
+            for resource in resources.values():
+                yield type_url, resource
+
+    def dangling(self) -> list[DanglingReference]:
+        """References to resources that are not here: an Envoy accepts them and answers 503."""
+        return [
+            DanglingReference(type_url, resource, needed_type, needed_name)
+            for type_url, resource in self
+            for needed_type, needed_name in resource.needs
+            if needed_name not in self.resources.get(needed_type, {})
+        ]
