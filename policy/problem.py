@@ -92,7 +92,7 @@ def written(path: FieldPath) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += ("." if text else "") + (step if _plain(step) else f'"{_printable(step)}"')
+            text += ("." if text else "") + (step if _plain(step) else f'"{step}"')
     return text
 
 
@@ -102,12 +102,12 @@ def render(problem: Diagnostic) -> str:
     lines = [f"error: {problem.position}: {place + ': ' if place else ''}{problem.message}"]
     gutter = " " * len(str(problem.position.line))
     if problem.source_line:
-        shown, column = _clipped(_printable(problem.source_line), problem.position.column)
+        shown, column = _clipped(problem.source_line, problem.position.column)
         carets = "^" * max(1, min(problem.width, len(shown) - column + 1))
         lines += [f"{gutter} |", f"{problem.position.line} | {shown}", f"{gutter} | {' ' * (column - 1)}{carets}"]
     notes = (("found", problem.found), ("expected", problem.expected), ("hint", problem.hint))
     lines += [f"{gutter} = {label}: {text}" for label, text in notes if text and text not in problem.message]
-    return "\n".join(lines)
+    return "\n".join(_printable(line) for line in lines)
 
 
 def _plain(step: str) -> bool:

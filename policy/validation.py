@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from policy.positions import Positions, children, plain
 from policy.problem import Checked, Diagnostic, FieldPath, Problem
 from policy.schema import SchemaMap
-from policy.wording import Wording, shown, worded
+from policy.wording import Wording, discriminator, shown, worded
 from policy.yaml_nodes import Node
 
 M = TypeVar("M", bound=BaseModel)
@@ -72,9 +72,13 @@ def _echo(details: ErrorDetails) -> bool:
 def _mistake(root: Node, details: ErrorDetails) -> _Mistake:
     loc = details["loc"]
     at_key = bool(loc) and loc[-1] == _KEY
-    missing = loc[-1:] if details["type"] in {"missing", "missing_argument"} else ()
+    missing = loc[-1:] if details["type"] == "missing" else ()
     path, labels = _follow(root, loc[:-1] if at_key or missing else loc)
-    return _Mistake((*path, *missing), labels, details["type"], worded(details), at_key)
+    # pydantic blames the map whose kind it cannot tell; what is wrong is the field that tells it.
+    if details["type"].startswith("union_tag"):
+        missing = (discriminator(details),)
+    kind = "missing" if details["type"] == "union_tag_not_found" else details["type"]
+    return _Mistake((*path, *missing), labels, kind, worded(details), at_key)
 
 
 def _follow(node: Node, loc: tuple[str | int, ...], depth: int = 0) -> tuple[FieldPath, _Labels]:

@@ -46,8 +46,15 @@ _BOUNDS: Mapping[str, str] = {
     "too_long": "at most {max_length} of them",
     "enum": "{expected}",
     "literal_error": "{expected}",
-    "union_tag_invalid": "{discriminator} to be one of {expected_tags}",
-    "union_tag_not_found": "the field {discriminator}, which says what this is",
+    "union_tag_invalid": "{expected_tags}",
+}
+
+
+# Errors of a word that is not on a list, and where pydantic has that list.
+_CHOICES: Mapping[str, str] = {
+    "enum": "expected",
+    "literal_error": "expected",
+    "union_tag_invalid": "expected_tags",
 }
 
 
@@ -64,15 +71,21 @@ class Wording:
 
 def worded(details: ErrorDetails) -> Wording:
     """One of pydantic's errors, in the words of somebody who writes policies and no Python."""
-    kind, found = details["type"], shown(details["input"])
-    context = details.get("ctx", {})
+    kind, context = details["type"], details.get("ctx", {})
+    value: object = context["tag"] if kind == "union_tag_invalid" else details["input"]
+    found = shown(value)
     if kind == "value_error":
         return Wording(str(context.get("error", details["msg"])), found)
     expected = _KINDS.get(kind) or _bounded(kind, context)
     if not expected:
         return Wording(details["msg"][:1].lower() + details["msg"][1:], found)
-    word = details["input"] if isinstance(details["input"], str) else ""
+    word = value if isinstance(value, str) else ""
     return Wording(f"expected {expected}, found {found}", found, expected, word, _allowed(kind, context))
+
+
+def discriminator(details: ErrorDetails) -> str:
+    """The field that says which member of a union a map is."""
+    return str(details.get("ctx", {}).get("discriminator", "")).strip("'")
 
 
 def shown(value: object) -> str:
@@ -91,17 +104,16 @@ def shown(value: object) -> str:
 
 def _bounded(kind: str, context: Mapping[str, object]) -> str:
     template = _BOUNDS.get(kind, "")
-    return template.format_map({name: _words(value) for name, value in context.items()}) if template else ""
-
-
-def _words(value: object) -> str:
     # pydantic quotes the values of enums: 'free', 'business' or 'internal'.
-    text = str(value)
-    return text.replace("'", "") if "'" in text else text
+    expected = template.format_map(context)
+    return _joined(expected.replace("'", "")) if kind in _CHOICES else expected
 
 
 def _allowed(kind: str, context: Mapping[str, object]) -> tuple[str, ...]:
-    name = {"enum": "expected", "literal_error": "expected", "union_tag_invalid": "expected_tags"}.get(kind)
-    if name is None:
-        return ()
-    return tuple(_words(word).strip() for word in str(context.get(name, "")).replace(" or ", ", ").split(","))
+    words = str(context.get(_CHOICES.get(kind, ""), "")).replace("'", "").replace(" or ", ", ")
+    return tuple(word for word in words.split(", ") if word)
+
+
+def _joined(words: str) -> str:
+    head, separator, last = words.rpartition(", ")
+    return f"{head} or {last}" if separator and " or " not in words else words

@@ -44,7 +44,7 @@ class Node:
     """A value, its file, and where it is: line and column from 0. `suspect`: it has an error already, so that what
     follows from it is not reported as well."""
 
-    content: "Scalar | dict[str, Entry] | list[Node]"
+    content: "Content"
     file: str
     line: int
     column: int
@@ -62,6 +62,9 @@ class Entry:
 
     key: Node
     value: Node
+
+
+Content = Scalar | dict[str, Entry] | list[Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +135,19 @@ class _Reader:
             entries[key.content] = Entry(key, value)
 
     def scalar(self, event: ScalarEvent) -> Node:
-        node = self.at(event)
-        node.content = event.value
+        text = event.value
+        node = self.at(event, text)
         if event.tag is not None or event.anchor is not None:
             self.refuse_decoration(node, event)
         elif event.implicit[0] and (self.key is not None or self.open is None or type(self.open.content) is list):
             # Not for keys: a key is the word that is written, whatever it would be as a value: `404:`, `null:`.
-            node.content = _resolved(event.value)
-            if isinstance(node.content, float) and not math.isfinite(node.content):
-                self.report(node, "a number that nothing can count", found=event.value, expected="a finite number")
+            node.content = value = _resolved(text)
+            if type(value) is float and not math.isfinite(value):
+                self.report(node, "a number that nothing can count", found=text, expected="a finite number")
         return node
 
     def collection(self, event: CollectionStartEvent) -> Node:
-        node = self.at(event)
-        node.content = {} if isinstance(event, MappingStartEvent) else []
+        node = self.at(event, {} if isinstance(event, MappingStartEvent) else [])
         if event.tag is not None or event.anchor is not None:
             self.refuse_decoration(node, event)
         return node
@@ -156,13 +158,13 @@ class _Reader:
         if event.tag is not None:
             self.report(node, f"the tag {event.tag}", expected="a value without a tag")
 
-    def at(self, event: Event) -> Node:
+    def at(self, event: Event, content: Content = None) -> Node:
         start, end = event.start_mark, event.end_mark
         assert start is not None
         assert end is not None
         line, column = start.line, start.column
         width = end.column - column if end.line == line else 1
-        return Node(None, self.file, line, column, width)
+        return Node(content, self.file, line, column, width)
 
     def report(self, node: Node, message: str, *, found: str = "", expected: str = "", hint: str = "") -> None:
         node.suspect = True
@@ -213,6 +215,8 @@ def _refused(source: Source, lines: tuple[str, ...]) -> Diagnostic | None:
     if len(source.text) > MAX_CHARACTERS:
         size = f"at most {MAX_CHARACTERS:,} characters"
         return Diagnostic(Position(source.name, 1, 1), (), "the file is too long", expected=size)
+    if _REFUSED.search(source.text.removeprefix("\ufeff")) is None:
+        return None
     for number, line in enumerate(lines, start=1):
         if (match := _REFUSED.search(line)) is not None:
             found = f"U+{ord(match.group()):04X}"
