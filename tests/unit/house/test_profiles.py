@@ -1,0 +1,94 @@
+"""The overlays of envoy/profiles: each is valid over the gateways' files, and changes only what its place needs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from policy.load import load_gateways
+from policy.model import Gateway
+from policy.problem import Source
+
+PROJECT = Path(__file__).resolve().parents[3]
+GATEWAYS = sorted((PROJECT / "envoy" / "gateways").glob("*.yaml"))
+PROFILES = sorted((PROJECT / "envoy" / "profiles").glob("*.yaml"))
+DOMAINS = ("platform", "marketing", "education", "sales", "agents")
+
+# What an overlay may say. Who may call, for what, how often and with which body is the gateways' own and the same
+# everywhere.
+PLACE = {"networks", "issuers", "certificates", "authorities", "services", "listeners", "upstreams"}
+
+
+def _source(path: Path) -> Source:
+    return Source(path.relative_to(PROJECT).as_posix(), path.read_text("utf-8"))
+
+
+def _gateways(*profiles: str) -> Mapping[str, Gateway]:
+    overlays = [_source(PROJECT / "envoy" / "profiles" / f"{name}.yaml") for name in profiles]
+    loaded = load_gateways(Gateway, [_source(path) for path in GATEWAYS], overlays)
+    return {name: one.gateway for name, one in loaded.items()}
+
+
+def _rules(gateway: Gateway) -> Mapping[str, object]:
+    return gateway.model_dump(exclude=PLACE)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_a_profile_is_valid_and_changes_no_rule(profile: Path) -> None:
+    plain, here = _gateways(), _gateways(profile.stem)
+    assert {name: _rules(gateway) for name, gateway in here.items()} == {
+        name: _rules(gateway) for name, gateway in plain.items()
+    }
+    assert here != plain
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_a_profile_bears_the_name_of_its_file(profile: Path) -> None:
+    assert profile.read_text("utf-8").startswith(f"profile: {profile.stem}\n")
+
+
+@pytest.mark.parametrize("profile", ["staging", "production"])
+def test_only_the_development_profiles_widen_an_allow_list(profile: str) -> None:
+    plain, here = _gateways(), _gateways(profile)
+    assert {name: one.networks for name, one in here.items()} == {name: one.networks for name, one in plain.items()}
+
+
+def test_staging_and_production_accept_none_of_each_others_tokens() -> None:
+    staging, production = _gateways("staging"), _gateways("production")
+    for name in staging:
+        for field in ("issuer", "audience", "jwks"):
+            ours = {getattr(issuer, field) for issuer in staging[name].issuers.values()}
+            theirs = {getattr(issuer, field) for issuer in production[name].issuers.values()}
+            assert not ours & theirs
+
+
+def test_staging_has_the_figures_of_production() -> None:
+    staging, production = _gateways("staging"), _gateways("production")
+    assert {name: one.limits for name, one in staging.items()} == {name: one.limits for name, one in production.items()}
+
+
+def test_production_holds_browsers_to_https_for_two_years() -> None:
+    tls = _gateways("production")["central"].listeners["https"].tls
+    assert tls is not None
+    assert tls.hsts_seconds == 2 * 365 * 24 * 3600
+
+
+def test_in_compose_central_finds_each_gateway_where_it_listens() -> None:
+    gateways = _gateways("compose")
+    for name in DOMAINS:
+        (endpoint,) = gateways["central"].upstreams[f"{name}-gateway"].endpoints
+        listeners = gateways[name].listeners
+        assert endpoint == f"envoy-{name}:{listeners['mesh'].address.rpartition(':')[2]}"
+
+
+def test_in_compose_no_listener_needs_privileges() -> None:
+    for gateway in _gateways("compose").values():
+        for listener in gateway.listeners.values():
+            assert int(listener.address.rpartition(":")[2]) >= 1024
+
+
+def test_profiles_stack() -> None:
+    central = _gateways("production", "compose")["central"]
+    assert central.listeners["https"].address == "0.0.0.0:8443"
+    assert central.issuers["admin"].jwks is not None
+    assert central.issuers["admin"].jwks.max_stale_seconds == 3600
