@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from policy.positions import Positions, children, plain
 from policy.problem import Checked, Diagnostic, FieldPath, Problem
-from policy.schema import SchemaMap
+from policy.schema_map import SchemaMap
 from policy.wording import Wording, discriminator, shown, worded
 from policy.yaml_nodes import Node
 

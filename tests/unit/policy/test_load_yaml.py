@@ -51,9 +51,10 @@ def refusals(text: str) -> list[tuple[str, str]]:
 )
 def test_a_plain_scalar_means_what_the_core_schema_of_yaml_1_2_says(written: str, value: object) -> None:
     text = f"- {written}\n" if written != "-" else "-\n"
-    (found,) = plain(read(text))  # type: ignore[misc]
-    assert found == value
-    assert type(found) is type(value)
+    found = plain(read(text))
+    assert found == [value]
+    assert isinstance(found, list)
+    assert type(found[0]) is type(value)
 
 
 def test_a_key_is_the_word_that_is_written_there() -> None:
