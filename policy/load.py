@@ -34,6 +34,7 @@ class _Layers:
     root: Node
     everywhere: Node | None
     gateways: Mapping[str, Entry]
+    only_existing: bool
 
 
 def load_gateway(model: type[M], file: Source, overlays: Sequence[Source] = ()) -> Loaded[M]:
@@ -90,7 +91,7 @@ def _load(
 def _layers(
     root: Node, lines: Mapping[str, Sequence[str]], known: Collection[str] | None
 ) -> tuple[_Layers, list[Diagnostic]]:
-    _, positions, problems = validated(Overlay, root, lines)
+    overlay, positions, problems = validated(Overlay, root, lines)
     fields = root.content if isinstance(root.content, dict) else {}
     gateways = fields["gateways"].value.content if "gateways" in fields else {}
     named = gateways if isinstance(gateways, dict) else {}
@@ -100,7 +101,8 @@ def _layers(
             hint = suggestion(name, known or ())
             message = f"no gateway is called {name}"
             problems.append(positions.diagnostic(("gateways", name), message, expected=expected, hint=hint))
-    return _Layers(root, fields["all"].value if "all" in fields else None, named), problems
+    only_existing = overlay is not None and overlay.only_existing
+    return _Layers(root, fields["all"].value if "all" in fields else None, named, only_existing), problems
 
 
 def _under(
@@ -111,20 +113,22 @@ def _under(
     effective = base
     for layer in layers:
         if layer.everywhere is not None:
-            effective = _merged(effective, layer.everywhere)
+            effective = _merged(effective, layer.everywhere, layer)
         if (own := layer.gateways.get(name)) is not None:
             positions = Positions(layer.root, lines)
             problems += [
                 positions.diagnostic(("gateways", name, *path), "null takes a field away, but there is none here")
                 for path in useless_deletions(effective, own.value)
             ]
-            effective = _merged(effective, own.value)
+            effective = _merged(effective, own.value, layer)
     return effective, problems
 
 
-def _merged(base: Node, over: Node) -> Node:
+def _merged(base: Node, over: Node, layer: _Layers) -> Node:
     # A file or an overlay that is no map is an error of its own; it must not hide the rest.
-    return merge(base, over) if isinstance(base.content, dict) and isinstance(over.content, dict) else base
+    if not isinstance(base.content, dict) or not isinstance(over.content, dict):
+        return base
+    return merge(base, over, only_existing=layer.only_existing)
 
 
 def _root(document: Document) -> Node:

@@ -18,6 +18,9 @@ class Overlay(Model):
 
     profile: Name
     description: Text | None = None
+    only_existing: bool = Field(
+        False, description="Change what a gateway has and add nothing: a name that is gone from its file stays gone."
+    )
     everywhere: Mapping[str, JsonValue] = Field(
         default_factory=dict, alias="all", description="Merged into every gateway, ahead of `gateways`."
     )
@@ -26,8 +29,8 @@ class Overlay(Model):
     )
 
 
-def merge(base: Node, over: Node) -> Node:
-    """`base` with everything that `over` says; neither is changed."""
+def merge(base: Node, over: Node, *, only_existing: bool = False) -> Node:
+    """`base` with everything that `over` says; neither is changed. `only_existing` leaves out what `base` has not."""
     if not isinstance(base.content, dict) or not isinstance(over.content, dict):
         return over
     merged = dict(base.content)
@@ -35,8 +38,8 @@ def merge(base: Node, over: Node) -> Node:
         if _deletes(entry):
             merged.pop(key, None)
         elif (old := merged.get(key)) is not None:
-            merged[key] = _merged_entry(old, entry)
-        else:
+            merged[key] = _merged_entry(old, entry, only_existing=only_existing)
+        elif not only_existing:
             merged[key] = Entry(entry.key, _without_nulls(entry.value))
     return Node(merged, base.file, base.line, base.column, base.width, base.suspect or over.suspect)
 
@@ -60,10 +63,12 @@ def _deletes(entry: Entry) -> bool:
     return entry.value.content is None and not entry.value.suspect
 
 
-def _merged_entry(old: Entry, new: Entry) -> Entry:
+def _merged_entry(old: Entry, new: Entry, *, only_existing: bool) -> Entry:
     both_maps = isinstance(old.value.content, dict) and isinstance(new.value.content, dict)
     # The key of a merged map stays where the gateway's own file has it: most of its fields are there.
-    return Entry(old.key, merge(old.value, new.value)) if both_maps else Entry(new.key, _without_nulls(new.value))
+    if both_maps:
+        return Entry(old.key, merge(old.value, new.value, only_existing=only_existing))
+    return Entry(new.key, _without_nulls(new.value))
 
 
 def _without_nulls(node: Node) -> Node:

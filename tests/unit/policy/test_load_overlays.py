@@ -51,6 +51,12 @@ def test_maps_merge_key_by_key() -> None:
     assert mesh == Listener(address="127.0.0.1:1", networks=("10.0.0.0/8", "192.168.0.0/16"), note="x")
 
 
+def test_an_overlay_that_changes_only_what_is_there_adds_nothing() -> None:
+    changes = "only_existing: true\ngateways: {sales: {listeners: {mesh: {address: 127.0.0.1:1}, gone: {address: 1:1}}}}"
+    assert set(under(changes).gateway.listeners) == {"mesh"}
+    assert under(changes).gateway.listeners["mesh"].address == "127.0.0.1:1"
+
+
 def test_lists_replace() -> None:
     mesh = under("gateways: {sales: {listeners: {mesh: {networks: [127.0.0.0/8]}}}}").gateway.listeners["mesh"]
     assert mesh.networks == ("127.0.0.0/8",)
