@@ -1,0 +1,37 @@
+"""Client addresses and the allow-lists that they are looked up in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+
+
+# The text comes from Envoy, a request of one client after the other: few texts, each parsed once.
+@lru_cache(maxsize=4096)
+def read_address(text: str) -> Address | None:
+    """An address, or None where the text is not exactly one. An IPv4 address in IPv6 clothes is the IPv4 address."""
+    if len(text) > 45 or "%" in text:
+        return None
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class AllowList:
+    """Networks whose addresses are admitted. An empty list admits nobody, and so does an unknown address."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+    @classmethod
+    def of(cls, networks: Iterable[str]) -> "AllowList":
+        return cls(tuple(ip_network(each) for each in networks))
+
+    def admits(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self.networks)

@@ -1,0 +1,156 @@
+"""The witness: one event per decision, without a secret and without a name of a person."""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Final, Protocol
+from urllib.parse import unquote_plus
+
+import orjson
+import structlog
+
+from authz.decision import Decision
+from authz.principal import Kind
+from authz.request import Request
+from policy.descriptors import CLIENT_ADDRESS_HEADER
+
+_LOG: Final = structlog.get_logger(__name__)
+_BATCH: Final = 256
+_MAX_PATH: Final = 512
+_MAX_AGENT: Final = 200
+# Things in a path or a user agent that are, or could be, a credential.
+_SECRET: Final = re.compile(r"waw_[a-z]+_sk_[0-9A-Za-z]*|ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Who, what, when, from where, and what came of it. `at` in seconds since the epoch.
+
+    `subject` is a keyed hash: equal for equal subjects, and nobody's name. `path` has no query. Partners and agents
+    are organisations and programs and stand by name.
+    """
+
+    at: float
+    request_id: str
+    gateway: str
+    policy: str
+    listener: str
+    route: str
+    method: str
+    path: str
+    address: str
+    user_agent: str
+    kind: str
+    subject: str
+    role: str
+    tier: str
+    tenant: str
+    partner: str
+    agent: str
+    credential_id: str
+    outcome: str
+    reason: str
+    status: int
+    cause: str
+
+
+class AuditSink(Protocol):
+    """Where events go. It never waits: a decision is not held up by its own record."""
+
+    def offer(self, event: AuditEvent) -> bool:
+        """Whether there was room for the event; False means that it is lost."""
+        ...
+
+
+class Pseudonyms:
+    """Keyed hashes of names. With the same key, replicas and restarts give the same name the same hash."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        """`key`: up to 64 octets; without one the hashes of this process can be compared only with each other."""
+        pepper = secrets.token_bytes(32) if key is None else key
+        self.of: Callable[[str], str] = lru_cache(maxsize=16_384)(
+            lambda name: hashlib.blake2b(name.encode(), key=pepper, digest_size=12).hexdigest() if name else ""
+        )
+
+
+def _redacted(text: str, limit: int) -> str:
+    if "%" in text and _SECRET.search(unquote_plus(text)):
+        return "[redacted]"
+    return _SECRET.sub("[redacted]", text)[:limit]
+
+
+def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pseudonyms) -> AuditEvent:
+    refusal, principal, headers = decision.refusal, decision.principal, request.headers
+    return AuditEvent(
+        at=at,
+        request_id=request.request_id[:64],
+        gateway=request.gateway,
+        policy=request.policy,
+        listener=request.listener,
+        route=request.route,
+        method=request.method[:32],
+        path=_redacted(request.path, _MAX_PATH),
+        address=headers.get(CLIENT_ADDRESS_HEADER, "")[:45],
+        user_agent=_redacted(headers.get("user-agent", ""), _MAX_AGENT),
+        kind=principal.kind,
+        subject=pseudonyms.of(principal.subject) if principal.kind is Kind.TOKEN else principal.subject,
+        role=principal.role,
+        tier=principal.tier,
+        tenant=principal.tenant,
+        partner=principal.partner,
+        agent=principal.agent,
+        credential_id=principal.credential_id,
+        outcome="allowed" if refusal is None else "denied",
+        reason="" if refusal is None else refusal.reason,
+        status=200 if refusal is None else refusal.status,
+        cause="" if refusal is None else refusal.cause,
+    )
+
+
+class JsonLinesSink:
+    """Events as JSON, one per line, written in batches by `run`. A full queue refuses events.
+
+    What cannot be written stays queued and is tried again: first the queue fills, then events are refused, and
+    whoever must not act without a witness stops acting. Nothing is dropped silently.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], capacity: int = 65_536, interval: float = 0.2) -> None:
+        """`write` takes whole lines and may block (it is called in a thread); `interval` in seconds."""
+        self._write = write
+        self._capacity = capacity
+        self._interval = interval
+        self._events: deque[AuditEvent] = deque()
+        self._writing = Lock()
+
+    def offer(self, event: AuditEvent) -> bool:
+        if len(self._events) >= self._capacity:
+            return False
+        self._events.append(event)
+        return True
+
+    async def run(self) -> None:
+        """Writes until cancelled, and then what is left."""
+        try:
+            while True:
+                await asyncio.sleep(self._interval)
+                try:
+                    await asyncio.to_thread(self.flush)
+                except OSError as error:
+                    _LOG.error("audit_not_written", error=str(error), queued=len(self._events))
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is queued. An event leaves the queue only when it has been written. Raises OSError."""
+        with self._writing:
+            while count := min(len(self._events), _BATCH):
+                batch = [self._events[index] for index in range(count)]
+                self._write(b"".join(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE) for event in batch))
+                for _ in batch:
+                    self._events.popleft()

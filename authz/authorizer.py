@@ -1,0 +1,124 @@
+"""The decision with everything around it that takes time: shared nonces, keys still to be fetched, the record."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from authz.audit import AuditSink, Pseudonyms, audit_event
+from authz.decision import Decision, MissingKey, NonceClaim, Refusal
+from authz.facts import FactsBoard
+from authz.metrics import AuthzMetrics
+from authz.nonces import NonceStore, NonceStoreError
+from authz.pipeline import decide
+from authz.principal import NOBODY
+from authz.reasons import Reason
+from authz.request import Request
+from authz.rules import Rules
+
+
+class KeyFinder(Protocol):
+    """Where keys that a token names and nobody knows yet may come from."""
+
+    async def find(self, missing: MissingKey) -> bool:
+        """Whether the key is known now. Soon over, however many ask and however often."""
+        ...
+
+
+class Authorizer:
+    """Decides the checks of one gateway under any of its latest policy versions.
+
+    While a new policy travels to Envoy, some checks still name the one before it: `kept_versions` of them are kept,
+    and a check that names another is refused.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        *,
+        board: FactsBoard,
+        nonces: NonceStore,
+        audit: AuditSink,
+        metrics: AuthzMetrics,
+        pseudonyms: Pseudonyms | None = None,
+        key_finder: KeyFinder | None = None,
+        audit_required: bool = False,
+        kept_versions: int = 4,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`audit_required`: what cannot be recorded is refused. `clock`: seconds since the epoch."""
+        self.gateway = gateway
+        self._board = board
+        self._nonces = nonces
+        self._audit = audit
+        self._metrics = metrics
+        self._pseudonyms = pseudonyms or Pseudonyms()
+        self._key_finder = key_finder
+        self._audit_required = audit_required
+        self._kept_versions = kept_versions
+        self._clock = clock
+        self._rules: dict[str, Rules] = {}
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Policy versions that are decided by, the newest last."""
+        return tuple(self._rules)
+
+    def install(self, rules: Rules) -> None:
+        """Decide by these rules too, from now on. ValueError when they are another gateway's."""
+        if rules.gateway != self.gateway:
+            raise ValueError(f"rules of {rules.gateway!r} given to {self.gateway!r}")
+        # A version that comes back (a rollback) is the newest again, and keeps its memory of tokens.
+        self._rules[rules.version] = self._rules.pop(rules.version, rules)
+        while len(self._rules) > self._kept_versions:
+            del self._rules[next(iter(self._rules))]
+
+    async def authorize(self, request: Request) -> Decision:
+        """Decides one request, spends its nonce, counts and records the outcome."""
+        started = time.perf_counter()
+        now = self._clock()
+        decision = self._decide(request, now)
+        finder, missing = self._key_finder, decision.missing_key
+        if missing is not None and finder is not None and await finder.find(missing):
+            decision = self._decide(request, now)
+        if decision.claim is not None:
+            decision = await self._spend(decision, decision.claim)
+        decision = self._record(request, decision, now)
+        refusal, route = decision.refusal, decision.route
+        self._metrics.count(
+            None if route is None else route.name,
+            None if refusal is None else refusal.reason,
+            time.perf_counter() - started,
+        )
+        return decision
+
+    def failed(self) -> None:
+        """A check ended in an exception: the decision was a refusal, and is counted as one."""
+        self._metrics.count(None, Reason.INTERNAL_ERROR, 0.0)
+
+    def _decide(self, request: Request, now: float) -> Decision:
+        if request.defect is not None:
+            return Decision(Refusal(request.defect), NOBODY)
+        if request.gateway != self.gateway:
+            return Decision(Refusal(Reason.GATEWAY_UNKNOWN), NOBODY)
+        rules = self._rules.get(request.policy)
+        if rules is None:
+            return Decision(Refusal(Reason.POLICY_UNKNOWN), NOBODY)
+        return decide(request, rules, self._board.current, now)
+
+    async def _spend(self, decision: Decision, claim: NonceClaim) -> Decision:
+        # A spent nonce outweighs what the checks after it said: identity comes first.
+        try:
+            if await self._nonces.spend(claim):
+                return decision
+            return replace(decision, refusal=Refusal(Reason.SIGNATURE_REPLAYED))
+        except NonceStoreError as error:
+            return replace(decision, refusal=Refusal(Reason.NONCE_STORE_UNAVAILABLE, str(error)))
+
+    def _record(self, request: Request, decision: Decision, now: float) -> Decision:
+        if self._audit.offer(audit_event(request, decision, now, self._pseudonyms)):
+            return decision
+        self._metrics.audit_dropped()
+        if self._audit_required and decision.allowed:
+            return replace(decision, refusal=Refusal(Reason.AUDIT_UNAVAILABLE))
+        return decision

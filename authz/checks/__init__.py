@@ -1,0 +1,1 @@
+"""The checks, one file each: `check_x(case) -> Refusal | None`. Their order is one tuple, in `authz.pipeline`."""

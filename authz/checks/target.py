@@ -1,0 +1,53 @@
+"""The path is in normal form, and the route that Envoy chose is the one that serves it.
+
+Envoy normalises paths before it routes. That this still holds is checked here, because a path that two programs read
+differently reaches one route under another's rules (attacks A31 to A34).
+"""
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from authz.case import Case
+from authz.decision import Refusal
+from authz.reasons import Reason
+
+MAX_PATH: Final = 8192
+
+# What nearly every path looks like: nothing to decode, no empty and no dot segments.
+_PLAIN: Final = re.compile(r"/(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*(?:/|$))*")
+# RFC 3986 §3.3 pchar without `;`, which some servers cut a segment at.
+_SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+")
+_TREACHEROUS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f/\\%;?#]")
+
+
+def _is_normal_segment(segment: str) -> bool:
+    if not _SEGMENT.fullmatch(segment):
+        return False
+    try:
+        decoded = unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    # What decodes to a delimiter, or to something to be decoded once more, means another path to someone.
+    if _TREACHEROUS.search(decoded) or decoded.startswith((" ", "..")):
+        return False
+    return not decoded.endswith((" ", "."))
+
+
+def is_normal_path(path: str) -> bool:
+    """Whether every reader of this path must see the same segments. One `/` at the end is allowed."""
+    if len(path) > MAX_PATH or not path.startswith("/"):
+        return False
+    if _PLAIN.fullmatch(path):
+        return True
+    return all(_is_normal_segment(segment) for segment in path[1:].removesuffix("/").split("/"))
+
+
+def check_target(case: Case) -> Refusal | None:
+    path = case.request.path
+    # Without raw headers `!` may stand for an octet that is not UTF-8.
+    if not is_normal_path(path) or (not case.request.exact and "!" in path):
+        return Refusal(Reason.PATH_INVALID)
+    if not case.route.serves(path):
+        return Refusal(Reason.ROUTE_MISMATCH, case.route.name)
+    return None

@@ -1,0 +1,176 @@
+"""Agents' requests, signed with HTTP Message Signatures (RFC 9421, hmac-sha256) over a Content-Digest (RFC 9530).
+
+A signature must cover method, authority, path, query and digest, so nothing of a request can be exchanged under it;
+the digest is recomputed over the octets of the body; and the nonce that it carries can be spent once. The base is
+built from what Envoy routes by, which is the normal form of the path: an agent that signs another spelling of it
+gets 401.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from authz.decision import NonceClaim, Refusal
+from authz.facts import Facts
+from authz.identity.structured_fields import MAX_FIELD, InnerList, read_byte_sequences, read_inner_lists
+from authz.principal import Kind, Principal
+from authz.reasons import Reason
+from authz.request import Request
+
+INPUT_HEADER: Final = "signature-input"
+SIGNATURE_HEADER: Final = "signature"
+DIGEST_HEADER: Final = "content-digest"
+ALGORITHM: Final = "hmac-sha256"
+TAG: Final = "waooaw-agent"
+MANDATORY: Final = ("@method", "@authority", "@path", "@query", DIGEST_HEADER)
+MAX_NONCE: Final = 128
+_MAX_COMPONENTS: Final = 32
+
+_NONCE: Final = re.compile(r"[A-Za-z0-9_+/=-]{16,128}")
+_FIELD_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_PARAMETERS: Final = frozenset({"created", "expires", "nonce", "keyid", "alg", "tag"})
+_DEFAULT_PORTS: Final = {"https": ":443", "http": ":80"}
+_DIGESTS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "sha-256": lambda body: hashlib.sha256(body).digest(),
+    "sha-512": lambda body: hashlib.sha512(body).digest(),
+}
+# Compared against when the agent is not known, so that the answer takes as long (attack A25).
+_NO_SECRET: Final = (b"no agent has this secret",)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRules:
+    """How agents sign at this gateway. `window`: seconds that `created` may differ from now, either way."""
+
+    window: int
+    role: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    covered: InnerList
+    octets: bytes
+    created: int
+    expires: int | None
+    nonce: str
+    key_id: str
+
+
+def _refuse(cause: str) -> Refusal:
+    return Refusal(Reason.SIGNATURE_INVALID, cause)
+
+
+def verify_signature(
+    request: Request, rules: SignatureRules, facts: Facts, now: float
+) -> tuple[Principal, NonceClaim] | Refusal:
+    """Whose request this is, and the nonce that must now be spent. Never raises."""
+    signature = _read_signature(request)
+    if isinstance(signature, Refusal):
+        return signature
+    if facts.agent_secrets is None:
+        return Refusal(Reason.CREDENTIALS_UNAVAILABLE, "agent secrets not loaded")
+    base = signature_base(request, signature.covered)
+    if base is None:
+        return _refuse("component")
+    secrets = facts.agent_secrets.by_agent.get(signature.key_id)
+    # Every secret is tried, so that neither their number nor which one fitted shows in the time taken.
+    matches = [
+        hmac.compare_digest(hmac.digest(secret, base, "sha256"), signature.octets) for secret in secrets or _NO_SECRET
+    ]
+    if secrets is None or not any(matches):
+        return _refuse("signature" if secrets else "agent")
+    if abs(now - signature.created) > rules.window or (signature.expires is not None and now > signature.expires):
+        return _refuse("window")
+    if not _digest_matches(request):
+        return _refuse("digest")
+    agent = signature.key_id
+    principal = Principal(Kind.SIGNATURE, subject=agent, role=rules.role, tier=rules.tier, agent=agent)
+    # The window is open for twice its width at most; the second covers its very end.
+    return principal, NonceClaim(agent, signature.nonce, 2 * rules.window + 1)
+
+
+def _read_signature(request: Request) -> _Signature | Refusal:
+    inputs, octets = request.headers.get(INPUT_HEADER, ""), request.headers.get(SIGNATURE_HEADER, "")
+    if not inputs or not octets:
+        return _refuse("one of the two fields is missing")
+    if len(inputs) > MAX_FIELD or len(octets) > MAX_FIELD:
+        return Refusal(Reason.SIGNATURE_OVERSIZED)
+    lists, signatures = read_inner_lists(inputs), read_byte_sequences(octets)
+    # One signature, under one label: with several it would be a matter of choice which one counts.
+    if lists is None or signatures is None or len(lists) != 1 or lists.keys() != signatures.keys():
+        return _refuse("form")
+    ((label, covered),) = lists.items()
+    return _read_parameters(covered, signatures[label])
+
+
+def _read_parameters(covered: InnerList, octets: bytes) -> _Signature | Refusal:
+    given = dict(covered.parameters)
+    created, expires = given.get("created"), given.get("expires")
+    nonce, key_id = given.get("nonce"), given.get("keyid")
+    if isinstance(nonce, str) and len(nonce) > MAX_NONCE:
+        return Refusal(Reason.SIGNATURE_OVERSIZED, "nonce")
+    if given.get("alg") != ALGORITHM or given.get("tag") != TAG or not _PARAMETERS.issuperset(given):
+        return _refuse("parameters")
+    if isinstance(created, bool) or not isinstance(created, int):
+        return _refuse("created")
+    if expires is not None and (isinstance(expires, bool) or not isinstance(expires, int)):
+        return _refuse("expires")
+    if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce) or not isinstance(key_id, str):
+        return _refuse("nonce or keyid")
+    items = covered.items
+    if len(items) > _MAX_COMPONENTS or len(set(items)) != len(items) or not set(MANDATORY).issubset(items):
+        return _refuse("components")
+    return _Signature(covered, octets, created, expires, nonce, key_id)
+
+
+def signature_base(request: Request, covered: InnerList) -> bytes | None:
+    """What was signed (RFC 9421 §2.5), or None where a component is absent, unknown or not known exactly."""
+    lines: list[str] = []
+    for name in covered.items:
+        value = _component(request, name)
+        # `!` stands for octets that are not UTF-8 unless the check carries them raw: what was signed is not sure.
+        if value is None or "\n" in value or (not request.exact and "!" in value):
+            return None
+        lines.append(f'"{name}": {value}\n')
+    lines.append(f'"@signature-params": {covered.serialised()}')
+    return "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _component(request: Request, name: str) -> str | None:
+    """The value of one component (RFC 9421 §2.1 for fields, §2.2 for what is derived)."""
+    if not name.startswith("@"):
+        return request.headers.get(name) if _FIELD_NAME.fullmatch(name) else None
+    query = "" if request.query is None else request.query
+    match name:
+        case "@method":
+            return request.method
+        case "@authority":
+            return _authority(request)
+        case "@scheme":
+            return request.scheme.lower()
+        case "@path":
+            return request.path
+        case "@query":
+            return "?" + query
+        case "@request-target":
+            return request.path if request.query is None else f"{request.path}?{query}"
+        case _:
+            return None
+
+
+def _authority(request: Request) -> str:
+    # RFC 9421 §2.2.3: lower case, without the scheme's default port.
+    authority = request.authority.lower()
+    return authority.removesuffix(_DEFAULT_PORTS.get(request.scheme.lower(), "\n"))
+
+
+def _digest_matches(request: Request) -> bool:
+    digests = read_byte_sequences(request.headers.get(DIGEST_HEADER, ""))
+    if not digests or not digests.keys() <= _DIGESTS.keys():
+        return False
+    body = request.body or b""
+    return all(hmac.compare_digest(_DIGESTS[name](body), octets) for name, octets in digests.items())

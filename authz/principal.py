@@ -1,0 +1,53 @@
+"""Who is calling, once a credential has been verified."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from policy.descriptors import ANONYMOUS as ANONYMOUS_CALLER
+from policy.descriptors import CALLER_AGENT, CALLER_PARTNER, CALLER_SUBJECT, CALLER_TENANT
+
+
+class Kind(StrEnum):
+    """By what the caller was recognised."""
+
+    ANONYMOUS = "anonymous"
+    TOKEN = "token"  # noqa: S105
+    KEY = "key"
+    SIGNATURE = "signature"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Principal:
+    """A caller. Every text is visible ASCII of bounded length, fit for a header; absent ones are empty.
+
+    Compared by identity: one verified credential is one principal, which lets answers be remembered per principal.
+    """
+
+    kind: Kind
+    subject: str = ""
+    role: str = ""
+    # As the credential states it; only the tier check says whether it is one that we know.
+    tier: str = ""
+    scopes: frozenset[str] = frozenset()
+    tenant: str = ""
+    partner: str = ""
+    agent: str = ""
+    # The policy's name of the token's issuer.
+    issuer: str = ""
+    # Names the credential in audit: the token's `jti`, or the key's public id. Never the credential.
+    credential_id: str = ""
+
+    @property
+    def caller(self) -> str:
+        """Whose counters are charged (AUTHZ, caller's key): `tenant:acme`, `sub:user_1`, `partner:acme` ..."""
+        if self.kind is Kind.TOKEN:
+            return CALLER_TENANT + self.tenant if self.tenant else CALLER_SUBJECT + self.subject
+        if self.kind is Kind.KEY:
+            return CALLER_PARTNER + self.partner
+        if self.kind is Kind.SIGNATURE:
+            return CALLER_AGENT + self.agent
+        return ANONYMOUS_CALLER
+
+
+NOBODY: Final = Principal(Kind.ANONYMOUS)

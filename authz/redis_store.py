@@ -1,0 +1,33 @@
+"""Nonces shared by the replicas of a gateway, in Valkey or Redis."""
+
+import asyncio
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from authz.decision import NonceClaim
+from authz.nonces import NonceStoreError
+
+# Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
+_TIMEOUT: Final = 0.1
+
+
+class RedisNonceStore:
+    """One key per nonce in the gateway's namespace, set only where it is absent, gone when its window has closed.
+
+    Two gateways never share a nonce (C28): what central has seen, the gateway behind it sees for its first time.
+    """
+
+    def __init__(self, client: "Redis", gateway: str, timeout: float = _TIMEOUT) -> None:
+        self._client = client
+        self._prefix = f"apibank:authz:{gateway}:nonce:"
+        self._timeout = timeout
+
+    async def spend(self, claim: NonceClaim) -> bool:
+        key = f"{self._prefix}{claim.key_id}:{claim.nonce}"
+        try:
+            async with asyncio.timeout(self._timeout):
+                return bool(await self._client.set(key, b"1", nx=True, px=claim.seconds * 1000))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise NonceStoreError(type(error).__name__) from error

@@ -1,0 +1,164 @@
+"""One gateway's policy as the checks want it: every look-up made and every schema compiled when it is installed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from authz.addresses import AllowList
+from authz.body_schema import BodySchema
+from authz.identity.claims import IssuerRules
+from authz.identity.hmac_signature import SignatureRules
+from authz.identity.verified_tokens import VerifiedTokens
+from policy.access import Callers
+from policy.kinds import Tier
+from policy.model import Access, Credentials, Gateway, Match, Route
+
+KNOWN_TIERS: Final = frozenset(tier.value for tier in Tier)
+
+
+class PolicyUnusableError(Exception):
+    """A policy that passed its own checks cannot be enforced here; the one before it stays in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRules:
+    """Who is admitted: roles by the policy's name of the issuer, and whether partners and agents are."""
+
+    roles: Mapping[str, frozenset[str]]
+    partners: bool
+    agents: bool
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRules:
+    """What one method of a route needs. `scope` is the one to name when it is missing, `scopes` all that do."""
+
+    action: str
+    scope: str
+    scopes: frozenset[str]
+    schema: BodySchema | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RouteRules:
+    """Everything that decides one route's requests. `networks` None admits any address."""
+
+    gateway: str
+    name: str
+    path: str
+    exact: bool
+    public: bool
+    listeners: frozenset[str]
+    networks: AllowList | None
+    callers: CallerRules
+    methods: Mapping[str, MethodRules]
+    allow: str
+    namespace: str
+    tiers: frozenset[str]
+    checks_body: bool
+    max_body: int
+    sender_field: str | None
+    strips_credentials: bool
+
+    def serves(self, path: str) -> bool:
+        """Whether this is the route of a path (the second opinion on what Envoy's route table said)."""
+        if path == self.path:
+            return True
+        return not self.exact and (self.path == "/" or path.startswith(self.path + "/"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """One version of one gateway's policy. `listeners`: allow-list of everything on it, None for any address."""
+
+    gateway: str
+    version: str
+    listeners: Mapping[str, AllowList | None]
+    routes: Mapping[str, RouteRules]
+    issuers: Mapping[str, IssuerRules]
+    signatures: SignatureRules | None
+    # A memory, not a rule: it stands here because a verified token is verified under one version of the policy.
+    verified: VerifiedTokens
+
+
+def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> Rules:
+    """Rules of a validated policy. Raises PolicyUnusableError; nothing of the result changes afterwards."""
+    issuers: dict[str, IssuerRules] = {}
+    for name, issuer in gateway.issuers.items():
+        if issuer.issuer in issuers:
+            raise PolicyUnusableError(f"issuers {issuers[issuer.issuer].name!r} and {name!r} have the same iss")
+        issuers[issuer.issuer] = IssuerRules(
+            name=name,
+            issuer=issuer.issuer,
+            audience=issuer.audience,
+            algorithm=issuer.algorithm.value,
+            token_type=issuer.token_type,
+            max_lifetime=issuer.max_lifetime_seconds,
+            leeway=issuer.leeway_seconds,
+        )
+    schemas = _compile_schemas(gateway)
+    agents = gateway.agents
+    return Rules(
+        gateway=gateway.gateway,
+        version=gateway.version,
+        listeners={name: _allow_list(gateway, each.networks) for name, each in gateway.listeners.items()},
+        routes={name: _compile_route(gateway, name, route, schemas) for name, route in gateway.routes.items()},
+        issuers=issuers,
+        signatures=None if agents is None else SignatureRules(agents.window_seconds, agents.role, Tier.INTERNAL.value),
+        verified=VerifiedTokens() if verified is None else verified,
+    )
+
+
+def _compile_schemas(gateway: Gateway) -> dict[str, BodySchema]:
+    schemas: dict[str, BodySchema] = {}
+    for name, schema in gateway.schemas.items():
+        try:
+            schemas[name] = BodySchema(dict(schema))
+        except ValueError as error:
+            raise PolicyUnusableError(f"schema {name!r}: {error}") from error
+    return schemas
+
+
+def _allow_list(gateway: Gateway, names: Iterable[str]) -> AllowList | None:
+    """All networks of the named lists; None where no list is named."""
+    named = tuple(names)
+    if not named:
+        return None
+    return AllowList.of(network for name in named for network in gateway.networks[name])
+
+
+def _compile_callers(callers: Callers) -> CallerRules:
+    roles = {issuer: frozenset(admitted) for issuer, admitted in callers.tokens.items()}
+    return CallerRules(roles, callers.partners, callers.agents, callers.refusal)
+
+
+def _compile_route(gateway: Gateway, name: str, route: Route, schemas: Mapping[str, BodySchema]) -> RouteRules:
+    namespace = gateway.scopes_of(route) or ""
+    methods: dict[str, MethodRules] = {}
+    for method, action in gateway.methods_of(route).items():
+        schema = route.body.get(method)
+        scope = f"{namespace}:{action.value}"
+        # `x:*` grants both (C16).
+        granting = frozenset({scope, f"{namespace}:*"}) if namespace else frozenset[str]()
+        methods[method.value] = MethodRules(
+            action.value, scope if namespace else "", granting, None if schema is None else schemas[schema]
+        )
+    return RouteRules(
+        gateway=gateway.gateway,
+        name=name,
+        path=route.path,
+        exact=route.match is Match.EXACT,
+        public=route.access is Access.PUBLIC,
+        listeners=frozenset(gateway.listeners_of(route)),
+        networks=_allow_list(gateway, gateway.networks_of(route)),
+        callers=_compile_callers(gateway.callers_of(route)),
+        methods=methods,
+        allow=", ".join(sorted(methods)),
+        namespace=namespace,
+        tiers=frozenset(tier.value for tier in gateway.tiers_of(route)),
+        checks_body=gateway.checks_body(route),
+        max_body=gateway.max_body_of(route),
+        sender_field=gateway.agents.sender_field if gateway.agents is not None else None,
+        strips_credentials=gateway.credentials is Credentials.STRIP,
+    )

@@ -1,0 +1,88 @@
+"""JSON (RFC 8259) read so that every other reader of the same octets must agree on what it says.
+
+Refused are duplicate member names, numbers that are not finite, lone surrogates, encodings other than UTF-8, byte
+order marks and deep nesting: each has let one parser see a harmless text and the next one another.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final, NoReturn
+
+import orjson
+from pydantic import JsonValue
+
+MAX_DEPTH: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Why a text is not read: `encoding`, `syntax`, `duplicate_name`, `number` or `depth`."""
+
+    rule: str
+
+
+class _UnreadableError(ValueError):
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
+        self.rule = rule
+
+
+def _members(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _UnreadableError("duplicate_name")
+    return members
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise _UnreadableError("number")
+    return number
+
+
+def _constant(_: str) -> NoReturn:
+    raise _UnreadableError("number")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_float=_float, parse_constant=_constant)
+
+
+def _deeper_than(value: JsonValue, limit: int) -> bool:
+    level: list[JsonValue] = [value]
+    for _ in range(limit + 1):
+        below: list[JsonValue] = []
+        for each in level:
+            if isinstance(each, Mapping):
+                below.extend(each.values())
+            elif isinstance(each, Sequence) and not isinstance(each, str):
+                below.extend(each)
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def read_json(octets: bytes, max_depth: int = MAX_DEPTH) -> JsonValue | Malformed:
+    """One JSON text, or why it is refused. Never raises, whatever the octets."""
+    try:
+        text = octets.decode("utf-8")
+        value: JsonValue = _DECODER.decode(text)
+        if "\\u" in text:
+            # The only way to a lone surrogate is an escape, and orjson refuses it (RFC 8259 §8.2).
+            orjson.loads(octets)
+    except UnicodeDecodeError:
+        return Malformed("encoding")
+    except _UnreadableError as unreadable:
+        return Malformed(unreadable.rule)
+    except RecursionError:
+        return Malformed("depth")
+    except ValueError:
+        # Also numbers with more digits than Python converts (CVE-2020-10735).
+        return Malformed("syntax")
+    # Nesting cannot be deeper than there are opening brackets, and most texts have few.
+    if text.count("{") + text.count("[") > max_depth and _deeper_than(value, max_depth):
+        return Malformed("depth")
+    return value
