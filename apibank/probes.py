@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 _LONGEST_LINE = 4096
@@ -37,15 +38,52 @@ async def accepts(target: str) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; `body` without its transfer coding."""
+
+    status: int
+    body: bytes
+
+
+async def ask_http(target: str, path: str, method: str = "GET") -> Answer:
+    """One request without a body to HOST:PORT or unix:/PATH, on a connection of its own.
+
+    For processes of ours on this machine: the whole answer is read. Raises OSError where it cannot be had, and
+    ValueError where it is not HTTP/1.1.
+    """
+    async with connected(target) as (reader, writer):
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nhost: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+        )
+        head, _, rest = (await reader.read(-1)).partition(b"\r\n\r\n")
+    first, *fields = head.split(b"\r\n")
+    version, status = first.split(maxsplit=2)[:2]
+    if not version.startswith(b"HTTP/1."):
+        raise ValueError("the answer is not HTTP/1.1")
+    chunked = any(field.lower().replace(b" ", b"") == b"transfer-encoding:chunked" for field in fields)
+    return Answer(int(status), _unchunked(rest) if chunked else rest)
+
+
+def _unchunked(body: bytes) -> bytes:
+    """The content of a chunked body (RFC 9112 §7.1)."""
+    content = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size.split(b";")[0], 16)
+        if length == 0:
+            return content
+        content += body[:length]
+        body = body[length + 2 :]
+    raise ValueError("the answer ends in the middle")
+
+
 async def answers_http(target: str, path: str = "/healthz") -> bool:
     """Whether an HTTP service at HOST:PORT or unix:/PATH answers GET with 2xx."""
     try:
-        async with connected(target) as (reader, writer):
-            writer.write(f"GET {path} HTTP/1.1\r\nhost: {target}\r\nconnection: close\r\n\r\n".encode())
-            status = (await reader.readline()).split()
+        return 200 <= (await ask_http(target, path)).status < 300
     except (OSError, ValueError):
         return False
-    return len(status) > 1 and status[0].startswith(b"HTTP/1.") and status[1].startswith(b"2")
 
 
 async def answers_ping(url: str) -> bool:
