@@ -1,0 +1,34 @@
+"""The HTTP filters of a listener: one file each, their order in one tuple."""
+
+from collections.abc import Callable
+from typing import Final
+
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
+
+from xds.compiler.filters import (
+    cors,
+    ext_authz,
+    header_mutation,
+    health_check,
+    local_ratelimit,
+    ratelimit,
+    router,
+)
+from xds.compiler.units import ListenerUnit
+
+# A flood is stopped before it costs anything; pages of other origins learn nothing; authz reads the client's address
+# that header_mutation writes; ratelimit reads the tier and the caller that authz writes.
+ORDER: Final[tuple[Callable[[ListenerUnit], HttpFilter | None], ...]] = (
+    health_check.filter_,
+    local_ratelimit.filter_,
+    cors.filter_,
+    header_mutation.filter_,
+    ext_authz.filter_,
+    ratelimit.filter_,
+    router.filter_,
+)
+
+
+def filters_of(unit: ListenerUnit) -> list[HttpFilter]:
+    """The filters that a listener needs, in their order."""
+    return [one for make in ORDER if (one := make(unit)) is not None]

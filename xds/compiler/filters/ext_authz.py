@@ -1,0 +1,61 @@
+"""Who is calling, and may they: every route asks authz, public ones too (methods, networks, bodies, limits).
+
+Nothing here lets a request pass without an answer: no service, no time left or an invalid answer is a 503.
+"""
+
+from collections.abc import Mapping
+
+from envoy_data_plane.envoy.config.core.v3 import ApiVersion
+from envoy_data_plane.envoy.extensions.filters.http.ext_authz.v3 import (
+    BufferSettings,
+    CheckSettings,
+    ExtAuthz,
+    ExtAuthzPerRoute,
+)
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
+from envoy_data_plane.envoy.type.v3 import HttpStatus, StatusCode
+
+from policy.descriptors import CONTEXT_ROUTE
+from xds.compiler import names
+from xds.compiler.encode import draft, pack
+from xds.compiler.sources import grpc_service
+from xds.compiler.units import ListenerUnit, RouteUnit
+
+NAME = "envoy.filters.http.ext_authz"
+
+
+def filter_(unit: ListenerUnit) -> HttpFilter | None:
+    if unit.redirects:
+        return None
+    tls = unit.listener.tls
+    config = ExtAuthz(
+        grpc_service=grpc_service(names.AUTHZ, unit.services.authz.timeout_ms),
+        transport_api_version=ApiVersion.V3,
+        failure_mode_allow=False,
+        status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),
+        # An answer cannot choose another route than the one that was judged.
+        clear_route_cache=False,
+        validate_mutations=True,
+        include_peer_certificate=tls is not None and tls.client_authority is not None,
+    )
+    return HttpFilter(name=NAME, typed_config=pack(config))
+
+
+def for_host(context: Mapping[str, str]) -> ExtAuthzPerRoute:
+    """What is the same for every route of a listener. Envoy merges the route's context into it."""
+    return ExtAuthzPerRoute(check_settings=CheckSettings(context_extensions=dict(context)))
+
+
+def for_route(unit: RouteUnit) -> ExtAuthzPerRoute:
+    """The route's name, and its body where something in it is checked: whole, as bytes, or 413."""
+    body = None
+    if unit.checked_body_bytes:
+        # A prefix of a body proves nothing about the rest, so a partial message is never sent.
+        body = draft(
+            BufferSettings,
+            max_request_bytes=unit.checked_body_bytes,
+            allow_partial_message=False,
+            pack_as_bytes=True,
+        )
+    settings = draft(CheckSettings, context_extensions={CONTEXT_ROUTE: unit.name}, with_request_body=body)
+    return draft(ExtAuthzPerRoute, check_settings=settings)

@@ -1,0 +1,82 @@
+"""How often: one descriptor for each limit of a route, in the domain of the gateway's name.
+
+The keys and what stands for a missing value come from `policy.descriptors`, where authz and ratelimit have them from.
+The headers and the body of a 429 are the rate-limit service's.
+"""
+
+from envoy_data_plane.envoy.config.core.v3 import ApiVersion
+from envoy_data_plane.envoy.config.ratelimit.v3 import RateLimitServiceConfig
+from envoy_data_plane.envoy.config.route.v3 import RateLimit as Descriptor
+from envoy_data_plane.envoy.config.route.v3 import (
+    RateLimitAction,
+    RateLimitActionGenericKey,
+    RateLimitActionMetaData,
+    RateLimitActionMetaDataSource,
+    RateLimitActionRequestHeaders,
+)
+from envoy_data_plane.envoy.extensions.filters.http.ratelimit.v3 import RateLimit, RateLimitPerRoute
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
+from envoy_data_plane.envoy.type.metadata.v3 import MetadataKey, MetadataKeyPathSegment
+from envoy_data_plane.envoy.type.v3 import HttpStatus, StatusCode
+
+from policy import descriptors
+from policy.limits import Per
+from xds.compiler import names
+from xds.compiler.encode import pack
+from xds.compiler.sources import grpc_service
+from xds.compiler.units import LimitShape, ListenerUnit
+
+NAME = "envoy.filters.http.ratelimit"
+
+
+def filter_(unit: ListenerUnit) -> HttpFilter | None:
+    if unit.redirects:
+        return None
+    service = RateLimitServiceConfig(
+        grpc_service=grpc_service(names.RATELIMIT, unit.services.ratelimit.timeout_ms),
+        transport_api_version=ApiVersion.V3,
+    )
+    config = RateLimit(
+        domain=unit.gateway,
+        rate_limit_service=service,
+        failure_mode_deny=unit.limits_fail_closed,
+        status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),
+        rate_limited_as_resource_exhausted=True,
+        disable_x_envoy_ratelimited_header=True,
+    )
+    return HttpFilter(name=NAME, typed_config=pack(config))
+
+
+def for_limits(limits: tuple[LimitShape, ...]) -> RateLimitPerRoute:
+    """The descriptors of a route or host. On a route they replace the host's, none included."""
+    return RateLimitPerRoute(rate_limits=[Descriptor(actions=_actions(limit)) for limit in limits])
+
+
+def _actions(limit: LimitShape) -> list[RateLimitAction]:
+    actions = [
+        RateLimitAction(
+            generic_key=RateLimitActionGenericKey(descriptor_key=descriptors.LIMIT, descriptor_value=limit.name)
+        )
+    ]
+    if limit.by_tier:
+        actions.append(_metadata(descriptors.TIER))
+    if limit.per is Per.CALLER:
+        actions.append(_metadata(descriptors.CALLER))
+    elif limit.per is Per.ADDRESS:
+        header = RateLimitActionRequestHeaders(
+            header_name=descriptors.CLIENT_ADDRESS_HEADER, descriptor_key=descriptors.ADDRESS
+        )
+        actions.append(RateLimitAction(request_headers=header))
+    return actions
+
+
+def _metadata(key: str) -> RateLimitAction:
+    # Without a default the whole descriptor would be dropped, and with it the limit.
+    return RateLimitAction(
+        metadata=RateLimitActionMetaData(
+            descriptor_key=key,
+            metadata_key=MetadataKey(key=descriptors.METADATA_NAMESPACE, path=[MetadataKeyPathSegment(key=key)]),
+            source=RateLimitActionMetaDataSource.DYNAMIC,
+            default_value=descriptors.UNKNOWN,
+        )
+    )

@@ -1,0 +1,104 @@
+"""How a listener reads HTTP: what it refuses, what it strips, whose address it believes, how long it waits."""
+
+from datetime import timedelta
+from typing import Final
+
+from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutation, HeaderMutationRemoveOnMatch
+from envoy_data_plane.envoy.config.core.v3 import (
+    CidrRange,
+    Http2ProtocolOptions,
+    HttpProtocolOptions,
+    HttpProtocolOptionsHeadersWithUnderscoresAction,
+    TypedExtensionConfig,
+)
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    HttpConnectionManager,
+    HttpConnectionManagerInternalAddressConfig,
+    HttpConnectionManagerPathWithEscapedSlashesAction,
+    Rds,
+)
+from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import (
+    HeaderMutation as EarlyHeaderMutation,
+)
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+
+from policy.descriptors import SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
+from policy.edge import ClientAddress
+from xds.compiler import names
+from xds.compiler.encode import pack
+from xds.compiler.filters import filters_of
+from xds.compiler.filters.header_mutation import hsts
+from xds.compiler.local_replies import local_replies
+from xds.compiler.sources import ads
+from xds.compiler.units import ListenerUnit
+
+# A stream on which nothing moves is closed after this; routes that wait longer for their service say so themselves.
+STREAM_IDLE: Final = timedelta(seconds=60)
+
+# Headers by which clients steer an Envoy. Its own use of them between our gateways is switched off (filters/router).
+_ENVOY_PREFIX: Final = "x-envoy-"
+
+_HEADERS_KB: Final = 32
+_WINDOW: Final = 65_536
+_CONNECTION_WINDOW: Final = 1_048_576
+
+
+def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
+    behind_a_gateway = unit.listener.client_address is ClientAddress.FORWARDED
+    return HttpConnectionManager(
+        stat_prefix=f"{unit.gateway}_{unit.name}",
+        rds=Rds(config_source=ads(), route_config_name=names.routes_of(unit.name)),
+        http_filters=filters_of(unit),
+        server_name="apibank",
+        # What a path rule sees must be what the service sees (CVE-2019-9901, CVE-2021-29492).
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action=HttpConnectionManagerPathWithEscapedSlashesAction.REJECT_REQUEST,
+        strip_any_host_port=True if unit.redirects else None,
+        # At the edge the TCP peer is the client, or the one that `trusted_hops` proxies of ours name; behind a
+        # gateway it is the last address of X-Forwarded-For, which that gateway wrote.
+        use_remote_address=not behind_a_gateway,
+        xff_num_trusted_hops=unit.listener.trusted_hops,
+        # header_mutation writes X-Forwarded-For; Envoy would add this machine's address to that of a local client.
+        skip_xff_append=True,
+        internal_address_config=_nobody_is_internal(),
+        early_header_mutation_extensions=[_strip()],
+        # At the edge a new id replaces the client's; behind a gateway the id goes on through.
+        generate_request_id=True,
+        always_set_request_id_in_response=True,
+        max_request_headers_kb=_HEADERS_KB,
+        request_headers_timeout=timedelta(seconds=10),
+        request_timeout=timedelta(seconds=60),
+        stream_idle_timeout=STREAM_IDLE,
+        common_http_protocol_options=HttpProtocolOptions(
+            headers_with_underscores_action=HttpProtocolOptionsHeadersWithUnderscoresAction.REJECT_REQUEST,
+            idle_timeout=timedelta(seconds=300),
+            # A changed listener or certificate reaches open connections when they end.
+            max_connection_duration=timedelta(seconds=600),
+            max_headers_count=100,
+        ),
+        http2_protocol_options=Http2ProtocolOptions(
+            # One gateway's connection carries many clients.
+            max_concurrent_streams=1024 if behind_a_gateway else 128,
+            initial_stream_window_size=_WINDOW,
+            initial_connection_window_size=_CONNECTION_WINDOW,
+        ),
+        local_reply_config=local_replies(always=hsts(unit.listener)),
+    )
+
+
+def _strip() -> TypedExtensionConfig:
+    """Removes, ahead of every filter, what only a gateway may say: identities, addresses, other paths and methods."""
+    prefixes = [
+        HeaderMutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
+        for prefix in (*SPOOFABLE_PREFIXES, _ENVOY_PREFIX)
+    ]
+    single = [HeaderMutation(remove=header) for header in SPOOFABLE_HEADERS]
+    return TypedExtensionConfig(name="strip", typed_config=pack(EarlyHeaderMutation(mutations=[*prefixes, *single])))
+
+
+def _nobody_is_internal() -> HttpConnectionManagerInternalAddressConfig:
+    # An internal address may steer timeouts and retries with x-envoy-*; left unset, private addresses are internal.
+    return HttpConnectionManagerInternalAddressConfig(
+        unix_sockets=False, cidr_ranges=[CidrRange(address_prefix="255.255.255.255", prefix_len=32)]
+    )

@@ -1,0 +1,106 @@
+"""Which path goes where: one route configuration a listener, and nothing for what no route names (404)."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+
+from envoy_data_plane.envoy.config.route.v3 import (
+    RedirectAction,
+    RetryPolicy,
+    RetryPolicyRetryBackOff,
+    Route,
+    RouteAction,
+    RouteConfiguration,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy_data_plane.google.protobuf import Any as PackedMessage
+
+from policy import descriptors
+from policy.model import Gateway
+from xds.compiler import names
+from xds.compiler.encode import draft, encode, encoded, pack
+from xds.compiler.filters import cors, ext_authz, ratelimit
+from xds.compiler.hcm import STREAM_IDLE
+from xds.compiler.units import LimitShape, ListenerUnit, RouteUnit, limit_shapes
+
+_HTTPS = 443
+
+
+def route_configuration(gateway: Gateway, unit: ListenerUnit, routes: Sequence[RouteUnit]) -> RouteConfiguration:
+    """The routes of a listener under one virtual host, which holds what they have in common."""
+    bodies = [_redirect(unit)] if unit.redirects else [encoded(Route, _route_body(route)) for route in routes]
+    host = draft(
+        VirtualHost,
+        name=unit.name,
+        domains=["*"],
+        routes=bodies,
+        typed_per_filter_config={} if unit.redirects else _shared(gateway, unit),
+        retry_policy=None if unit.redirects else _retries(),
+    )
+    return draft(RouteConfiguration, name=names.routes_of(unit.name), virtual_hosts=[host])
+
+
+def _shared(gateway: Gateway, unit: ListenerUnit) -> dict[str, PackedMessage]:
+    context = {
+        descriptors.CONTEXT_GATEWAY: gateway.gateway,
+        descriptors.CONTEXT_POLICY: gateway.version,
+        descriptors.CONTEXT_LISTENER: unit.name,
+    }
+    limits = limit_shapes(gateway, gateway.defaults.limits)
+    shared = {
+        ext_authz.NAME: pack(ext_authz.for_host(context)),
+        ratelimit.NAME: pack(ratelimit.for_limits(limits)),
+    }
+    if unit.listener.cors is not None:
+        shared[cors.NAME] = pack(cors.for_host(unit.listener.cors))
+    return shared
+
+
+def _retries() -> RetryPolicy:
+    """Try another connection where the service cannot have seen the request; never where it may have."""
+    return RetryPolicy(
+        retry_on="connect-failure,refused-stream,reset-before-request",
+        num_retries=2,
+        retry_back_off=RetryPolicyRetryBackOff(
+            base_interval=timedelta(milliseconds=25), max_interval=timedelta(milliseconds=250)
+        ),
+    )
+
+
+def _redirect(unit: ListenerUnit) -> Route:
+    port = unit.listener.redirect_to_https_port
+    # 443 goes without saying; the host's own port is stripped by the connection manager.
+    redirect = RedirectAction(https_redirect=True, port_redirect=0 if port in {None, _HTTPS} else port or 0)
+    return Route(name="https", match=RouteMatch(prefix="/"), redirect=redirect)
+
+
+# Routes are the one thing of which there are thousands: each is built and encoded once, however often its
+# gateway is compiled. The bound is the largest policy foreseen, twice over.
+@lru_cache(maxsize=65_536)
+def _route_body(unit: RouteUnit) -> bytes:
+    own = {ext_authz.NAME: pack(ext_authz.for_route(unit))}
+    if unit.limits is not None:
+        own[ratelimit.NAME] = _limits(unit.limits)
+    timeout = timedelta(milliseconds=unit.timeout_ms)
+    action = draft(
+        RouteAction,
+        cluster=unit.upstream,
+        timeout=timeout,
+        idle_timeout=timeout + timedelta(seconds=5) if timeout >= STREAM_IDLE else None,
+    )
+    return encode(draft(Route, name=unit.name, match=_match(unit), route=action, typed_per_filter_config=own))
+
+
+@lru_cache(maxsize=4_096)
+def _limits(limits: tuple[LimitShape, ...]) -> PackedMessage:
+    return pack(ratelimit.for_limits(limits))
+
+
+def _match(unit: RouteUnit) -> RouteMatch:
+    if unit.exact:
+        return draft(RouteMatch, path=unit.path)
+    if unit.path == "/":
+        return draft(RouteMatch, prefix="/")
+    # Whole segments: /api/sales does not match /api/sales-reports.
+    return draft(RouteMatch, path_separated_prefix=unit.path)
