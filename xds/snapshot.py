@@ -107,22 +107,6 @@ EMPTY_SET: Final = ResourceSet.of(())
 
 
 @dataclass(frozen=True, slots=True)
-class DanglingReference:
-    """A resource that refers to another which the snapshot does not hold."""
-
-    type_url: str
-    resource: Resource
-    needed_type_url: str
-    needed_name: str
-
-    def __str__(self) -> str:
-        return (
-            f"{SHORT_NAMES.get(self.type_url, self.type_url)} {self.resource.name!r} refers to "
-            f"{SHORT_NAMES.get(self.needed_type_url, self.needed_type_url)} {self.needed_name!r}, which does not exist"
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that the proxies of one node group shall run. `resources` holds no empty type."""
 
@@ -152,12 +136,3 @@ class Snapshot:
         for type_url, resources in self.resources.items():
             for resource in resources.values():
                 yield type_url, resource
-
-    def dangling(self) -> list[DanglingReference]:
-        """References to resources that are not here: an Envoy accepts them and answers 503."""
-        return [
-            DanglingReference(type_url, resource, needed_type, needed_name)
-            for type_url, resource in self
-            for needed_type, needed_name in resource.needs
-            if needed_name not in self.resources.get(needed_type, {})
-        ]

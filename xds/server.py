@@ -1,0 +1,167 @@
+"""The gRPC shell: the aggregated discovery service and one of each type, in both dialects, health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
+from typing import Any, Final
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from protos import discovery_pb2 as pb
+from xds import access, wire
+from xds.conversation import Conversation
+from xds.metrics import XdsMetrics
+from xds.protocol.delta import Delta
+from xds.protocol.messages import Node
+from xds.protocol.sotw import Sotw
+from xds.protocol.stream import PATIENCE_SECONDS, Stream
+from xds.publisher import Publisher
+
+# An Envoy's first request holds a node of 60 kB and the versions of all resources it has.
+MAX_REQUEST_BYTES: Final = 32 * 1024 * 1024
+# What gRPC clients other than Envoy receive unless told otherwise.
+MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    # A proxy that went away without a word is noticed within 40 seconds; one that pings us itself is welcome to.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+_LOG: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers. `port` is 0 for a Unix socket."""
+
+    port: int
+    _server: grpc.aio.Server
+    _discovery: _Discovery
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """Take no more streams, end the open ones cleanly, and cut off what has not ended after `grace` seconds."""
+        await self._discovery.health.enter_graceful_shutdown()
+        stopping = asyncio.create_task(self._server.stop(grace))
+        self._discovery.close()
+        await stopping
+
+
+async def serve(
+    publisher: Publisher,
+    listen: str,
+    *,
+    identifier: str,
+    credentials: grpc.ServerCredentials | None = None,
+    trust_domain: str = "",
+    metrics: XdsMetrics | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> RunningServer:
+    """Serve xDS on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped.
+
+    `identifier` names this replica in every response. With `credentials`, which must demand client certificates, the
+    certificate decides which node may speak (`access.denial`); without, only a Unix socket or a loopback address is
+    served. ValueError otherwise, RuntimeError when the address is taken.
+    """
+    if credentials is None and not access.is_private(listen):
+        raise ValueError(f"xDS on {listen} needs TLS: only a Unix socket or a loopback address goes without")
+    if (credentials is None) != (trust_domain == ""):
+        raise ValueError("TLS credentials and a trust domain go together")
+    discovery = _Discovery(publisher, metrics or XdsMetrics(CollectorRegistry()), identifier, trust_domain, patience)
+    server = grpc.aio.server(options=_OPTIONS)
+    await discovery.register(server)
+    port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
+    await server.start()
+    return RunningServer(0 if listen.startswith("unix:") else port, server, discovery)
+
+
+class _Discovery:
+    """What all streams of a server share."""
+
+    def __init__(
+        self, publisher: Publisher, metrics: XdsMetrics, identifier: str, trust_domain: str, patience: float
+    ) -> None:
+        self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._publisher = publisher
+        self._metrics = metrics
+        self._identifier = identifier
+        self._trust_domain = trust_domain
+        self._patience = patience
+        self._conversations: set[Conversation[Any]] = set()
+
+    async def register(self, server: grpc.aio.Server) -> None:
+        server.add_generic_rpc_handlers((self._handlers(None, wire.AGGREGATED, wire.AGGREGATED_METHODS),))
+        for type_url, (service, methods) in wire.SERVICES.items():
+            server.add_generic_rpc_handlers((self._handlers(type_url, service, methods),))
+        names = [wire.AGGREGATED, *(service for service, _ in wire.SERVICES.values())]
+        for name in ("", *names):
+            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        wire.describe_services()
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+
+    def close(self) -> None:
+        for conversation in self._conversations:
+            conversation.close()
+
+    def _handlers(self, only: str | None, service: str, methods: str) -> grpc.GenericRpcHandler[Any, Any]:
+        by_name = {}
+        for prefix, is_delta, kind in (
+            ("Stream", False, pb.DiscoveryRequest),
+            ("Delta", True, pb.DeltaDiscoveryRequest),
+        ):
+            if is_delta or only not in wire.DELTA_ONLY:
+                by_name[prefix + methods] = grpc.stream_stream_rpc_method_handler(
+                    partial(self._converse, is_delta, only),
+                    request_deserializer=kind.FromString,
+                    response_serializer=methodcaller("SerializeToString"),
+                )
+        return grpc.method_handlers_generic_handler(service, by_name)
+
+    async def _converse(
+        self,
+        is_delta: bool,
+        only: str | None,
+        requests: AsyncIterator[Any],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> None:
+        read: Callable[[Any], Any] = wire.read_delta if is_delta else wire.read_sotw
+        write: Callable[..., Message] = wire.write_delta if is_delta else wire.write_sotw
+        conversation: Conversation[Any] = Conversation(
+            Stream(Delta() if is_delta else Sotw(), only=only, patience=self._patience),
+            self._publisher,
+            self._metrics,
+            dialect="delta" if is_delta else "sotw",
+            peer=context.peer(),
+            admit=partial(self._admit, context),
+            limit=lambda node: None if node.user_agent == "envoy" else MAX_RESPONSE_BYTES,
+            clock=time.monotonic,
+        )
+        self._conversations.add(conversation)
+        try:
+            ended = await conversation.run(
+                (read(request) async for request in requests),
+                lambda response: context.write(write(response, self._identifier)),
+            )
+        finally:
+            self._conversations.discard(conversation)
+        if ended.status != "OK":
+            self._metrics.denied(ended.status)
+            _LOG.warning("xds_stream_ended", status=ended.status, reason=ended.reason, peer=context.peer())
+            await context.abort(grpc.StatusCode[ended.status], ended.reason)
+
+    def _admit(self, context: grpc.aio.ServicerContext[Any, Any], node: Node) -> str:
+        return access.denial(node, context.auth_context(), self._trust_domain) if self._trust_domain else ""

@@ -1,0 +1,132 @@
+"""Protobuf to the protocol's own messages and back, and the shape of the gRPC services."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool
+
+from protos import discovery_pb2 as pb
+from xds.protocol.messages import DeltaRequest, Node, Response, SotwRequest
+from xds.snapshot import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, RUNTIME, SCOPED_ROUTE, SECRET, VIRTUAL_HOST
+
+AGGREGATED: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+AGGREGATED_METHODS: Final = "AggregatedResources"
+
+# By type URL: the service of that type alone, and what follows "Stream" and "Delta" in the names of its methods.
+SERVICES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        CLUSTER: ("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"),
+        ENDPOINT: ("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"),
+        LISTENER: ("envoy.service.listener.v3.ListenerDiscoveryService", "Listeners"),
+        ROUTE: ("envoy.service.route.v3.RouteDiscoveryService", "Routes"),
+        SCOPED_ROUTE: ("envoy.service.route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes"),
+        VIRTUAL_HOST: ("envoy.service.route.v3.VirtualHostDiscoveryService", "VirtualHosts"),
+        SECRET: ("envoy.service.secret.v3.SecretDiscoveryService", "Secrets"),
+        EXTENSION: ("envoy.service.extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs"),
+        RUNTIME: ("envoy.service.runtime.v3.RuntimeDiscoveryService", "Runtime"),
+    }
+)
+DELTA_ONLY: Final = frozenset({VIRTUAL_HOST})
+
+_MESSAGE_HEAD: Final = 600
+_MESSAGE_TAIL: Final = 1400
+# An Envoy's refusal may hold the whole resource, and the reason comes after it.
+_DUMP: Final = re.compile(r"goo\.gle/debug(?:str|proto|only).*?(?=Proto constraint validation failed)", re.DOTALL)
+_PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+
+
+def read_node(node: pb.Node) -> Node:
+    version = node.user_agent_version
+    if node.HasField("user_agent_build_version"):
+        built = node.user_agent_build_version.version
+        version = f"{built.major_number}.{built.minor_number}.{built.patch}"
+    place = node.locality
+    return Node(node.id, node.cluster, node.user_agent_name, version, place.region, place.zone, place.sub_zone)
+
+
+def read_sotw(request: pb.DiscoveryRequest) -> SotwRequest:
+    return SotwRequest(
+        type_url=request.type_url,
+        nonce=request.response_nonce,
+        error=readable(request.error_detail.message) if request.HasField("error_detail") else None,
+        node=read_node(request.node) if request.HasField("node") else None,
+        version=request.version_info,
+        names=tuple(request.resource_names),
+    )
+
+
+def read_delta(request: pb.DeltaDiscoveryRequest) -> DeltaRequest:
+    return DeltaRequest(
+        type_url=request.type_url,
+        nonce=request.response_nonce,
+        error=readable(request.error_detail.message) if request.HasField("error_detail") else None,
+        node=read_node(request.node) if request.HasField("node") else None,
+        subscribe=tuple(request.resource_names_subscribe),
+        unsubscribe=tuple(request.resource_names_unsubscribe),
+        initial_versions=dict(request.initial_resource_versions),
+    )
+
+
+def write_sotw(response: Response, identifier: str) -> pb.DiscoveryResponse:
+    message = pb.DiscoveryResponse(version_info=response.version, type_url=response.type_url, nonce=response.nonce)
+    message.control_plane.identifier = identifier
+    for resource in response.resources:
+        message.resources.add(type_url=response.type_url, value=resource.body)
+    return message
+
+
+def write_delta(response: Response, identifier: str) -> pb.DeltaDiscoveryResponse:
+    message = pb.DeltaDiscoveryResponse(
+        system_version_info=response.version,
+        type_url=response.type_url,
+        nonce=response.nonce,
+        removed_resources=response.removed,
+    )
+    message.control_plane.identifier = identifier
+    for resource in response.resources:
+        entry = message.resources.add(name=resource.name, version=resource.version)
+        entry.resource.type_url = response.type_url
+        entry.resource.value = resource.body
+    return message
+
+
+def readable(message: str) -> str:
+    """A refusal's words without the resource that Envoy repeats in them, without keys, and not endless."""
+    text = _PRIVATE_KEY.sub("[private key]", _DUMP.sub("", message))
+    if len(text) > _MESSAGE_HEAD + _MESSAGE_TAIL:
+        text = f"{text[:_MESSAGE_HEAD]} […] {text[-_MESSAGE_TAIL:]}"
+    return text
+
+
+def describe_services() -> None:
+    """Let gRPC reflection describe the services of single types; their messages are those of the aggregated one."""
+    pool = descriptor_pool.Default()
+    package = pb.DESCRIPTOR.package
+    for type_url, (full_name, methods) in SERVICES.items():
+        path = f"protos/described/{full_name}.proto"
+        try:
+            pool.FindFileByName(path)
+            continue
+        except KeyError:
+            pass
+        file = descriptor_pb2.FileDescriptorProto(
+            name=path, package=full_name.rpartition(".")[0], syntax="proto3", dependency=[pb.DESCRIPTOR.name]
+        )
+        service = file.service.add(name=full_name.rpartition(".")[2])
+        for prefix, stem in (("Stream", ""), ("Delta", "Delta")):
+            if type_url in DELTA_ONLY and prefix == "Stream":
+                continue
+            service.method.add(
+                name=prefix + methods,
+                input_type=f".{package}.{stem}DiscoveryRequest",
+                output_type=f".{package}.{stem}DiscoveryResponse",
+                client_streaming=True,
+                server_streaming=True,
+            )
+        pool.AddSerializedFile(file.SerializeToString())
