@@ -1,0 +1,25 @@
+"""What can be wrong with a request to the records. A lost database raises SQLAlchemy's or the system's own errors."""
+
+
+class RecordsError(Exception):
+    """The root of this package's errors; the text may be shown to whoever asked."""
+
+
+class DatabaseUrlError(RecordsError):
+    """A database that cannot be used. The text never holds the URL, which may hold a password."""
+
+
+class KeyRefusedError(RecordsError):
+    """A key that cannot be made, rotated or revoked as asked."""
+
+
+class UnknownKeyError(RecordsError):
+    """There is no key of that id."""
+
+
+class NotAppliedError(RecordsError):
+    """A change is recorded, but some running gateways did not report it in time."""
+
+    def __init__(self, name: str, version: int, late: tuple[str, ...]) -> None:
+        self.late = late
+        super().__init__(f"{name} version {version} is recorded but not yet in force on: {', '.join(late)}")

@@ -1,0 +1,113 @@
+"""The tables, as the newest migration leaves them."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Index, Integer, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, to the microsecond. SQLite knows no time zones: there UTC is written and UTC is read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite counts rows up by itself only where the column is exactly INTEGER.
+RowId: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Table(DeclarativeBase):
+    """What all tables share: names of constraints that migrations can rely on."""
+
+    metadata = MetaData(
+        naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
+    )
+
+
+class AuditRow(Table):
+    """One event of the audit of administration (R36). The hashes chain the rows; they are empty until chained."""
+
+    __tablename__ = "admin_audit_logs"
+    __table_args__ = (
+        Index(None, "timestamp"),
+        Index(None, "gateway", "timestamp"),
+        Index(None, "principal", "timestamp"),
+        Index(None, "request_id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)
+    # Named by whoever saw the event, so that a batch that is sent twice is recorded once.
+    event_id: Mapped[str] = mapped_column(String(64), unique=True)
+    timestamp: Mapped[datetime] = mapped_column(UtcDateTime)
+    gateway: Mapped[str] = mapped_column(String(64))
+    endpoint: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(String(32))
+    status: Mapped[int | None]
+    outcome: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(String(128))
+    principal: Mapped[str] = mapped_column(String(256))
+    ip: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(512))
+    request_id: Mapped[str] = mapped_column(String(128))
+    policy_version: Mapped[str] = mapped_column(String(64))
+    prev_hash: Mapped[str | None] = mapped_column(String(64))
+    row_hash: Mapped[str | None] = mapped_column(String(64))
+
+
+class KeyRow(Table):
+    """A partner's API key: everything about it but the key itself."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index(None, "partner"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    # SHA-256 of the key's text, in hex (R94).
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    partner: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(128))
+    tier: Mapped[str] = mapped_column(String(32))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    # Null: any address. An empty list: none.
+    networks: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(256))
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    replaced_by: Mapped[str | None] = mapped_column(String(32))
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class FactVersionRow(Table):
+    """How often a set of facts (such as the API keys) has changed."""
+
+    __tablename__ = "fact_versions"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class FactAppliedRow(Table):
+    """Which version of the facts a running process decides by, and when it last said so (the database's clock)."""
+
+    __tablename__ = "fact_applied"
+
+    instance: Mapped[str] = mapped_column(String(128), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    gateway: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[float] = mapped_column(Double)
