@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-_LONGEST_LINE = 4096
+_LONGEST_HEAD = 65_536
 
 
 class UnansweredError(Exception):
@@ -17,25 +17,16 @@ class UnansweredError(Exception):
 async def connected(target: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to HOST:PORT, [IPV6]:PORT or unix:/PATH, closed at the end. Raises OSError where there is none."""
     if target.startswith("unix:"):
-        reader, writer = await asyncio.open_unix_connection(target.removeprefix("unix:"), limit=_LONGEST_LINE)
+        reader, writer = await asyncio.open_unix_connection(target.removeprefix("unix:"), limit=_LONGEST_HEAD)
     else:
         host, _, port = target.rpartition(":")
-        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=_LONGEST_LINE)
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=_LONGEST_HEAD)
     try:
         yield reader, writer
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-
-
-async def accepts(target: str) -> bool:
-    """Whether something accepts connections at HOST:PORT or unix:/PATH."""
-    try:
-        async with connected(target):
-            return True
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,40 +40,39 @@ class Answer:
 async def ask_http(target: str, path: str, method: str = "GET") -> Answer:
     """One request without a body to HOST:PORT or unix:/PATH, on a connection of its own.
 
-    For processes of ours on this machine: the whole answer is read. Raises OSError where it cannot be had, and
-    ValueError where it is not HTTP/1.1.
+    For processes of ours on this machine: the whole answer is read. Raises OSError where it cannot be had, EOFError
+    where it breaks off, and ValueError where it is not HTTP/1.1.
     """
     async with connected(target) as (reader, writer):
         writer.write(
             f"{method} {path} HTTP/1.1\r\nhost: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
         )
-        head, _, rest = (await reader.read(-1)).partition(b"\r\n\r\n")
-    first, *fields = head.split(b"\r\n")
-    version, status = first.split(maxsplit=2)[:2]
-    if not version.startswith(b"HTTP/1."):
-        raise ValueError("the answer is not HTTP/1.1")
-    chunked = any(field.lower().replace(b" ", b"") == b"transfer-encoding:chunked" for field in fields)
-    return Answer(int(status), _unchunked(rest) if chunked else rest)
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        version, status = first.split(maxsplit=2)[:2]
+        if not version.startswith("HTTP/1."):
+            raise ValueError("the answer is not HTTP/1.1")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return Answer(int(status), await _content(reader, fields))
 
 
-def _unchunked(body: bytes) -> bytes:
-    """The content of a chunked body (RFC 9112 §7.1)."""
-    content = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size.split(b";")[0], 16)
-        if length == 0:
-            return content
-        content += body[:length]
-        body = body[length + 2 :]
-    raise ValueError("the answer ends in the middle")
+async def _content(reader: asyncio.StreamReader, fields: Mapping[str, str]) -> bytes:
+    """The body, by its own length: Envoy keeps a connection that it will close open for another second."""
+    if fields.get("transfer-encoding", "").lower() == "chunked":
+        content = b""
+        while length := int((await reader.readline()).split(b";")[0], 16):  # RFC 9112 §7.1
+            content += await reader.readexactly(length)
+            await reader.readline()
+        return content
+    if "content-length" in fields:
+        return await reader.readexactly(int(fields["content-length"]))
+    return await reader.read()
 
 
 async def answers_http(target: str, path: str = "/healthz") -> bool:
     """Whether an HTTP service at HOST:PORT or unix:/PATH answers GET with 2xx."""
     try:
         return 200 <= (await ask_http(target, path)).status < 300
-    except (OSError, ValueError):
+    except (OSError, EOFError, ValueError):
         return False
 
 
