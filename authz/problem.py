@@ -65,7 +65,7 @@ def _challenge(decision: Decision, refusal: Refusal) -> str:
             return f'Bearer {realm}, error="invalid_token", error_description="The access token is not valid"'
         case Reason.TOKEN_EXPIRED:
             return f'Bearer {realm}, error="invalid_token", error_description="The access token expired"'
-        case Reason.SCOPE_MISSING if decision.principal.kind is Kind.TOKEN:
+        case Reason.INSUFFICIENT_SCOPE if decision.principal.kind is Kind.TOKEN:
             return f'Bearer {realm}, error="insufficient_scope", scope="{refusal.scope}"'
         case Reason.KEY_MISSING | Reason.KEY_INVALID:
             return f"ApiKey {realm}"

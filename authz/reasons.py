@@ -43,7 +43,7 @@ class Reason(StrEnum):
     SIGNATURE_REPLAYED = "signature_replayed"
     # What the caller may do.
     CALLER_NOT_ADMITTED = "caller_not_admitted"
-    SCOPE_MISSING = "scope_missing"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
     TIER_UNKNOWN = "tier_unknown"
     TIER_NOT_ADMITTED = "tier_not_admitted"
     SENDER_MISMATCH = "sender_mismatch"
@@ -126,7 +126,9 @@ ANSWERS: Final[Mapping[Reason, Answer]] = MappingProxyType(
         Reason.CALLER_NOT_ADMITTED: Answer(
             403, "Caller not admitted", "This gateway does not admit your kind of caller."
         ),
-        Reason.SCOPE_MISSING: Answer(403, "Scope missing", "The credential lacks the scope that this request needs."),
+        Reason.INSUFFICIENT_SCOPE: Answer(
+            403, "Scope missing", "The credential lacks the scope that this request needs."
+        ),
         Reason.TIER_UNKNOWN: Answer(403, "Tier unknown", "The credential states no tier that is known."),
         Reason.TIER_NOT_ADMITTED: Answer(403, "Tier not admitted", "Your tier does not include this endpoint."),
         Reason.SENDER_MISMATCH: Answer(

@@ -5,7 +5,6 @@ from typing import Final
 
 from authz.case import Case
 from authz.decision import FieldError, Refusal
-from authz.principal import Kind
 from authz.reasons import Reason
 from authz.request import Request
 from authz.strict_json import Malformed, read_json
@@ -25,8 +24,7 @@ def check_schema(case: Case) -> Refusal | None:
     if incomplete is not None:
         return incomplete
     schema = None if method is None else method.schema
-    names_sender = case.principal.kind is Kind.SIGNATURE and case.route.sender_field is not None
-    if schema is None and not (names_sender and request.body):
+    if schema is None:
         return None
     refusal = _check_media_type(request)
     if refusal is not None:
@@ -35,7 +33,7 @@ def check_schema(case: Case) -> Refusal | None:
     if isinstance(document, Malformed):
         return Refusal(Reason.BODY_MALFORMED, errors=(FieldError("", document.rule),))
     case.document = document
-    errors = () if schema is None else schema.errors(document)
+    errors = schema.errors(document)
     return Refusal(Reason.BODY_INVALID, errors=errors) if errors else None
 
 

@@ -11,7 +11,7 @@ def check_scopes(case: Case) -> Refusal | None:
     if case.route.public or not case.route.namespace:
         return None
     if method is None:
-        return Refusal(Reason.SCOPE_MISSING, "no method")
+        return Refusal(Reason.INSUFFICIENT_SCOPE, "no method")
     principal = case.principal
     if principal.kind is Kind.KEY:
         # The form of partners binds the partner too: acme's key opens nothing of beta's (attack A57).
@@ -19,4 +19,4 @@ def check_scopes(case: Case) -> Refusal | None:
         granted = prefix + method.action in principal.scopes or prefix + "*" in principal.scopes
     else:
         granted = not method.scopes.isdisjoint(principal.scopes)
-    return None if granted else Refusal(Reason.SCOPE_MISSING, scope=method.scope)
+    return None if granted else Refusal(Reason.INSUFFICIENT_SCOPE, scope=method.scope)

@@ -1,4 +1,7 @@
-"""A message says who sent it, and that is the agent that signed it (R62, attack A29)."""
+"""A message says who sent it, and that is the agent that signed it (R62, attack A29).
+
+Only where a schema says that the body is a message: central passes bodies on as they are (R22).
+"""
 
 from collections.abc import Mapping
 
