@@ -74,7 +74,7 @@ class Database:
 def _driver_url(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Neither the text nor the cause: there may be a password in them.
         raise DatabaseUrlError("the database is sqlite:///PATH or postgresql://USER@HOST/NAME") from None
     if url.drivername == "sqlite" and url.database and url.database != ":memory:":
