@@ -7,6 +7,7 @@ would take our place without a word.
 import json
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[3]
-ROOTS = ("apibank", "portal", "xds", "authz", "ratelimit", "records", "telemetry", "messaging", "policy", "protos")
+SHIPPED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+# Root package -> its folder in the project.
+ROOTS = {Path(folder).name: PROJECT / folder for folder in SHIPPED["packages"]}
 RIVALS = ("xds-protos", "ratelimit", "authz", "grpcio-csds", "grpcio-admin", "grpcio-xds")
 
 LOCATE = """
@@ -33,7 +36,7 @@ def _locations(folder: Path, *names: str) -> dict[str, Path]:
 @pytest.mark.parametrize("folder", [Path("/"), PROJECT], ids=["another-folder", "project-folder"])
 def test_each_root_package_is_ours(folder: Path) -> None:
     for name, file in _locations(folder, *ROOTS).items():
-        assert file == PROJECT / name / "__init__.py"
+        assert file == ROOTS[name] / "__init__.py"
 
 
 def test_importing_envoy_gives_the_binarys_package_even_from_the_project_folder() -> None:
