@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from ratelimit.algorithms.fixed_window import count_in
@@ -26,6 +27,9 @@ class CalendarQuota:
 
     A state is (end of its period, hits). Raises ZoneInfoNotFoundError or ValueError for a zone that does not exist.
     """
+
+    # Which clock counts: this is aligned to the wall clock.
+    STEADY: ClassVar[bool] = False
 
     amount: int
     period: Period

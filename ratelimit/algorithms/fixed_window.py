@@ -3,6 +3,7 @@ edge. It is the default for plain limits because people expect its figures.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ratelimit.algorithms.step import NEVER, State, Step
 
@@ -29,6 +30,9 @@ def count_in(amount: int, end: int, span: int, state: State, now: int, hits: int
 @dataclass(frozen=True, slots=True)
 class FixedWindow:
     """At most `amount` hits (0: none at all) in each window of `period` microseconds since the epoch."""
+
+    # Which clock counts: this is aligned to the wall clock.
+    STEADY: ClassVar[bool] = False
 
     amount: int
     period: int

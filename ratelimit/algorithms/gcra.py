@@ -7,6 +7,7 @@ is admitted for exactly D and a caller at the rate is never refused.
 
 from dataclasses import dataclass, field
 from math import gcd
+from typing import ClassVar
 
 from ratelimit.algorithms.step import LARGEST, NEVER, State, Step
 
@@ -18,6 +19,9 @@ class Gcra:
     T is a fraction, `spacing / grain`: everything is counted in grains, 1/grain of a microsecond, and stays exact for
     every rate. A state is (TAT in whole microseconds, grains beyond that).
     """
+
+    # Which clock counts: this measures durations, which no step of the wall clock may bend.
+    STEADY: ClassVar[bool] = True
 
     amount: int
     period: int

@@ -5,6 +5,7 @@ last window's hits came at its end. This log never admits more than `amount` in 
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ratelimit.algorithms.step import NEVER, State, Step
 
@@ -19,6 +20,9 @@ class SlidingWindow:
 
     A state is (leaves, hits, leaves, hits, ...), newest first; `leaves` is when those hits leave the window.
     """
+
+    # Which clock counts: this measures durations, which no step of the wall clock may bend.
+    STEADY: ClassVar[bool] = True
 
     amount: int
     period: int
@@ -47,7 +51,8 @@ class SlidingWindow:
             _give_back(log, -hits)
         if hits:
             used = max(used + hits, 0)
-            state = tuple(number for entry in log for number in entry)
+            # A log that a refund emptied is written as one that ends now: a counter in use is never empty.
+            state = tuple(number for entry in log for number in entry) or (now, 0)
         return (True, max(self.amount - used, 0), 0, _reset(log, now), state)
 
     def _live(self, state: State, now: int, latest: int) -> list[tuple[int, int]]:

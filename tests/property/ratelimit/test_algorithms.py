@@ -105,7 +105,7 @@ def test_a_small_sliding_window_is_the_log_of_all_arrivals(amount: int, schedule
         wanted = hits or 1
         assert admitted == (hits < 0 or len(log) + wanted <= amount)
         if admitted:
-            log = log[: len(log) + hits] if hits < 0 else log + [now] * hits
+            log = log[: max(len(log) + hits, 0)] if hits < 0 else log + [now] * hits
         elif wanted <= amount:
             assert retry_after == log[len(log) + wanted - amount - 1] + MINUTE - now
         assert remaining == amount - len(log)
