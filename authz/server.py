@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import traceback
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import grpc
 import pygrpc_native.aio
@@ -23,6 +23,8 @@ from protos import ext_authz_pb2_grpc as pb_grpc
 # The policy must not let Envoy send a body that would not fit (attack A53): larger checks fail, and so are denied.
 MAX_CHECK_BYTES: Final = 4 * 1024 * 1024
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
+# What health checks put before the version of a policy to ask for it.
+POLICY: Final = "policy."
 ServerKind = Literal["native", "grpcio"]
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -93,14 +95,34 @@ async def serve(
         raise ValueError("TLS is served by grpcio only")
     server = pygrpc_native.aio.server(options=_OPTIONS) if kind == "native" else grpc.aio.server(options=_OPTIONS)
     pb_grpc.add_AuthorizationServicer_to_server(Authorization(authorizer), server)  # type: ignore[no-untyped-call]
-    await _add_health(server)
+    await _add_health(server, authorizer)
     port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
     await server.start()
     return Running(0 if listen.startswith("unix:") else port, server)
 
 
-async def _add_health(server: "grpc.aio.Server") -> None:
-    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+class _Health(health.aio.HealthServicer):  # type: ignore[misc,name-defined]
+    """gRPC health; `policy.<version>` is SERVING while checks are decided by that version of the policy.
+
+    Whoever tells Envoy to send a version asks for it here first.
+    """
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        super().__init__()
+        self._authorizer = authorizer
+
+    async def Check(  # noqa: N802 the name is the protocol's
+        self, request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> health_pb2.HealthCheckResponse:
+        version = request.service.removeprefix(POLICY)
+        if version != request.service and version in self._authorizer.versions:
+            return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+        answer: health_pb2.HealthCheckResponse = await super().Check(request, context)
+        return answer
+
+
+async def _add_health(server: "grpc.aio.Server", authorizer: Authorizer) -> None:
+    servicer = _Health(authorizer)
     for name in ("", SERVICE):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -1,0 +1,40 @@
+"""The command line. Commands live in `apibank.commands`; this joins them and turns expected errors into one line."""
+
+import sys
+
+import typer
+
+from apibank import __version__
+from apibank.commands import credentials, keys, policies, serve, stack
+
+app = typer.Typer(
+    name="apibank",
+    help="A federation of API gateways: Envoy carries the data, this decides what Envoy runs, who may pass, how often.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("up")(stack.up)
+app.command("status")(stack.status)
+app.add_typer(serve.app, name="serve")
+app.command("token")(credentials.token)
+app.command("sign")(credentials.sign)
+app.add_typer(keys.app, name="keys")
+app.add_typer(policies.app, name="policy")
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version.
+
+    Example: apibank version
+    """
+    sys.stdout.write(__version__ + "\n")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,52 @@
+"""How commands talk to a running control plane."""
+
+from pathlib import Path
+
+import httpx2
+
+from apibank.output import fail
+from apibank.ready import StackNotRunningError, read_ready
+from apibank.settings import Settings
+
+# A change of keys waits for every gateway; the control plane gives up before this does.
+TIMEOUT_SECONDS = 30
+
+
+def ask(settings: Settings, method: str, path: str, body: object = None) -> object:
+    """Call the control API of the running stack and return its JSON; ends the command with one line where it fails."""
+    try:
+        ready = read_ready(settings.state_dir)
+        secret = _secret(settings.token_file())
+        answer = httpx2.request(
+            method,
+            ready.control_api + path,
+            json=body,
+            headers={"authorization": f"Bearer {secret}"},
+            timeout=TIMEOUT_SECONDS,
+        )
+    except StackNotRunningError as error:
+        return fail(f"error: {error}")
+    except httpx2.HTTPError as error:
+        return fail(f"error: the control API at {ready.control_api} does not answer: {error}")
+    if answer.is_success:
+        return answer.json()
+    try:
+        said = answer.json()
+        detail = said.get("detail", answer.text)
+    except ValueError:
+        detail = answer.text
+    return fail(f"error: {_detail(detail)}")
+
+
+def _detail(detail: object) -> str:
+    # FastAPI's own refusals list one entry per field.
+    if isinstance(detail, list):
+        return "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in detail)
+    return str(detail)
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StackNotRunningError(f"the control token cannot be read: {error}") from error

@@ -1,0 +1,92 @@
+"""`apibank keys`: the partners' API keys. Each command returns when the change is in force on every gateway."""
+
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from apibank.commands.control import ask
+from apibank.commands.options import Output, StateDir, settings_of
+from apibank.output import OutputFormat, Row, print_rows, print_value
+
+app = typer.Typer(help="Partners' API keys.", no_args_is_help=True, rich_markup_mode=None)
+_COLUMNS = ("id", "partner", "tier", "scopes", "networks", "status", "expires_at", "last_used_at")
+KeyId = Annotated[str, typer.Argument(help="The key's id, as `apibank keys list` shows it.")]
+
+
+@app.command("create")
+def create(
+    partner: Annotated[str, typer.Option(help="Whose key it is.")],
+    scope: Annotated[list[str], typer.Option(help="Such as partner:acme:marketing:read; may be given several times.")],
+    tier: Annotated[str, typer.Option(help="free, business or enterprise.")] = "business",
+    ip: Annotated[list[str] | None, typer.Option("--ip", metavar="CIDR", help="Where it works; several times.")] = None,
+    expires_in_days: Annotated[int, typer.Option(metavar="N", help="1 to 90.")] = 90,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a key and print it: the only time that it is shown.
+
+    Example: apibank keys create --partner acme --scope partner:acme:marketing:read --ip 203.0.113.0/24
+    """
+    new = {
+        "partner": partner,
+        "scopes": scope,
+        "tier": tier,
+        "networks": ip or [],
+        "expires_in_days": expires_in_days,
+    }
+    _show_new(ask(settings_of(state_dir=state_dir), "POST", "/v1/keys", new), output, any_address=not ip)
+
+
+@app.command("list")
+def list_keys(output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -> None:
+    """List the keys, without the keys themselves.
+
+    Example: apibank keys list -o json
+    """
+    rows = cast(list[Row], ask(settings_of(state_dir=state_dir), "GET", "/v1/keys"))
+    print_rows(rows, _COLUMNS, output, empty="no keys yet: make one with `apibank keys create`")
+
+
+@app.command("rotate")
+def rotate(
+    key_id: KeyId,
+    overlap_hours: Annotated[int, typer.Option(metavar="HOURS", help="How long the old key goes on.")] = 24,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a new key with the old one's rights, and print it; the old one ends after the overlap.
+
+    Example: apibank keys rotate k_3f9c --overlap-hours 48
+    """
+    answer = ask(
+        settings_of(state_dir=state_dir), "POST", f"/v1/keys/{key_id}/rotate", {"overlap_hours": overlap_hours}
+    )
+    _show_new(answer, output, any_address=False)
+
+
+@app.command("revoke")
+def revoke(key_id: KeyId, output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -> None:
+    """End a key now.
+
+    Example: apibank keys revoke k_3f9c
+    """
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/keys/{key_id}/revoke"))
+    if output is OutputFormat.TABLE:
+        sys.stdout.write(f"key {key_id} of {row['partner']} is revoked on every gateway\n")
+    else:
+        print_value(dict(row), output)
+
+
+def _show_new(answer: object, output: OutputFormat, *, any_address: bool) -> None:
+    row = cast(Row, answer)
+    if output is not OutputFormat.TABLE:
+        print_value(dict(row), output)
+        return
+    sys.stdout.write(f"{row['key']}\n")
+    sys.stderr.write(
+        f"key {row['id']} of {row['partner']}, tier {row['tier']}, until {row['expires_at']}; "
+        "keep it now, it is not shown again\n"
+    )
+    if any_address:
+        sys.stderr.write("it works from any address: bind it with --ip\n")

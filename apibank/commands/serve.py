@@ -1,0 +1,211 @@
+"""`apibank serve`: one service, for containers and real deployments."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apibank.commands.options import Database, Listen, Policies, Profile, StateDir, Store, settings_of
+from apibank.commands.policies import open_folder
+from apibank.output import fail
+from apibank.running import run_service
+
+app = typer.Typer(help="Run one service until SIGTERM.", no_args_is_help=True, rich_markup_mode=None)
+
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
+GrpcServerOption = Annotated[
+    str | None, typer.Option("--grpc-server", help="native (Rust, no TLS) or grpcio, for the hot services.")
+]
+MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT of /metrics, /ready and /healthz.")]
+
+
+@app.command("control-plane")
+def control_plane(
+    listen: Listen = "127.0.0.1:18000",
+    control_listen: Annotated[
+        str, typer.Option("--control-listen", help="HOST:PORT of the control API, /metrics and /healthz.")
+    ] = "127.0.0.1:18001",
+    resources: Annotated[
+        Path | None, typer.Option("--resources", help="Serve plain Envoy resources, DIR/<node group>/*.yaml.")
+    ] = None,
+    gateway: Annotated[list[str] | None, typer.Option("--gateway", help="Only these gateways; several times.")] = None,
+    policies: Policies = None,
+    profile: Profile = None,
+    database: Database = None,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM chain of the xDS server; with a key and an authority, mTLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the xDS server.")] = None,
+    tls_authority: Annotated[Path | None, typer.Option(help="PEM of who issues the Envoys' certificates.")] = None,
+    trust_domain: Annotated[str, typer.Option(help="Of the Envoys' identities: spiffe://DOMAIN/gateway/NAME.")] = (
+        "waooaw.ai"
+    ),
+) -> None:
+    """Serve xDS: configuration for every Envoy that connects.
+
+    Example: apibank serve control-plane --resources ./resources --listen 127.0.0.1:18000
+    """
+    from apibank.control_service import ControlService, XdsTls, run_control_plane, run_plain
+
+    settings = settings_of(
+        policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level
+    )
+    given = (tls_certificate, tls_key, tls_authority)
+    if any(given) and not all(given):
+        fail("error: --tls-certificate, --tls-key and --tls-authority go together")
+    tls = None
+    if tls_certificate and tls_key and tls_authority:
+        tls = XdsTls(tls_certificate, tls_key, tls_authority, trust_domain)
+    if resources is not None:
+        run_service(partial(run_plain, resources, listen, tls), log_level=settings.log_level)
+        return
+    service = ControlService(
+        folder=open_folder(settings, tuple(gateway) if gateway else None),
+        listen=listen,
+        control_listen=control_listen,
+        database=settings.database_url(),
+        token_file=settings.token_file(),
+        tls=tls,
+    )
+    run_service(partial(run_control_plane, service), log_level=settings.log_level)
+
+
+@app.command("gateway")
+def gateway(
+    name: Annotated[str, typer.Argument(help="The gateway, such as marketing.")],
+    metrics_listen: MetricsListen = "127.0.0.1:18002",
+    policies: Policies = None,
+    profile: Profile = None,
+    store: Store = None,
+    database: Database = None,
+    state_dir: StateDir = None,
+    grpc_server: GrpcServerOption = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve one gateway's authorization and rate limits, where its policy tells Envoy to find them.
+
+    Example: apibank serve gateway marketing --store redis://127.0.0.1:6379/0
+    """
+    _serve_gateway(
+        name, metrics_listen, frozenset({"authz", "ratelimit"}),
+        policies=policies, profile=profile, store=store, database=database, state_dir=state_dir,
+        grpc_server=grpc_server, log_level=log_level,
+    )  # fmt: skip
+
+
+@app.command("authz")
+def authz(
+    name: Annotated[str, typer.Argument(help="The gateway, such as marketing.")],
+    metrics_listen: MetricsListen = "127.0.0.1:18002",
+    policies: Policies = None,
+    profile: Profile = None,
+    store: Store = None,
+    database: Database = None,
+    state_dir: StateDir = None,
+    grpc_server: GrpcServerOption = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve one gateway's authorization alone.
+
+    Example: apibank serve authz marketing --store redis://127.0.0.1:6379/0
+    """
+    _serve_gateway(
+        name, metrics_listen, frozenset({"authz"}),
+        policies=policies, profile=profile, store=store, database=database, state_dir=state_dir,
+        grpc_server=grpc_server, log_level=log_level,
+    )  # fmt: skip
+
+
+def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **options: object) -> None:
+    from apibank.gateway_service import GatewayService, run_gateway
+
+    settings = settings_of(**options)
+    if settings.store == "valkey":
+        fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
+    folder = open_folder(settings)
+    if name not in folder.names():
+        fail(f"error: there is no policy for {name!r} in {folder.folder}; there are {', '.join(folder.names())}")
+    service = GatewayService(
+        name=name,
+        folder=folder,
+        store=settings.store,
+        database=settings.database_url(),
+        metrics_listen=metrics_listen,
+        grpc_server=settings.grpc_server,
+        parts=parts,
+    )
+    run_service(partial(run_gateway, service), log_level=settings.log_level)
+
+
+@app.command("ratelimit")
+def ratelimit(
+    config: Annotated[Path, typer.Option("--config", help="Folder of rate-limit files (envoyproxy/ratelimit's YAML).")],
+    listen: Listen = "127.0.0.1:8081",
+    metrics_listen: MetricsListen = "127.0.0.1:18002",
+    store: Store = None,
+    state_dir: StateDir = None,
+    grpc_server: GrpcServerOption = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve rate limits from envoyproxy/ratelimit's configuration files, and nothing else.
+
+    Example: apibank serve ratelimit --config ./config --store memory --listen 127.0.0.1:8081
+    """
+    from apibank.ratelimit_service import RateLimitService, run_ratelimit
+
+    settings = settings_of(store=store, state_dir=state_dir, grpc_server=grpc_server, log_level=log_level)
+    service = RateLimitService(
+        config=config,
+        listen=listen,
+        metrics_listen=metrics_listen,
+        # On its own there is no embedded Valkey; one process counts exactly by itself.
+        store="memory" if settings.store == "valkey" else settings.store,
+        grpc_server=settings.grpc_server,
+    )
+    run_service(partial(run_ratelimit, service), log_level=settings.log_level)
+
+
+@app.command("issuer")
+def issuer(
+    customer_port: Annotated[int, typer.Option(help="Port of the customers' issuer.")] = 18010,
+    admin_port: Annotated[int, typer.Option(help="Port of the administrators' issuer.")] = 18011,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve the development token issuers, on loopback. Not for production.
+
+    Example: apibank serve issuer --customer-port 18010 --admin-port 18011
+    """
+    from apibank.demo_services import run_issuer
+
+    settings = settings_of(state_dir=state_dir, log_level=log_level)
+    run_service(partial(run_issuer, settings.state_dir, customer_port, admin_port), log_level=settings.log_level)
+
+
+@app.command("upstreams")
+def upstreams(
+    service: Annotated[
+        list[str], typer.Option("--service", metavar="NAME=PORT", help="A demo service; several times.")
+    ],
+    store: Store = None,
+    database: Database = None,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve demo upstreams that echo what reached them, on loopback. Not for production.
+
+    Example: apibank serve upstreams --service marketing=18021
+    """
+    from apibank.demo_services import run_upstreams
+
+    settings = settings_of(store=store, database=database, state_dir=state_dir, log_level=log_level)
+    ports: dict[str, int] = {}
+    for text in service:
+        name, separator, port = text.partition("=")
+        if not separator or not port.isdigit():
+            fail(f"error: --service {text!r} is not NAME=PORT")
+        ports[name] = int(port)
+    run_service(partial(run_upstreams, ports, settings.store, settings.database_url()), log_level=settings.log_level)

@@ -1,0 +1,186 @@
+"""One gateway's process: its authorization and its limits, under one policy that changes for both at one moment."""
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import httpx2
+import ratelimit.server
+import structlog
+from ratelimit.limiter import RateLimiter
+from ratelimit.metrics import RateLimitMetrics
+from redis.asyncio import Redis
+
+import authz.server
+from apibank.observed import listener_of, observed_app, process_registry
+from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
+from apibank.policies import PolicyFolder
+from apibank.settings import GrpcServer
+from apibank.web import serve_web
+from authz.audit import AuditSink, JsonLinesSink
+from authz.authorizer import Authorizer
+from authz.facts import FactsBoard
+from authz.metrics import AuthzMetrics
+from authz.nonces import MemoryNonceStore, NonceStore
+from authz.redis_store import RedisNonceStore
+from authz.rules import PolicyUnusableError, compile_rules
+from authz.sources import CredentialSources
+from policy.model import Gateway
+from policy.problem import PolicyError
+from ratelimit.memory_store import MemoryStore
+from ratelimit.redis_store import RedisStore
+from ratelimit.store import CounterStore
+from records.api_keys import ApiKeys
+from records.database import Database
+from records.fact_follower import FactFollower
+from records.fact_versions import API_KEYS, FactVersions
+from records.key_usage import KeyUsage
+from records.upgrade import upgrade
+
+_LOG = structlog.get_logger(__name__)
+MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayService:
+    """What a gateway's process is told when it starts. `store`: memory, or a redis URL."""
+
+    name: str
+    folder: PolicyFolder
+    store: str
+    database: str
+    metrics_listen: str
+    grpc_server: GrpcServer = "native"
+    parts: frozenset[str] = frozenset({"authz", "ratelimit"})
+
+
+class PolicyInForce:
+    """The policy that authorization and limits go by; a file that is broken leaves the last good one in force."""
+
+    def __init__(
+        self, folder: PolicyFolder, name: str, authorizer: Authorizer, limiter: RateLimiter, sources: CredentialSources
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._authorizer = authorizer
+        self._limiter = limiter
+        self._sources = sources
+        self.gateway: Gateway | None = None
+
+    async def first(self) -> Gateway:
+        """Take the policy at the start. Raises ValueError with everything that is wrong: there is no other."""
+        try:
+            return await self._take()
+        except (PolicyError, PolicyUnusableError) as error:
+            raise ValueError(str(error)) from error
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Take every good change until stopped."""
+        async for _ in self._folder.changes(stop):
+            try:
+                await self._take()
+            except (PolicyError, PolicyUnusableError, OSError) as error:
+                _LOG.error("policy_refused", gateway=self._name, error=str(error))
+
+    async def _take(self) -> Gateway:
+        gateway = (await asyncio.to_thread(self._folder.load_one, self._name)).gateway
+        if self.gateway is not None and gateway.version == self.gateway.version:
+            return gateway
+        rules = await asyncio.to_thread(compile_rules, gateway)
+        await self._sources.apply(gateway)
+        # No await between these two: no request is decided by the one policy and counted by the other.
+        self._limiter.replace_rules(gateway)
+        self._authorizer.install(rules)
+        self.gateway = gateway
+        _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
+        return gateway
+
+
+async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
+    """Serve until stopped. Raises ValueError or OSError where it cannot start."""
+    registry = process_registry()
+    async with AsyncExitStack() as held:
+        await upgrade(service.database)
+        database = await held.enter_async_context(Database(service.database))
+        counters, nonces = await _stores(service, held)
+        usage = KeyUsage(database)
+        board = FactsBoard()
+        metrics = AuthzMetrics(registry, service.name)
+        client = await held.enter_async_context(httpx2.AsyncClient(trust_env=False))
+        sources = CredentialSources(board, metrics, client)
+        held.push_async_callback(sources.close)
+        audit, written = _audit()
+        authorizer = Authorizer(
+            service.name,
+            board=board,
+            nonces=nonces,
+            audit=UsageNoting(audit, usage),
+            metrics=metrics,
+            key_finder=sources,
+        )
+        limiter = RateLimiter(counters, RateLimitMetrics(registry))
+        policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources)
+        gateway = await policy.first()
+        await held.enter_async_context(_served(service, gateway, authorizer, limiter))
+        follower = _follower(service, database, board)
+        application = observed_app(registry, counters.ready)
+        async with asyncio.TaskGroup() as running:
+            recording = running.create_task(written.run())
+            running.create_task(follower.run(stop))
+            running.create_task(policy.follow(stop))
+            running.create_task(write_usage(usage, stop))
+            running.create_task(serve_web([listener_of(application, service.metrics_listen)], stop))
+            await stop.wait()
+            recording.cancel()
+
+
+async def _stores(service: GatewayService, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:
+    if service.store == MEMORY:
+        return MemoryStore(), MemoryNonceStore()
+    client = Redis.from_url(service.store)
+    held.push_async_callback(client.aclose)
+    counters = RedisStore.from_url(service.store)
+    held.push_async_callback(counters.close)
+    return counters, RedisNonceStore(client, service.name)
+
+
+def _audit() -> tuple[AuditSink, JsonLinesSink]:
+    sink = JsonLinesSink(sys.stdout.buffer.write)
+    return sink, sink
+
+
+def _follower(service: GatewayService, database: Database, board: FactsBoard) -> FactFollower:
+    lost = partial(_lost, service.name)
+    return FactFollower(
+        FactVersions(database),
+        KeysOnBoard(ApiKeys(database), board),
+        instance=f"{service.name}@{socket.gethostname()}:{service.metrics_listen}",
+        gateway=service.name,
+        name=API_KEYS,
+        clock=time.monotonic,
+        lost=lost,
+    )
+
+
+def _lost(gateway: str, error: Exception) -> None:
+    _LOG.warning("partner_keys_not_confirmed", gateway=gateway, error=type(error).__name__)
+
+
+@asynccontextmanager
+async def _served(
+    service: GatewayService, gateway: Gateway, authorizer: Authorizer, limiter: RateLimiter
+) -> AsyncIterator[None]:
+    """The gRPC services, at the endpoints that the policy tells Envoy."""
+    async with AsyncExitStack() as held:
+        if "authz" in service.parts:
+            checks = await authz.server.serve(authorizer, gateway.services.authz.endpoint, service.grpc_server)
+            held.push_async_callback(checks.stop)
+        if "ratelimit" in service.parts:
+            limits = await ratelimit.server.serve(limiter, gateway.services.ratelimit.endpoint, service.grpc_server)
+            held.push_async_callback(limits.stop)
+        yield

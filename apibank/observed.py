@@ -1,0 +1,47 @@
+"""What every service process shows to Prometheus and to whoever asks whether it does its work."""
+
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, make_asgi_app
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from apibank.web import WebListener
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry with the process's own figures: memory, CPU, file descriptors, garbage collection."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]]) -> ASGIApp:
+    """`/metrics` for Prometheus, `/ready` with 200 or 503, `/healthz` with 200 while the process lives."""
+
+    async def readiness(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("ready\n") if await ready() else PlainTextResponse("not ready\n", 503)
+
+    async def health(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    return Starlette(
+        routes=[
+            Route("/ready", readiness),
+            Route("/healthz", health),
+            Mount("/metrics", make_asgi_app(registry)),
+        ]
+    )
+
+
+def listener_of(application: ASGIApp, listen: str) -> WebListener:
+    """An application at HOST:PORT. Raises ValueError where that is no address."""
+    host, separator, port = listen.rpartition(":")
+    if not separator or not port.isdigit():
+        raise ValueError(f"{listen!r} is not HOST:PORT")
+    return WebListener(application, host.strip("[]"), int(port))

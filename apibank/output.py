@@ -1,0 +1,74 @@
+"""How commands speak: a table for people, JSON or YAML for scripts, problems on stderr, and exit codes."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NoReturn
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Exit codes: 0 done, 1 the answer is no (invalid policy, not in sync), 2 the command could not be carried out.
+ANSWER_NO = 1
+CANNOT = 2
+
+
+class OutputFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Cell = str | int | float | bool | None | Sequence[str]
+Row = Mapping[str, Cell]
+
+
+def print_rows(rows: Sequence[Row], columns: Sequence[str], output: OutputFormat, *, empty: str = "nothing") -> None:
+    """Print rows. A table shows only `columns`; JSON and YAML hold every field, under the same names."""
+    if output is OutputFormat.TABLE:
+        _print_table(rows, columns, empty)
+    else:
+        print_value([dict(row) for row in rows], output)
+
+
+def print_value(value: object, output: OutputFormat) -> None:
+    """Print one value as JSON or YAML (a table of one value is YAML: the easiest to read)."""
+    if output is OutputFormat.JSON:
+        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    else:
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
+    sys.stdout.write(text + "\n")
+
+
+def fail(message: str, code: int = CANNOT) -> NoReturn:
+    """End the command: one message on stderr, and the exit code."""
+    sys.stderr.write(message.rstrip("\n") + "\n")
+    raise SystemExit(code)
+
+
+def _print_table(rows: Sequence[Row], columns: Sequence[str], empty: str) -> None:
+    if not rows:
+        sys.stdout.write(empty + "\n")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+    for row in rows:
+        # Text, not markup: a value with brackets is shown as it is.
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    # A pipe has no width; a wide table is better than a folded one there.
+    width = None if sys.stdout.isatty() else 240
+    Console(width=width, highlight=False).print(table)
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str | int | float):
+        return str(value)
+    return ", ".join(value) or "-"

@@ -1,0 +1,65 @@
+"""Settings of this machine, from the environment and the command line: the only reader of the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GrpcServer = Literal["native", "grpcio"]
+
+
+class Settings(BaseSettings):
+    """Every setting, with its variable `APIBANK_<NAME>`; a command's option of the same name comes first."""
+
+    model_config = SettingsConfigDict(env_prefix="APIBANK_", frozen=True, extra="ignore")
+
+    state_dir: Path = Field(Path(".apibank"), description="Keys, certificates, logs, database and the ready file.")
+    port_base: Annotated[int, Field(ge=1024, le=60_000)] = Field(
+        10_000, description="First port of the embedded stack; all others are at fixed distances from it."
+    )
+    policies: Path | None = Field(None, description="Folder of gateway files; unset: the ones that come with apibank.")
+    profile: tuple[str, ...] = Field((), description="Overlays, by name or path, applied in this order.")
+    store: str = Field("valkey", description="Counters and nonces: valkey (embedded), memory, or redis://HOST:PORT/DB.")
+    database: str | None = Field(
+        None, description="sqlite:///PATH or postgresql://...; unset: SQLite in the state directory."
+    )
+    grpc_server: GrpcServer = Field("native", description="Server of the hot services: native (Rust) or grpcio.")
+    envoy_binary: Path | None = Field(None, description="An Envoy to run instead of the one that comes with apibank.")
+    envoy_concurrency: Annotated[int, Field(ge=1, le=64)] = Field(1, description="Worker threads of each Envoy.")
+    control_token_file: Path | None = Field(
+        None, description="Secret that the control API asks for; unset: control.token in the state directory."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, store: str) -> str:
+        if store in {"valkey", "memory"} or store.startswith(("redis://", "rediss://", "unix://")):
+            return store
+        raise ValueError("valkey, memory, or a redis://, rediss:// or unix:// URL")
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, database: str | None) -> str | None:
+        if database is None or database.startswith(("sqlite:///", "postgresql://")):
+            return database
+        raise ValueError("sqlite:///PATH or postgresql://USER@HOST/NAME")
+
+    def database_url(self) -> str:
+        """The database in use: the one named, else SQLite in the state directory."""
+        return self.database or f"sqlite:///{self.state_dir.resolve() / 'apibank.db'}"
+
+    def token_file(self) -> Path:
+        """The file with the control API's secret."""
+        return self.control_token_file or self.state_dir / "control.token"
+
+
+def load_settings(overrides: Mapping[str, object]) -> Settings:
+    """Settings from the environment, then from a command's options; options that were not given are None.
+
+    Raises pydantic.ValidationError, whose text names the setting and what it takes.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**given)  # type: ignore[arg-type]  # validated by pydantic

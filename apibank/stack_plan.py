@@ -1,0 +1,211 @@
+"""What the embedded stack consists of: the processes, in the order in which they start, and where they will be."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx2
+
+from apibank.addresses import JWKS_PATH
+from apibank.certificates import DevelopmentCertificates
+from apibank.child_process import Child, Probe
+from apibank.envoy_process import EnvoyProcess, envoy_child, find_envoy
+from apibank.ports import CENTRAL, LOOPBACK, PortPlan
+from apibank.probes import answers_http
+from apibank.ready import CentralPlace, GatewayPlace, Ready
+from apibank.settings import Settings
+from apibank.valkey_process import ValkeyProcess, valkey_child
+from policy.model import Gateway
+
+_POLL_SECONDS = 0.05
+
+
+class NotLiveError(Exception):
+    """The processes run, but some Envoy did not take its configuration; the text says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlan:
+    """One stack, decided and not yet started. `gateways` are the effective policies, addresses included."""
+
+    settings: Settings
+    policies: Path
+    profiles: tuple[str, ...]
+    ports: PortPlan
+    certificates: DevelopmentCertificates
+    gateways: Mapping[str, Gateway]
+
+    @property
+    def store_url(self) -> str:
+        """The store as the services take it: memory, or a URL."""
+        return self._valkey().url if self.settings.store == "valkey" else self.settings.store
+
+    def stages(self) -> Sequence[Sequence[Child]]:
+        """The processes by stage: one stage serves before the next begins."""
+        store = [valkey_child(self._valkey(), self.settings.state_dir)] if self.settings.store == "valkey" else []
+        services = [
+            self._control_plane(),
+            *(self._gateway(name) for name in self.gateways),
+            self._issuer(),
+            *self._upstreams(),
+        ]
+        envoys = [envoy_child(self._envoy(name), self.settings.state_dir) for name in self.gateways]
+        return [stage for stage in (store, services, envoys) if stage]
+
+    async def until_live(self, within: float) -> None:
+        """Wait until each gateway's Envoy runs what is published for it. Raises NotLiveError with what is wrong."""
+        deadline = time.monotonic() + within
+        async with httpx2.AsyncClient() as http:
+            while True:
+                wrong = await self._not_live(http)
+                if not wrong:
+                    return
+                if time.monotonic() >= deadline:
+                    raise NotLiveError("; ".join(wrong))
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _not_live(self, http: httpx2.AsyncClient) -> list[str]:
+        secret = self.settings.token_file().read_text(encoding="utf-8").strip()
+        answer = await http.get(f"{self._control_api}/v1/status", headers={"authorization": f"Bearer {secret}"})
+        states = {one["gateway"]: one for one in answer.json()["gateways"]}
+        wrong = []
+        for name in self.gateways:
+            state = states.get(name)
+            if state is None or not 0 < state["envoys"] == state["live"]:
+                wrong.append(f"{name} is not live: {state and state['errors']}")
+        return wrong
+
+    def ready(self, pids: Mapping[str, int]) -> Ready:
+        """Where everything is."""
+        plan, domains = self.ports, [name for name in self.gateways if name != CENTRAL]
+        https = f"https://{LOOPBACK}:{plan.https}"
+        return Ready(
+            state_dir=str(self.settings.state_dir),
+            ca_file=str(self.certificates.ca_file),
+            central=CentralPlace(
+                https=https,
+                http=f"http://{LOOPBACK}:{plan.http}",
+                internal_https=f"https://{LOOPBACK}:{plan.internal_https}",
+                envoy_admin=self._admin(CENTRAL),
+                authz=f"{LOOPBACK}:{plan.gateways[CENTRAL].authz}",
+                ratelimit=f"{LOOPBACK}:{plan.gateways[CENTRAL].ratelimit}",
+            ),
+            gateways={
+                name: GatewayPlace(
+                    https=f"https://{LOOPBACK}:{plan.gateways[name].mesh}",
+                    envoy_admin=self._admin(name),
+                    authz=f"{LOOPBACK}:{plan.gateways[name].authz}",
+                    ratelimit=f"{LOOPBACK}:{plan.gateways[name].ratelimit}",
+                )
+                for name in domains
+            },
+            xds=f"{LOOPBACK}:{plan.xds}",
+            control_api=self._control_api,
+            portal=f"{https}/portal",
+            metrics=[f"{self._control_api}/metrics", *(self._metrics(name) for name in self.gateways)],
+            upstreams={name: f"http://{LOOPBACK}:{plan.gateways[name].upstream}" for name in domains},
+            store=self.store_url,
+            database=self.settings.database_url(),
+            issuers={
+                "customer": f"http://{LOOPBACK}:{plan.issuer_customer}",
+                "admin": f"http://{LOOPBACK}:{plan.issuer_admin}",
+            },
+            profiles=list(self.profiles),
+            policies=str(self.policies),
+            pids=dict(pids),
+        )
+
+    @property
+    def _control_api(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.control_api}"
+
+    def _admin(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self.ports.gateways[name].envoy_admin}"
+
+    def _metrics(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self.ports.gateways[name].metrics}/metrics"
+
+    def _valkey(self) -> ValkeyProcess:
+        return ValkeyProcess(port=self.ports.valkey)
+
+    def _serve(self, *arguments: str) -> tuple[str, ...]:
+        settings = self.settings
+        shared = ("--state-dir", str(settings.state_dir), "--log-level", settings.log_level)
+        return (sys.executable, "-m", "apibank", "serve", *arguments, *shared)
+
+    def _policy_options(self) -> tuple[str, ...]:
+        profiles = (option for profile in self.profiles for option in ("--profile", profile))
+        return ("--policies", str(self.policies), *profiles)
+
+    def _control_plane(self) -> Child:
+        listen = f"{LOOPBACK}:{self.ports.xds}"
+        command = self._serve(
+            "control-plane",
+            "--listen",
+            listen,
+            "--control-listen",
+            f"{LOOPBACK}:{self.ports.control_api}",
+            "--database",
+            self.settings.database_url(),
+            *(option for name in self.gateways for option in ("--gateway", name)),
+            *self._policy_options(),
+        )
+        return Child("control-plane", command, _http_probe(f"{LOOPBACK}:{self.ports.control_api}", "/healthz"))
+
+    def _gateway(self, name: str) -> Child:
+        ports = self.ports.gateways[name]
+        command = self._serve(
+            "gateway",
+            name,
+            "--metrics-listen",
+            f"{LOOPBACK}:{ports.metrics}",
+            "--store",
+            self.store_url,
+            "--database",
+            self.settings.database_url(),
+            "--grpc-server",
+            self.settings.grpc_server,
+            *self._policy_options(),
+        )
+        return Child(f"gateway-{name}", command, _http_probe(f"{LOOPBACK}:{ports.metrics}", "/ready"))
+
+    def _issuer(self) -> Child:
+        command = self._serve(
+            "issuer", "--customer-port", str(self.ports.issuer_customer), "--admin-port", str(self.ports.issuer_admin)
+        )
+        return Child("issuer", command, _http_probe(f"{LOOPBACK}:{self.ports.issuer_customer}", JWKS_PATH))
+
+    def _upstreams(self) -> Sequence[Child]:
+        ports = {name: self.ports.gateways[name].upstream for name in self.gateways if name != CENTRAL}
+        first = next(iter(ports.values()), None)
+        if first is None:
+            return ()
+        command = self._serve(
+            "upstreams",
+            *(option for name, port in ports.items() for option in ("--service", f"{name}={port}")),
+            "--store",
+            self.store_url,
+            "--database",
+            self.settings.database_url(),
+        )
+        return (Child("upstreams", command, _http_probe(f"{LOOPBACK}:{first}", "/healthz")),)
+
+    def _envoy(self, name: str) -> EnvoyProcess:
+        return EnvoyProcess(
+            name=f"envoy-{name}",
+            node_id=f"{name}-1",
+            node_cluster=name,
+            admin_port=self.ports.gateways[name].envoy_admin,
+            control_plane=(f"{LOOPBACK}:{self.ports.xds}",),
+            listeners=len(self.gateways[name].listeners),
+            binary=find_envoy(self.settings.envoy_binary),
+            concurrency=self.settings.envoy_concurrency,
+        )
+
+
+def _http_probe(target: str, path: str) -> Probe:
+    return partial(answers_http, target, path)

@@ -1,0 +1,178 @@
+"""The control API: what the command line asks a running control plane. HTTP, for scripts, with a secret.
+
+Every answer is JSON; refusals are problem+json (RFC 9457). `docs/operate/control-api.md` shows each call.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Annotated, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """One gateway: the policy that is published, and what is wrong with the one on disk, if anything is."""
+
+    gateway: str
+    version: str | None
+    published_at: datetime | None
+    envoys: int
+    live: int
+    errors: Sequence[dict[str, object]] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceState:
+    """One resource at one Envoy: SYNCED, STALE, NOT SENT or REJECTED, with Envoy's words and the policy's line."""
+
+    gateway: str
+    node: str
+    type: str
+    name: str
+    status: str
+    version: str | None
+    message: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+class NewKey(BaseModel):
+    """A partner key to make."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partner: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    scopes: Annotated[list[Annotated[str, Field(min_length=3, max_length=200)]], Field(min_length=1, max_length=50)]
+    tier: Annotated[str, Field(pattern=r"^(free|business|enterprise)$")] = "business"
+    networks: Annotated[list[str], Field(max_length=50)] = []
+    expires_in_days: Annotated[int, Field(ge=1, le=90)] = 90
+
+
+class Rotation(BaseModel):
+    """How long the old key goes on beside the new one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    overlap_hours: Annotated[int, Field(ge=0, le=24 * 30)] = 24
+
+
+class KeyNotFoundError(Exception):
+    """No key has that id."""
+
+
+class BadKeyError(Exception):
+    """A key that would be worth nothing, such as one with another partner's scope; the text says why."""
+
+
+class NotInForceError(Exception):
+    """The change is stored, but some gateways did not take it up in time; the text names them."""
+
+
+class Federation(Protocol):
+    """What the control plane knows of itself."""
+
+    def gateways(self) -> Sequence[GatewayState]: ...
+
+    def resources(self) -> Sequence[ResourceState]: ...
+
+
+class Keys(Protocol):
+    """Partner keys. Each change returns when it is in force on every gateway, or raises NotInForceError."""
+
+    async def create(self, new: NewKey) -> dict[str, object]:
+        """The new key's record, with the key itself under `key`: the only time that anybody sees it."""
+        ...
+
+    async def list(self) -> Sequence[dict[str, object]]: ...
+
+    async def rotate(self, key_id: str, overlap_hours: int) -> dict[str, object]: ...
+
+    async def revoke(self, key_id: str) -> dict[str, object]: ...
+
+
+def control_app(federation: Federation, keys: Keys, secret: Callable[[], str]) -> FastAPI:
+    """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
+    app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+
+    async def authorized(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, b"Bearer " + secret().encode()):
+            raise _Refused(401, "control_token_invalid", "Send the control token as Bearer; see control.token.")
+
+    app.include_router(_status_routes(federation), dependencies=[Depends(authorized)])
+    app.include_router(_key_routes(keys), dependencies=[Depends(authorized)])
+
+    @app.get("/healthz", include_in_schema=False)
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.exception_handler(_Refused)
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, _Refused)
+        body = {
+            "type": f"https://waooaw.ai/problems/{error.code}",
+            "title": error.code.replace("_", " ").capitalize(),
+            "status": error.status,
+            "detail": str(error),
+            "code": error.code,
+        }
+        return JSONResponse(body, error.status, media_type="application/problem+json")
+
+    return app
+
+
+class _Refused(Exception):  # noqa: N818 - a refusal, turned into an answer above
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        self.status, self.code = status, code
+        super().__init__(detail)
+
+
+def _status_routes(federation: Federation) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/status")
+    async def status() -> dict[str, object]:
+        return {
+            "gateways": [asdict(one) for one in federation.gateways()],
+            "resources": [asdict(one) for one in federation.resources()],
+        }
+
+    return router
+
+
+def _key_routes(keys: Keys) -> APIRouter:
+    router = APIRouter(prefix="/v1/keys")
+
+    @router.post("", status_code=201)
+    async def create(new: NewKey) -> dict[str, object]:
+        return await _answered(keys.create(new))
+
+    @router.get("")
+    async def list_keys() -> list[dict[str, object]]:
+        return list(await keys.list())
+
+    @router.post("/{key_id}/rotate", status_code=201)
+    async def rotate(key_id: str, rotation: Rotation) -> dict[str, object]:
+        return await _answered(keys.rotate(key_id, rotation.overlap_hours))
+
+    @router.post("/{key_id}/revoke")
+    async def revoke(key_id: str) -> dict[str, object]:
+        return await _answered(keys.revoke(key_id))
+
+    return router
+
+
+async def _answered(change: Awaitable[dict[str, object]]) -> dict[str, object]:
+    try:
+        return await change
+    except KeyNotFoundError as error:
+        raise _Refused(404, "key_not_found", str(error)) from None
+    except BadKeyError as error:
+        raise _Refused(422, "key_not_possible", str(error)) from None
+    except NotInForceError as error:
+        raise _Refused(504, "change_not_in_force", str(error)) from None
