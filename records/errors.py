@@ -1,4 +1,12 @@
-"""What can be wrong with a request to the records. A lost database raises SQLAlchemy's or the system's own errors."""
+"""What can be wrong with a request to the records, or with the database behind them."""
+
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+# What a call raises while the database cannot be reached or does not answer: catch it, keep what was to be written,
+# and try again. Nothing here turns them into anything else, so that their cause is not lost.
+LOST_DATABASE: Final = (SQLAlchemyError, OSError, TimeoutError)
 
 
 class RecordsError(Exception):

@@ -5,12 +5,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from records.fact_versions import FactVersions
+from records.errors import LOST_DATABASE
+from records.fact_versions import FRESH_SECONDS, GONE_SECONDS, FactVersions
 
 POLL_SECONDS: Final = 0.5
 HEARTBEAT_SECONDS: Final = 2.0
+# What is confirmed is used for FRESH_SECONDS, and must not outlive the time for which others wait for this process.
+_CONFIRM_WITHIN: Final = GONE_SECONDS - FRESH_SECONDS
+# Reported before anything is loaded: earlier than every version, so that whoever changes something waits.
+_NOTHING: Final = -1
 
 
 class Facts(Protocol):
@@ -20,7 +23,7 @@ class Facts(Protocol):
         """Read everything anew; the version that was read. The version is read first, or in the same snapshot."""
 
     def confirm(self) -> None:
-        """What was read last is what the database says now."""
+        """What was read last may be decided by for FRESH_SECONDS from now, and no longer without another word."""
 
 
 class FactFollower:
@@ -46,21 +49,30 @@ class FactFollower:
         self._name = name
         self._clock = clock
         self._lost = lost
-        self._loaded = -1
-        self._reported = -1
-        self._reported_at = 0.0
+        self._loaded = _NOTHING
+        self._in_use = _NOTHING
+        self._reported = _NOTHING
+        self._reported_at = -GONE_SECONDS
 
     async def step(self) -> None:
         """Look once. Raises what the database raises."""
-        version = await self._versions.current(self._name)
-        if version != self._loaded:
+        # A sign of life first: from then on a change waits for this process, so that the look below cannot miss one.
+        if self._clock() - self._reported_at >= HEARTBEAT_SECONDS:
+            await self._report()
+        if await self._versions.current(self._name) != self._loaded:
             self._loaded = await self._facts.reload()
-        self._facts.confirm()
-        now = self._clock()
-        if self._loaded != self._reported or now - self._reported_at >= HEARTBEAT_SECONDS:
-            # Only after the facts are in use: a report is a promise.
-            await self._versions.report(self._instance, self._gateway, self._name, self._loaded)
-            self._reported, self._reported_at = self._loaded, now
+        # A look that took long, or a process that was stopped meanwhile, confirms nothing; the next look will.
+        if self._clock() - self._reported_at <= _CONFIRM_WITHIN:
+            self._facts.confirm()
+            self._in_use = self._loaded
+            if self._in_use != self._reported:
+                await self._report()
+
+    async def _report(self) -> None:
+        # The time is taken before, so that this process never believes to have been heard of later than it was.
+        version, now = self._in_use, self._clock()
+        await self._versions.report(self._instance, self._gateway, self._name, version)
+        self._reported, self._reported_at = version, now
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look twice a second until stopped; then say that nobody needs to wait for this process any more."""
@@ -76,5 +88,5 @@ class FactFollower:
     def _telling(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except LOST_DATABASE as error:
             self._lost(error)

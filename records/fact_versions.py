@@ -20,8 +20,10 @@ from records.tables import FactAppliedRow, FactVersionRow
 # The set of partners' API keys.
 API_KEYS: Final = "api_keys"
 
-# A process that has said nothing for so long counts as gone, and nobody waits for it. Facts that were not confirmed
-# for as long must not be decided by any more: then a change that was reported to be in force is in force.
+# A process that has said nothing for so long counts as gone, and nobody waits for it.
+GONE_SECONDS: Final = 18.0
+# Facts are decided by for at most so long after they were confirmed. As a confirmation comes soon after a sign of
+# life, a process that counts as gone has stopped using them: a change that is reported to be in force is in force.
 FRESH_SECONDS: Final = 15.0
 
 
@@ -61,7 +63,7 @@ class FactVersions:
 
     async def applied(self, name: str) -> Sequence[Applied]:
         """Every process that has been heard of lately, by instance."""
-        fresh = FactAppliedRow.seen_at >= self._database.clock - FRESH_SECONDS
+        fresh = FactAppliedRow.seen_at >= self._database.clock - GONE_SECONDS
         query = select(FactAppliedRow).where(FactAppliedRow.name == name, fresh).order_by(FactAppliedRow.instance)
         async with self._database.reading() as session:
             return [Applied(row.instance, row.gateway, row.version) for row in await session.scalars(query)]

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from records.database import Database
 from records.errors import NotAppliedError
 from records.fact_follower import HEARTBEAT_SECONDS, FactFollower
-from records.fact_versions import FRESH_SECONDS, FactVersions, bump
+from records.fact_versions import FRESH_SECONDS, GONE_SECONDS, FactVersions, bump
 
 
 @pytest.fixture
@@ -118,14 +118,14 @@ async def test_nobody_waits_for_a_gateway_that_is_gone(database: Database, versi
     await versions.report("silent", "a", "keys", 0)
     await versions.report("stopped", "a", "keys", 0)
     await versions.report("running", "a", "keys", 1)
-    await silent_for(database, "silent", FRESH_SECONDS + 1)
+    await silent_for(database, "silent", GONE_SECONDS + 1)
     await versions.withdraw("stopped")
     assert [one.instance for one in await versions.wait_applied("keys", 1, timeout_seconds=0)] == ["running"]
 
 
 async def test_a_gateway_that_was_heard_of_lately_is_waited_for(database: Database, versions: FactVersions) -> None:
     await versions.report("slow", "a", "keys", 0)
-    await silent_for(database, "slow", FRESH_SECONDS - 5)
+    await silent_for(database, "slow", GONE_SECONDS - 5)
     with pytest.raises(NotAppliedError):
         await versions.wait_applied("keys", 1, timeout_seconds=0)
 
@@ -149,7 +149,7 @@ async def test_facts_are_reloaded_only_when_they_changed(database: Database, ver
 async def test_a_sign_of_life_is_written_every_two_seconds(database: Database, versions: FactVersions) -> None:
     gateway = Gateway(versions, "a-1")
     await gateway.follower.step()
-    await silent_for(database, "a-1", FRESH_SECONDS + 1)
+    await silent_for(database, "a-1", GONE_SECONDS + 1)
     gateway.now += HEARTBEAT_SECONDS - 0.1
     await gateway.follower.step()
     assert await versions.applied("keys") == []
@@ -167,10 +167,69 @@ async def test_a_version_is_reported_only_once_it_is_in_use(database: Database, 
 
     gateway.facts.reload = failing  # type: ignore[method-assign]
     await changed(database)
+    gateway.now += HEARTBEAT_SECONDS
     with pytest.raises(ConnectionResetError):
         await gateway.follower.step()
     assert [one.version for one in await versions.applied("keys")] == [0]
     assert gateway.facts.confirmed == 1
+
+
+async def test_a_starting_gateway_is_waited_for_before_it_has_read_anything(
+    database: Database, versions: FactVersions
+) -> None:
+    gateway = Gateway(versions, "a-1")
+    seen: list[int] = []
+
+    async def reading_while_others_change() -> int:
+        seen.extend(one.version for one in await versions.applied("keys"))
+        return 0
+
+    gateway.facts.reload = reading_while_others_change  # type: ignore[method-assign]
+    await gateway.follower.step()
+    assert seen == [-1]
+
+
+async def test_a_gateway_that_was_stopped_in_mid_look_confirms_only_after_another_look(
+    database: Database, versions: FactVersions
+) -> None:
+    gateway = Gateway(versions, "a-1")
+    await gateway.follower.step()
+    read = gateway.facts.reload
+
+    async def stopped_while_reading() -> int:
+        version = await read()
+        gateway.now += GONE_SECONDS
+        return version
+
+    gateway.facts.reload = stopped_while_reading  # type: ignore[method-assign]
+    version = await changed(database)
+    await gateway.follower.step()
+    # What it read may be old by now, and others have stopped to wait for it.
+    assert gateway.facts.confirmed == 1
+    assert [one.version for one in await versions.applied("keys")] == [0]
+    await gateway.follower.step()
+    assert gateway.facts.confirmed == 2
+    assert [one.version for one in await versions.applied("keys")] == [version]
+
+
+async def test_a_gateway_that_cannot_write_its_report_confirms_nothing(
+    database: Database, versions: FactVersions
+) -> None:
+    gateway = Gateway(versions, "a-1")
+    await gateway.follower.step()
+    async with database.writing() as session:
+        await session.execute(text("DROP TABLE fact_applied"))
+    gateway.now += HEARTBEAT_SECONDS
+    for _ in range(3):
+        with pytest.raises(Exception, match="fact_applied"):
+            await gateway.follower.step()
+        gateway.now += 0.5
+    assert gateway.facts.confirmed == 1
+
+
+def test_facts_are_never_used_longer_than_others_wait() -> None:
+    # The last confirmation comes at most so long after the last sign of life (fact_follower._CONFIRM_WITHIN).
+    assert HEARTBEAT_SECONDS < GONE_SECONDS - FRESH_SECONDS
 
 
 async def test_a_gateway_that_stops_is_waited_for_no_more(database: Database, versions: FactVersions) -> None:
