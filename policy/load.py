@@ -42,7 +42,7 @@ def load_gateway(model: type[M], file: Source, overlays: Sequence[Source] = ()) 
 
     Raises PolicyError with everything that is wrong.
     """
-    (loaded,) = _load(model, [file], overlays, known=None).values()
+    (loaded,) = _load(model, [file], overlays, whole=False).values()
     return loaded
 
 
@@ -51,12 +51,11 @@ def load_gateways(model: type[M], files: Sequence[Source], overlays: Sequence[So
 
     Raises PolicyError with everything that is wrong in any of the files.
     """
-    return _load(model, files, overlays, known=())
+    return _load(model, files, overlays, whole=True)
 
 
-def _load(
-    model: type[M], files: Sequence[Source], overlays: Sequence[Source], known: Collection[str] | None
-) -> dict[str, Loaded[M]]:
+def _load(model: type[M], files: Sequence[Source], overlays: Sequence[Source], *, whole: bool) -> dict[str, Loaded[M]]:
+    """`whole`: these are all the gateways that there are, so an overlay may name no other."""
     documents = {source.name: parse(source) for source in (*files, *overlays)}
     problems = [problem for document in documents.values() for problem in document.problems]
     if any(document.root is None for document in documents.values()):
@@ -65,8 +64,7 @@ def _load(
 
     bases = {source.name: _root(documents[source.name]) for source in files}
     names = {file: _gateway_name(root, file) for file, root in bases.items()}
-    if known is not None:
-        known = names.values()
+    known = frozenset(names.values()) if whole else None
     layers = []
     for source in overlays:
         layer, wrong = _layers(_root(documents[source.name]), lines, known)
@@ -74,12 +72,12 @@ def _load(
         problems += wrong
 
     loaded: dict[str, Loaded[M]] = {}
-    for file, base in bases.items():
+    for number, (file, base) in enumerate(bases.items()):
         name = names[file]
         effective, wrong = _under(base, name, layers, lines)
         gateway, positions, broken = validated(model, effective, lines)
         problems += [*wrong, *broken]
-        if name in loaded:
+        if name in list(names.values())[:number]:
             problems.append(positions.diagnostic((_NAME,), f"a second gateway {name}", expected="one file a gateway"))
         if gateway is not None:
             loaded[name] = Loaded(gateway, positions)
@@ -95,11 +93,10 @@ def _layers(
     fields = root.content if isinstance(root.content, dict) else {}
     gateways = fields["gateways"].value.content if "gateways" in fields else {}
     named = gateways if isinstance(gateways, dict) else {}
-    for name in named if known is not None else ():
-        if name not in (known or ()):
-            expected = f"one of {', '.join(sorted(known or ()))}"
-            hint = suggestion(name, known or ())
-            message = f"no gateway is called {name}"
+    for name in named:
+        if known is not None and name not in known:
+            expected = f"one of {', '.join(sorted(known))}"
+            message, hint = f"no gateway is called {name}", suggestion(name, known)
             problems.append(positions.diagnostic(("gateways", name), message, expected=expected, hint=hint))
     only_existing = overlay is not None and overlay.only_existing
     return _Layers(root, fields["all"].value if "all" in fields else None, named, only_existing), problems

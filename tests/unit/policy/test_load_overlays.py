@@ -52,7 +52,9 @@ def test_maps_merge_key_by_key() -> None:
 
 
 def test_an_overlay_that_changes_only_what_is_there_adds_nothing() -> None:
-    changes = "only_existing: true\ngateways: {sales: {listeners: {mesh: {address: 127.0.0.1:1}, gone: {address: 1:1}}}}"
+    changes = (
+        "only_existing: true\ngateways: {sales: {listeners: {mesh: {address: 127.0.0.1:1}, gone: {address: 1:1}}}}"
+    )
     assert set(under(changes).gateway.listeners) == {"mesh"}
     assert under(changes).gateway.listeners["mesh"].address == "127.0.0.1:1"
 
