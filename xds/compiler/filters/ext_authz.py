@@ -23,6 +23,8 @@ from xds.compiler.units import ListenerUnit, RouteUnit
 
 NAME = "envoy.filters.http.ext_authz"
 
+_UNLESS_A_ROUTE_SAYS = 65_536
+
 
 def filter_(unit: ListenerUnit) -> HttpFilter | None:
     if unit.redirects:
@@ -36,26 +38,34 @@ def filter_(unit: ListenerUnit) -> HttpFilter | None:
         # An answer cannot choose another route than the one that was judged.
         clear_route_cache=False,
         validate_mutations=True,
+        # Envoy takes `pack_as_bytes` from here alone; which routes show their bodies, they say themselves.
+        with_request_body=_whole(_UNLESS_A_ROUTE_SAYS),
         include_peer_certificate=tls is not None and tls.client_authority is not None,
     )
     return HttpFilter(name=NAME, typed_config=pack(config))
 
 
 def for_host(context: Mapping[str, str]) -> ExtAuthzPerRoute:
-    """What is the same for every route of a listener. Envoy merges the route's context into it."""
+    """What is the same for every route of a listener. Envoy merges the context of the two, and only that."""
     return ExtAuthzPerRoute(check_settings=CheckSettings(context_extensions=dict(context)))
 
 
 def for_route(unit: RouteUnit) -> ExtAuthzPerRoute:
-    """The route's name, and its body where something in it is checked: whole, as bytes, or 413."""
-    body = None
-    if unit.checked_body_bytes:
-        # A prefix of a body proves nothing about the rest, so a partial message is never sent.
-        body = draft(
-            BufferSettings,
-            max_request_bytes=unit.checked_body_bytes,
-            allow_partial_message=False,
-            pack_as_bytes=True,
-        )
-    settings = draft(CheckSettings, context_extensions={CONTEXT_ROUTE: unit.name}, with_request_body=body)
+    """The route's name, and its body where something in it is checked: as bytes, and 413 where it is too long.
+
+    Envoy lets the last frame of a body run over the bound by its own length, and shows authz the body without that
+    end, with x-envoy-auth-partial-body: authz must refuse it (authz/checks/schema.py).
+    """
+    checked = unit.checked_body_bytes
+    settings = draft(
+        CheckSettings,
+        context_extensions={CONTEXT_ROUTE: unit.name},
+        with_request_body=_whole(checked) if checked else None,
+        disable_request_body_buffering=not checked,
+    )
     return draft(ExtAuthzPerRoute, check_settings=settings)
+
+
+def _whole(most_bytes: int) -> BufferSettings:
+    # A prefix of a body proves nothing about the rest, so a partial message is never sent.
+    return draft(BufferSettings, max_request_bytes=most_bytes, allow_partial_message=False, pack_as_bytes=True)
