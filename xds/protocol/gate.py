@@ -47,14 +47,17 @@ class Gate:
         if child is None:
             return
         there = snapshot.resources.get(child, {})
-        has: Mapping[str, str] = {}
-        if child != ENDPOINT and child in subscriptions:
-            has = subscriptions[child].sent
+        has = subscriptions[child].sent if child != ENDPOINT and child in subscriptions else {}
         for resource in changed:
-            needed = [name for needed_type, name in resource.needs if needed_type == child]
-            if child == ENDPOINT and not resource.needs:
-                needed = [resource.name]
-            self._awaited[child].update(name for name in needed if name in there and name not in has)
+            names = _fetched(child, resource)
+            self._awaited[child].update(name for name in names if name in there and name not in has)
+
+    def refused(self, type_url: str, resources: Iterable[Resource]) -> None:
+        """The proxy will not fetch what these name."""
+        child = FETCHES.get(type_url)
+        if child is not None:
+            for resource in resources:
+                self._awaited[child].difference_update(_fetched(child, resource))
 
     def to_fetch(self, subscription: Subscription, offered: Mapping[str, Resource]) -> set[str]:
         """The awaited names that can be sent now, unasked."""
@@ -83,3 +86,10 @@ class Gate:
         for awaited in self._awaited.values():
             awaited.clear()
         self.wait("", 0.0)
+
+
+def _fetched(child: str, resource: Resource) -> list[str]:
+    if child == ENDPOINT and not resource.needs:
+        # Nobody said what the cluster refers to: its endpoints, if any, have its name.
+        return [resource.name]
+    return [name for type_url, name in resource.needs if type_url == child]

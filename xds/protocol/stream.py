@@ -35,6 +35,9 @@ from xds.snapshot import CLUSTER, EMPTY_SET, PUSH_ORDER, Resource, ResourceSet, 
 
 PATIENCE_SECONDS: Final = 5.0
 
+# How many responses beyond two per resource may await an answer.
+_UNANSWERED: Final = 100
+
 # A response's own fields, and those of each of its resources beside name and body; both rather too large.
 _RESPONSE_OVERHEAD: Final = 512
 _RESOURCE_OVERHEAD: Final = 256
@@ -173,6 +176,7 @@ class Stream(Generic[RequestT]):
             self._events.append(Acked(flight.response, now - flight.sent_at))
         else:
             self._dialect.refuse(subscription, flight.response, request.error)
+            self._gate.refused(subscription.type_url, flight.response.resources)
             self._events.append(Nacked(flight.response, request.error, now - flight.sent_at))
         if subscription.type_url == CLUSTER:
             for other in self._subscriptions.values():
@@ -300,6 +304,9 @@ class Stream(Generic[RequestT]):
             # An answer to what this one supersedes will be stale.
             subscription.in_flight.clear()
         subscription.in_flight[response.nonce] = InFlight(response, self._count, now)
+        if len(subscription.in_flight) > _UNANSWERED + 2 * len(subscription.sent):
+            # The client answers nothing; its late answers will be to unknown nonces.
+            del subscription.in_flight[next(iter(subscription.in_flight))]
         subscription.last_nonce = response.nonce
         return [response]
 
