@@ -14,7 +14,6 @@ import ratelimit.server
 import structlog
 from ratelimit.limiter import RateLimiter
 from ratelimit.metrics import RateLimitMetrics
-from redis.asyncio import Redis
 
 import authz.server
 from apibank.observed import listener_of, observed_app, process_registry
@@ -142,11 +141,11 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
 async def _stores(service: GatewayService, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:
     if service.store == MEMORY:
         return MemoryStore(), MemoryNonceStore()
-    client = Redis.from_url(service.store)
-    held.push_async_callback(client.aclose)
+    nonces = RedisNonceStore.from_url(service.store, service.name)
+    held.push_async_callback(nonces.close)
     counters = RedisStore.from_url(service.store)
     held.push_async_callback(counters.close)
-    return counters, RedisNonceStore(client, service.name)
+    return counters, nonces
 
 
 def _audit() -> tuple[AuditSink, JsonLinesSink]:

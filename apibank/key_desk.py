@@ -11,8 +11,9 @@ from records.fact_versions import API_KEYS, FactVersions
 
 T = TypeVar("T")
 
-# Gateways look twice a second; one that says nothing for longer than this is reported by name.
-IN_FORCE_SECONDS = 10.0
+# Gateways look twice a second. One that was killed counts as gone after GONE_SECONDS, which is less than this;
+# one that is late is reported by name.
+IN_FORCE_SECONDS = 20.0
 CREATED_BY = "control-api"
 
 

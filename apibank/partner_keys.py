@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from authz.audit import AuditEvent, AuditSink
 from authz.facts import FactsBoard, PartnerKey, PartnerKeys
 from authz.principal import Kind
 from records.api_keys import ApiKey, ApiKeys
+from records.errors import LOST_DATABASE
 from records.fact_versions import FRESH_SECONDS
 from records.key_usage import KeyUsage
 
@@ -75,6 +75,6 @@ async def write_usage(usage: KeyUsage, stop: asyncio.Event) -> None:
             await asyncio.wait_for(stop.wait(), FLUSH_SECONDS)
         try:
             await usage.flush()
-        except (SQLAlchemyError, OSError) as error:
+        except LOST_DATABASE as error:
             # Kept, and written with the next batch.
             _LOG.warning("key_usage_not_written", error=type(error).__name__)

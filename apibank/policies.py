@@ -10,7 +10,7 @@ from watchfiles import Change, awatch
 
 from policy.load import Loaded, load_gateway, load_gateways
 from policy.model import Gateway
-from policy.problem import PolicyError, Source
+from policy.problem import Diagnostic, PolicyError, Position, Source
 
 _REPOSITORY = Path(__file__).resolve().parents[1] / "envoy"
 # Editors and deployments write several files in a row; a change is taken up this long after the last of them.
@@ -95,7 +95,12 @@ class PolicyFolder:
 
 
 def _read(path: Path) -> Source:
-    return Source(_shown(path), path.read_text(encoding="utf-8"))
+    content = path.read_bytes()
+    try:
+        return Source(_shown(path), content.decode())
+    except UnicodeDecodeError as error:
+        place = Position(_shown(path), content.count(b"\n", 0, error.start) + 1, 1)
+        raise PolicyError([Diagnostic(place, (), "bytes that are not UTF-8", expected="UTF-8 text")]) from None
 
 
 def _shown(path: Path) -> str:

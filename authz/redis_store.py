@@ -1,7 +1,7 @@
 """Nonces shared by the replicas of a gateway, in Valkey or Redis."""
 
 import asyncio
-from typing import Final
+from typing import Final, Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -23,6 +23,15 @@ class RedisNonceStore:
         self._client = client
         self._prefix = f"apibank:authz:{gateway}:nonce:"
         self._timeout = timeout
+
+    @classmethod
+    def from_url(cls, url: str, gateway: str, timeout: float = _TIMEOUT) -> Self:
+        """Of a URL as redis-py takes it; connects when first used."""
+        return cls(Redis.from_url(url), gateway, timeout)
+
+    async def close(self) -> None:
+        """Close every connection. The store is not used after it."""
+        await self._client.aclose()
 
     async def spend(self, claim: NonceClaim) -> bool:
         key = f"{self._prefix}{claim.key_id}:{claim.nonce}"
