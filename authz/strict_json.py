@@ -5,7 +5,7 @@ order marks and deep nesting: each has let one parser see a harmless text and th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final, NoReturn
@@ -51,18 +51,18 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_float=_floa
 
 
 def _deeper_than(value: JsonValue, limit: int) -> bool:
-    level: list[JsonValue] = [value]
-    for _ in range(limit + 1):
-        below: list[JsonValue] = []
-        for each in level:
-            if isinstance(each, Mapping):
-                below.extend(each.values())
-            elif isinstance(each, Sequence) and not isinstance(each, str):
-                below.extend(each)
-        if not below:
-            return False
-        level = below
-    return True
+    containers = [value] if isinstance(value, dict | list) else []
+    depth = 0
+    while containers:
+        depth += 1
+        if depth > limit:
+            return True
+        containers = [each for held in containers for each in _members_of(held) if isinstance(each, dict | list)]
+    return False
+
+
+def _members_of(container: dict[str, JsonValue] | list[JsonValue]) -> Iterable[JsonValue]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def read_json(octets: bytes, max_depth: int = MAX_DEPTH) -> JsonValue | Malformed:

@@ -18,11 +18,13 @@ MAX_PATH: Final = 8192
 _PLAIN: Final = re.compile(r"/(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*(?:/|$))*")
 # RFC 3986 §3.3 pchar without `;`, which some servers cut a segment at.
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+")
+# RFC 3986 §6.2.2.2: a letter, digit, hyphen, point, underscore or tilde is not encoded in normal form.
+_ENCODED_UNRESERVED: Final = re.compile(r"%(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|2[DdEe]|5[Ff]|7[Ee])")
 _TREACHEROUS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f/\\%;?#]")
 
 
 def _is_normal_segment(segment: str) -> bool:
-    if not _SEGMENT.fullmatch(segment):
+    if not _SEGMENT.fullmatch(segment) or _ENCODED_UNRESERVED.search(segment):
         return False
     try:
         decoded = unquote_to_bytes(segment).decode("utf-8")

@@ -1,0 +1,60 @@
+"""JSON that two readers could take for different things is not read."""
+
+import pytest
+
+from authz.strict_json import Malformed, read_json
+
+
+@pytest.mark.parametrize(
+    ("octets", "value"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b" [] \n", []),
+        (b'"\\u00e9\\ud83d\\ude00"', "é😀"),
+        (b"1.5e3", 1500.0),
+        (b"null", None),
+        (b"[" * 32 + b"]" * 32, None),
+    ],
+)
+def test_a_plain_text_is_read(octets: bytes, value: object) -> None:
+    found = read_json(octets)
+    assert not isinstance(found, Malformed)
+    assert value is None or found == value
+
+
+@pytest.mark.requirement("R102")
+@pytest.mark.parametrize(
+    ("octets", "rule"),
+    [
+        (b"", "syntax"),
+        (b"{", "syntax"),
+        (b"{}{}", "syntax"),
+        (b'{"a": 1,}', "syntax"),
+        (b"{'a': 1}", "syntax"),
+        (b'{"a": 1} // why', "syntax"),
+        (b'"\t"', "syntax"),
+        (b"01", "syntax"),
+        (b"1" * 5000, "syntax"),
+        (b'"\\ud800"', "syntax"),
+        (b'{"\\udc00": 1}', "syntax"),
+        (b'{"a": 1, "a": 2}', "duplicate_name"),
+        (b'{"a": 1, "\\u0061": 2}', "duplicate_name"),
+        (b'[{"b": {"a": 1, "a": 1}}]', "duplicate_name"),
+        (b"NaN", "number"),
+        (b"[Infinity]", "number"),
+        (b"-Infinity", "number"),
+        (b"1e999", "number"),
+        (b"\xff", "encoding"),
+        (b'"\xc0\xaf"', "encoding"),
+        (b'"\xed\xa0\x80"', "encoding"),
+        ("{}".encode("utf-16"), "encoding"),
+        ("{}".encode("utf-16-le"), "syntax"),
+        (b"\xef\xbb\xbf{}", "syntax"),
+        (b"[" * 33 + b"]" * 33, "depth"),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, "depth"),
+        (b"[" * 50_000, "depth"),
+        (b"[" * 50_000 + b"]" * 50_000, "depth"),
+    ],
+)
+def test_a_text_that_can_be_misread_is_refused_and_says_which_rule_it_broke(octets: bytes, rule: str) -> None:
+    assert read_json(octets) == Malformed(rule)

@@ -1,0 +1,80 @@
+"""A remembered token changes no decision: it ends when the token, its key or its standing does (attack A18)."""
+
+from authz.facts import Revocations
+from authz.identity.jwt import VerifiedToken, digest, verify_token
+from authz.identity.verified_tokens import VerifiedTokens
+from tests.unit.authz.test_jwt import CUSTOMER
+from tests.unit.authz.world import ISSUER, NOW, facts, key_set, rsa_jwk, rsa_key, token
+
+
+def verified(text: str) -> VerifiedToken:
+    found = verify_token(text, {ISSUER: CUSTOMER}, facts(), NOW)
+    assert isinstance(found, VerifiedToken)
+    return found
+
+
+def remembered(tokens: VerifiedTokens, text: str) -> VerifiedToken:
+    found = verified(text)
+    tokens.remember(digest(text), found, NOW)
+    return found
+
+
+def test_a_token_is_found_again_by_all_of_it_and_only_so() -> None:
+    tokens = VerifiedTokens()
+    text = token()
+    found = remembered(tokens, text)
+    assert tokens.find(digest(text), facts(), NOW) is found
+    assert tokens.find(digest(text[:-1]), facts(), NOW) is None
+
+
+def test_it_ends_with_its_time_to_live_and_never_after_the_tokens_own_end() -> None:
+    tokens = VerifiedTokens(ttl=100)
+    for text, last in ((token(), NOW + 99), (token(exp=NOW + 50), NOW + 49)):
+        remembered(tokens, text)
+        assert tokens.find(digest(text), facts(), last) is not None
+        assert tokens.find(digest(text), facts(), last + 1) is None
+        assert tokens.find(digest(text), facts(), NOW) is None
+
+
+def test_a_token_that_lives_on_its_leeway_is_not_remembered() -> None:
+    tokens = VerifiedTokens()
+    remembered(tokens, token(exp=NOW - 1))
+    assert len(tokens) == 0
+
+
+def test_it_ends_when_its_key_is_gone_replaced_or_too_old() -> None:
+    for sets in (
+        {},
+        {"customer": key_set(rsa_jwk(rsa_key("customer"), "k2"))},
+        {"customer": key_set(rsa_jwk(rsa_key("other")))},
+        {"customer": key_set(rsa_jwk(rsa_key("customer")), usable_until=NOW - 1)},
+    ):
+        tokens = VerifiedTokens()
+        text = token()
+        remembered(tokens, text)
+        assert tokens.find(digest(text), facts(key_sets=sets), NOW) is None
+
+
+def test_it_survives_a_refresh_that_brings_the_same_key() -> None:
+    tokens = VerifiedTokens()
+    text = token()
+    remembered(tokens, text)
+    fresh = facts(key_sets={"customer": key_set(rsa_jwk(rsa_key("customer")), rsa_jwk(rsa_key("other"), "k2"))})
+    assert tokens.find(digest(text), fresh, NOW) is not None
+
+
+def test_it_ends_when_the_token_is_revoked() -> None:
+    tokens = VerifiedTokens()
+    text = token()
+    remembered(tokens, text)
+    assert tokens.find(digest(text), facts(revocations=Revocations(frozenset({("customer", "t-1")}))), NOW) is None
+
+
+def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
+    tokens = VerifiedTokens(capacity=2)
+    texts = [token(jti=f"t-{n}") for n in range(3)]
+    for text in texts:
+        remembered(tokens, text)
+    assert len(tokens) == 2
+    assert tokens.find(digest(texts[0]), facts(), NOW) is None
+    assert tokens.find(digest(texts[2]), facts(), NOW) is not None
