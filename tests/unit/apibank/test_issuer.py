@@ -28,7 +28,7 @@ async def issuer(request: pytest.FixtureRequest, state_dir: Path) -> AsyncIterat
         yield one
 
 
-@pytest.mark.requirement("R86", "R88")
+@pytest.mark.requirement("R86")
 async def test_a_person_who_signs_in_gets_a_token_with_every_claim(issuer: Issuer) -> None:
     response = await issuer.redeem(await issuer.code("user_enterprise"))
     body = response.json()
@@ -191,7 +191,6 @@ async def test_a_service_gets_a_token_of_its_own_for_the_scopes_it_names(issuer:
 
 
 @pytest.mark.parametrize("issuer", ["admin"], indirect=True)
-@pytest.mark.requirement("C6")
 async def test_the_admin_issuer_signs_for_administrators_alone(issuer: Issuer) -> None:
     form = {"grant_type": "client_credentials"}
     response = await issuer.http.post("/api/auth/token", data=form, auth=(SERVICE, issuer.secrets[SERVICE]))

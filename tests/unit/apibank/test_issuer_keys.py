@@ -37,7 +37,7 @@ def part(token: str, index: int) -> dict[str, object]:
     return decoded
 
 
-@pytest.mark.requirement("R86", "R87")
+@pytest.mark.requirement("R86")
 def test_a_customers_token_has_every_claim_and_is_signed_by_a_published_key(state_dir: Path) -> None:
     token = mint(state_dir, "customer", now=NOW)
     claims = verified(token, state_dir, "customer", "https://api.waooaw.ai")
@@ -57,7 +57,6 @@ def test_a_customers_token_has_every_claim_and_is_signed_by_a_published_key(stat
     assert part(token, 0)["alg"] == "RS256"
 
 
-@pytest.mark.requirement("C6")
 def test_an_administrators_token_has_an_issuer_an_audience_and_keys_of_its_own(state_dir: Path) -> None:
     token = mint(state_dir, "admin", now=NOW)
     claims = verified(token, state_dir, "admin", "https://admin.api.waooaw.ai")
@@ -102,7 +101,6 @@ def test_claims_can_be_left_out_and_headers_changed(state_dir: Path) -> None:
     assert part(token, 0) == {"alg": "RS256", "typ": "JWT", "kid": "nobody"}
 
 
-@pytest.mark.requirement("R88")
 @pytest.mark.parametrize("seconds", [-5, 0, 60, 10**9])
 def test_expiry_is_what_was_asked_for(state_dir: Path, seconds: int) -> None:
     claims = part(mint(state_dir, "customer", expires_in=seconds, now=NOW), 1)
