@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from apibank.ports import plan_ports
+
 PROJECT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "deploy").rglob("*.md")])
 ADRS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
@@ -88,3 +90,14 @@ def test_the_changelog_knows_the_version_of_the_project() -> None:
     version = re.search(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
     assert f"## [{version[1]}]" in (PROJECT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_port_of_the_embedded_stack_is_documented() -> None:
+    page = (PROJECT / "docs" / "operate" / "README.md").read_text("utf-8")
+    documented: set[int] = set()
+    for ports in re.findall(r"^\| (1\d{4}[\d, -]*) \|", page, re.MULTILINE):
+        for part in ports.split(", "):
+            first, _, last = part.partition("-")
+            documented.update(range(int(first), int(last or first) + 1))
+    plan = plan_ports(10_000)
+    assert documented == {*plan.named().values(), plan.base}
