@@ -59,7 +59,7 @@ def issuer_listeners(
         realm = REALMS[name]
         clients = known_clients(realm, client_secrets, origins)
         keys = KeyStore(state_dir, name)
-        keys.load()
+        keys.ensure()
         application = issuer_application(realm, keys, clients, f"http://{host}:{port}", origins, now)
         listeners.append(WebListener(application, host, port))
     return listeners

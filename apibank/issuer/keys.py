@@ -98,18 +98,21 @@ class KeyRing:
 
 
 class KeyStore:
-    """One issuer's keys in `state_dir`/issuer/NAME.json, made by whoever asks first."""
+    """One issuer's keys in `state_dir`/issuer/NAME.json."""
 
     def __init__(self, state_dir: Path, name: str) -> None:
         self._path = state_dir / "issuer" / f"{name}.json"
         self._known: tuple[tuple[int, int], KeyRing] | None = None
 
+    def ensure(self) -> KeyRing:
+        """The keys, made now where there are none; of several who ask at once, one makes them."""
+        with self._locked():
+            if not self._path.exists():
+                self._write(KeyRing(SigningKey.generate(), SigningKey.generate()))
+        return self.load()
+
     def load(self) -> KeyRing:
-        """The keys as the file has them now; another process may have rotated them."""
-        if not self._path.exists():
-            with self._locked():
-                if not self._path.exists():
-                    self._write(KeyRing(SigningKey.generate(), SigningKey.generate()))
+        """The keys as the file has them now; another process may have rotated them. Raises FileNotFoundError."""
         state = self._path.stat()
         seen = (state.st_ino, state.st_mtime_ns)
         if self._known is None or self._known[0] != seen:
@@ -117,8 +120,7 @@ class KeyStore:
         return self._known[1]
 
     def rotate(self, now: float) -> KeyRing:
-        """Retire the current key, in the file and so for every process."""
-        self.load()
+        """Retire the current key, in the file and so for every process. Raises FileNotFoundError."""
         with self._locked():
             ring = self._read().rotated(now)
             self._write(ring)

@@ -35,8 +35,8 @@ def mint(
 
     The claims are a good token's of that issuer; `claims` overrides or adds any, with any JSON, and `without` leaves
     claims out. `expires_in` is in seconds from now and may be negative. `headers` are JOSE headers likewise. The key
-    is the one that signs now, or with `next_key` the one that is published ahead of its turn. Where the state
-    directory has no keys yet, they are made. Raises UnknownIssuerError.
+    is the one that signs now, or with `next_key` the one that is published ahead of its turn. Raises
+    UnknownIssuerError, and FileNotFoundError where no issuer has made its keys in the state directory.
     """
     realm = REALMS.get(issuer)
     if realm is None:

@@ -117,6 +117,7 @@ async def issuer_of(realm_name: str, state_dir: Path) -> AsyncIterator[Issuer]:
     realm, clock = REALMS[realm_name], Clock()
     clients = known_clients(realm, load_client_secrets(state_dir), [BASE])
     keys = KeyStore(state_dir, realm_name)
+    keys.ensure()
     application = issuer_application(realm, keys, clients, "http://127.0.0.1:1", [BASE], clock)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(application), base_url=BASE) as http:
         yield Issuer(http, state_dir, clock)

@@ -243,7 +243,7 @@ async def test_rotation_is_for_this_machine_and_changes_who_signs(tmp_path: Path
     keys = KeyStore(tmp_path, "customer")
     clients = known_clients(CUSTOMER, load_client_secrets(tmp_path), [BASE])
     application = issuer_application(CUSTOMER, keys, clients, "http://127.0.0.1:1", [BASE])
-    before = keys.load()
+    before = keys.ensure()
     remote = httpx2.ASGITransport(application, client=("10.0.0.9", 1))
     async with httpx2.AsyncClient(transport=remote, base_url=BASE) as stranger:
         assert (await stranger.post("/__rotate", headers=OWN)).status_code == 403

@@ -18,7 +18,10 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("state")
+    folder = tmp_path_factory.mktemp("state")
+    for name in ("customer", "admin"):
+        KeyStore(folder, name).ensure()
+    return folder
 
 
 def verified(token: str, state_dir: Path, issuer: str, audience: str) -> dict[str, object]:
@@ -116,6 +119,12 @@ def test_an_issuer_that_does_not_exist_is_an_error(state_dir: Path) -> None:
         mint(state_dir, "partner")
 
 
+def test_a_folder_without_an_issuer_signs_nothing_and_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        mint(tmp_path, "customer")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_keys_are_private_to_their_owner_and_the_published_ones_hold_no_secret(state_dir: Path) -> None:
     ring = KeyStore(state_dir, "customer").load()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state_dir / "issuer").glob("*.json")}
@@ -133,7 +142,7 @@ def test_the_key_identifier_is_the_thumbprint_of_rfc_7638() -> None:
 
 def test_rotation_gives_the_next_key_its_turn_and_publishes_another_ahead(tmp_path: Path) -> None:
     store = KeyStore(tmp_path, "customer")
-    before = store.load()
+    before = store.ensure()
     after = store.rotate(NOW)
     assert after.current.kid == before.next.kid
     assert [key["kid"] for key in after.jwks(NOW)["keys"]] == [after.current.kid, after.next.kid, before.current.kid]
@@ -145,7 +154,7 @@ def test_rotation_gives_the_next_key_its_turn_and_publishes_another_ahead(tmp_pa
 
 def test_a_retired_key_is_published_until_its_last_token_has_expired(tmp_path: Path) -> None:
     store = KeyStore(tmp_path, "admin")
-    retired = store.load().current.kid
+    retired = store.ensure().current.kid
     ring = store.rotate(NOW)
     last_token_expires = NOW + ACCESS_TOKEN_SECONDS
     assert retired in {key["kid"] for key in ring.jwks(last_token_expires + 1)["keys"]}
@@ -156,7 +165,7 @@ def test_a_retired_key_is_published_until_its_last_token_has_expired(tmp_path: P
 def test_whoever_asks_first_makes_the_keys_and_all_others_get_the_same(tmp_path: Path) -> None:
     kids: list[str] = []
     threads = [
-        threading.Thread(target=lambda: kids.append(KeyStore(tmp_path, "customer").load().current.kid))
+        threading.Thread(target=lambda: kids.append(KeyStore(tmp_path, "customer").ensure().current.kid))
         for _ in range(4)
     ]
     for thread in threads:
