@@ -5,8 +5,6 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from waooaw_signing import content_digest, signature, signature_base
-from waooaw_signing.signing import COMPONENTS, signature_parameters
 
 from authz.decision import NonceClaim, Refusal
 from authz.facts import AgentSecrets, Facts
@@ -15,6 +13,8 @@ from authz.principal import Principal
 from authz.reasons import Reason
 from authz.request import Request
 from tests.unit.authz.world import AGENT_SECRET, AGENTS, NOW, facts, request, signed
+from waooaw_signing import content_digest, signature, signature_base
+from waooaw_signing.signing import COMPONENTS, signature_parameters
 
 RULES = SignatureRules(60, "agent", "internal")
 BODY = b'{"sender": "content"}'

@@ -3,14 +3,14 @@
 import base64
 
 import pytest
-from waooaw_signing import content_digest, sign, signature, signature_base
-from waooaw_signing.signing import normal_path, signature_parameters
 
 from authz.decision import Refusal
 from authz.identity.hmac_signature import SignatureRules, verify_signature
 from authz.identity.hmac_signature import signature_base as verifiers_base
 from authz.identity.structured_fields import read_inner_lists
 from tests.unit.authz.world import AGENT_SECRET, NOW, facts, request, signed
+from waooaw_signing import content_digest, sign, signature, signature_base
+from waooaw_signing.signing import normal_path, signature_parameters
 
 # RFC 9421 appendix B.1.5 and B.2.5.
 SHARED_SECRET = base64.b64decode(

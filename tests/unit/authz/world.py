@@ -11,7 +11,6 @@ from types import MappingProxyType
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from waooaw_signing import sign
 
 from authz.facts import AgentSecrets, Facts, PartnerKey, PartnerKeys
 from authz.identity.keys import KeySet, read_keys, symmetric_key
@@ -19,6 +18,7 @@ from authz.request import Request
 from authz.rules import Rules, compile_rules
 from policy.access import Algorithm
 from policy.model import Gateway
+from waooaw_signing import sign
 
 NOW = 1_800_000_000.0
 ISSUER = "https://auth.example.com"

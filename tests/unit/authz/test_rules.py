@@ -1,0 +1,49 @@
+"""Policies as the checks want them."""
+
+import pytest
+
+from authz.rules import PolicyUnusableError, compile_rules
+from tests.unit.authz.world import ISSUER, agents_policy, policy, rules
+
+
+def test_rules_carry_the_version_of_their_policy() -> None:
+    assert rules().version == policy().version
+    assert rules(description="Another.").version != rules().version
+
+
+def test_routes_take_what_they_do_not_say_from_the_gateway() -> None:
+    content = rules().routes["content"]
+    assert content.listeners == {"mesh", "inner"}
+    assert content.tiers == {"free", "business", "enterprise"}
+    assert content.namespace == "marketing"
+    assert content.methods["GET"].scopes == {"marketing:read", "marketing:*"}
+    assert content.methods["GET"].schema is None
+    assert content.methods["POST"].schema is not None
+    assert content.checks_body
+    assert content.strips_credentials
+
+
+def test_a_public_route_asks_for_no_scope() -> None:
+    docs = rules().routes["docs"]
+    assert docs.public
+    assert docs.namespace == ""
+    assert docs.methods["GET"].scopes == frozenset()
+
+
+def test_an_agents_route_checks_bodies_for_their_digest() -> None:
+    made = compile_rules(agents_policy())
+    assert made.routes["opaque"].checks_body
+    assert made.signatures is not None
+    assert made.signatures.window == 60
+
+
+def test_two_issuers_cannot_have_one_name() -> None:
+    one = {"issuer": ISSUER, "audience": "a", "jwks": {"url": "https://a.example/jwks"}}
+    with pytest.raises(PolicyUnusableError, match="same iss"):
+        rules(issuers={"customer": one, "admin": one})
+
+
+def test_a_schema_that_cannot_be_enforced_makes_the_policy_unusable() -> None:
+    schemas = {"content": {"format": "no-such-format"}, "message": {}}
+    with pytest.raises(PolicyUnusableError, match="content"):
+        rules(schemas=schemas)

@@ -1,0 +1,244 @@
+"""Where facts come from: files, stores and issuers, followed as the policy says and read again when they change."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from authz.decision import MissingKey
+from authz.facts import FactsBoard, KeyDigest, PartnerKey, Revocations
+from authz.metrics import AuthzMetrics
+from authz.rules import PolicyUnusableError
+from authz.secret_files import MAX_FILE, SecretFileError, read_agents, read_secrets, read_symmetric
+from authz.sources import PARTNER_KEYS_STALE, CredentialSources
+from policy.model import Gateway
+from tests.unit.authz.world import AUDIENCE, ISSUER, NOW, agents_policy, partner_key, policy, rsa_jwk, rsa_key
+
+OLD, NEW = b"o" * 32, b"n" * 40
+
+
+@pytest.mark.requirement("R24", "R60")
+def test_a_file_holds_one_secret_per_line_raw(tmp_path: Path) -> None:
+    (tmp_path / "content").write_bytes(NEW + b"\n" + OLD + b"\r\n\n")
+    (tmp_path / "vision").write_bytes(b" blanks and \xff count, they are part of it")
+    agents, problems = read_agents(tmp_path)
+    assert agents.by_agent == {
+        "content": (NEW, OLD),
+        "vision": (b" blanks and \xff count, they are part of it",),
+    }
+    assert problems == []
+
+
+def test_only_files_named_as_agents_are_are_read(tmp_path: Path) -> None:
+    for name in ("content", ".hidden", "..data", "Content", "content~", "a.b", "0x"):
+        (tmp_path / name).write_bytes(OLD)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "..data")
+    assert set(read_agents(tmp_path)[0].by_agent) == {"content", "linked"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n", b"short", OLD + b"\nshort", (OLD + b"\n") * 5, b"x" * (MAX_FILE + 1)]
+)
+def test_a_file_that_is_not_a_few_good_secrets_is_refused_and_spoils_no_other(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(content)
+    (tmp_path / "good").write_bytes(OLD)
+    with pytest.raises(SecretFileError, match="bad") as raised:
+        read_secrets(tmp_path / "bad")
+    assert "short" not in str(raised.value)
+    agents, problems = read_agents(tmp_path)
+    assert set(agents.by_agent) == {"good"}
+    assert len(problems) == 1
+
+
+def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SecretFileError):
+        read_agents(tmp_path / "nowhere")
+    with pytest.raises(SecretFileError):
+        read_symmetric(tmp_path / "nowhere")
+
+
+class Store:
+    """A store of the records, which may be down."""
+
+    def __init__(self) -> None:
+        self.keys: dict[KeyDigest, PartnerKey] = {b"d": partner_key()}
+        self.revocations = Revocations(frozenset({("customer", "t-1")}))
+        self.down = False
+
+    async def load(self) -> Mapping[KeyDigest, PartnerKey]:
+        if self.down:
+            raise ConnectionError("down")
+        return dict(self.keys)
+
+
+class RevocationStore(Store):
+    async def load(self) -> Revocations:  # type: ignore[override]
+        if self.down:
+            raise ConnectionError("down")
+        return self.revocations
+
+
+class World:
+    def __init__(self, tmp_path: Path) -> None:
+        self.published: dict[str, object] = {"k1": rsa_jwk(rsa_key("customer"))}
+        self.asked: list[str] = []
+        self.board = FactsBoard()
+        self.store, self.revocations = Store(), RevocationStore()
+        self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
+        self.sources = CredentialSources(
+            self.board,
+            AuthzMetrics(CollectorRegistry(), "marketing"),
+            self.client,
+            partner_keys=self.store,
+            revocations=self.revocations,
+            base=tmp_path,
+            poll=0.01,
+            clock=lambda: NOW,
+        )
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(str(request.url))
+        return httpx2.Response(200, stream=httpx2.ByteStream(json.dumps({"keys": [*self.published.values()]}).encode()))
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    yield made
+    await made.sources.close()
+    await made.client.aclose()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def issuers(**of: dict[str, object]) -> Gateway:
+    known = {name: {"issuer": f"{ISSUER}/{name}", "audience": AUDIENCE, **each} for name, each in of.items()}
+    admitted = {"tokens": {name: ["customer"] for name in of}}
+    return policy(
+        issuers=known,
+        callers=admitted,
+        routes={"plain": {"path": "/api/marketing/plain", "upstream": "service"}},
+    )
+
+
+URL = {"jwks": {"url": "https://auth.example.com/jwks"}}
+
+
+async def test_keys_are_there_when_apply_returns(world: World) -> None:
+    inline = {"jwks": {"keys": [rsa_jwk(rsa_key("other"), "k9")]}}
+    await world.sources.apply(issuers(fetched=URL, inline=inline))
+    sets = world.board.current.key_sets
+    assert set(sets["fetched"].keys) == {"k1"}
+    assert set(sets["inline"].keys) == {"k9"}
+    assert world.asked == ["https://auth.example.com/jwks"]
+
+
+async def test_the_same_policy_again_asks_nobody_again(world: World) -> None:
+    await world.sources.apply(issuers(fetched=URL))
+    before = world.board.current.key_sets["fetched"]
+    await world.sources.apply(issuers(fetched=URL))
+    assert world.board.current.key_sets["fetched"] is before
+    assert len(world.asked) == 1
+
+
+async def test_an_issuer_that_is_gone_or_changed_loses_its_keys(world: World) -> None:
+    await world.sources.apply(issuers(one=URL, two=URL))
+    world.published = {}
+    await world.sources.apply(issuers(two={"jwks": {"url": "https://new.example.com/jwks"}}))
+    assert dict(world.board.current.key_sets) == {}
+
+
+async def test_keys_in_the_policy_that_cannot_be_used_leave_everything_as_it_was(world: World) -> None:
+    await world.sources.apply(issuers(one=URL))
+    with pytest.raises(PolicyUnusableError, match="two"):
+        await world.sources.apply(issuers(two={"jwks": {"keys": [{"kty": "RSA"}]}}))
+    assert set(world.board.current.key_sets) == {"one"}
+
+
+async def test_a_key_that_a_token_names_is_looked_for_at_its_issuer_alone(world: World) -> None:
+    await world.sources.apply(issuers(one=URL))
+    assert await world.sources.find(MissingKey("one", "k1"))
+    assert not await world.sources.find(MissingKey("one", "k2"))
+    assert not await world.sources.find(MissingKey("two", "k1"))
+
+
+async def test_agents_secrets_are_read_again_when_a_file_changes_comes_or_goes(world: World, tmp_path: Path) -> None:
+    directory = tmp_path / "agents"
+    directory.mkdir()
+    (directory / "content").write_bytes(OLD)
+    await world.sources.apply(agents_policy(agents={"secrets_directory": "agents"}))
+
+    def secrets() -> Mapping[str, tuple[bytes, ...]]:
+        known = world.board.current.agent_secrets
+        return {} if known is None else known.by_agent
+
+    assert secrets() == {"content": (OLD,)}
+    (directory / "content").write_bytes(NEW + b"\n" + OLD)
+    await eventually(lambda: secrets() == {"content": (NEW, OLD)})
+    (directory / "vision").write_bytes(OLD)
+    await eventually(lambda: "vision" in secrets())
+    (directory / "content").unlink()
+    await eventually(lambda: "content" not in secrets())
+
+
+async def test_secrets_whose_directory_is_gone_stay_and_return_with_it(world: World, tmp_path: Path) -> None:
+    directory = tmp_path / "agents"
+    await world.sources.apply(agents_policy(agents={"secrets_directory": "agents"}))
+    assert world.board.current.agent_secrets is None
+    directory.mkdir()
+    (directory / "content").write_bytes(OLD)
+    await eventually(lambda: world.board.current.agent_secrets is not None)
+    directory.rename(tmp_path / "elsewhere")
+    await asyncio.sleep(0.05)
+    assert world.board.current.agent_secrets is not None
+    assert world.board.current.agent_secrets.by_agent == {"content": (OLD,)}
+
+
+async def test_a_symmetric_issuers_secret_is_read_again_when_it_changes(world: World, tmp_path: Path) -> None:
+    (tmp_path / "hs").write_bytes(OLD)
+    await world.sources.apply(issuers(symmetric={"algorithm": "HS256", "secret_file": "hs"}))
+    before = world.board.current.key_sets["symmetric"].secrets
+    assert len(before) == 1
+    (tmp_path / "hs").write_bytes(NEW + b"\n" + OLD)
+    await eventually(lambda: len(world.board.current.key_sets["symmetric"].secrets) == 2)
+    assert world.board.current.key_sets["symmetric"].secrets[1] == before[0]
+
+
+@pytest.mark.requirement("R94")
+async def test_partner_keys_are_in_force_when_a_reload_returns_and_outlive_the_store_for_a_while(
+    world: World,
+) -> None:
+    await world.sources.apply(policy(issuers={}, callers={"partners": True}, routes={**ONLY_PLAIN}))
+    keys = world.board.current.partner_keys
+    assert keys is not None
+    assert set(keys.by_digest) == {b"d"}
+    assert keys.usable_until == NOW + PARTNER_KEYS_STALE
+    world.store.keys[b"e"] = partner_key(partner="beta")
+    assert await world.sources.reload_partner_keys()
+    assert world.board.current.partner_keys is not None
+    assert set(world.board.current.partner_keys.by_digest) == {b"d", b"e"}
+    world.store.down = True
+    assert not await world.sources.reload_partner_keys()
+    assert set(world.board.current.partner_keys.by_digest) == {b"d", b"e"}
+
+
+async def test_revocations_are_followed_and_stay_while_their_store_is_down(world: World) -> None:
+    await world.sources.apply(policy(issuers={}, callers={"partners": True}, routes={**ONLY_PLAIN}))
+    assert world.board.current.revocations.covers("customer", "t-1", "u", 0)
+    world.revocations.revocations = Revocations(frozenset({("customer", "t-2")}))
+    await eventually(lambda: world.board.current.revocations.covers("customer", "t-2", "u", 0))
+    world.revocations.down = True
+    assert not await world.sources.reload_revocations()
+    assert world.board.current.revocations.covers("customer", "t-2", "u", 0)
+
+
+ONLY_PLAIN = {"plain": {"path": "/api/marketing/plain", "upstream": "service"}}
