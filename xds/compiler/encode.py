@@ -9,7 +9,7 @@ and wrong types by mypy, two members of a oneof and integers out of range by `en
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from datetime import timedelta
 from operator import itemgetter
@@ -54,20 +54,24 @@ def draft(cls: Callable[Fields, SomeMessage], *_: Fields.args, **given: Fields.k
     return message
 
 
-def encoded(cls: type[SomeMessage], body: bytes) -> SomeMessage:
-    """Bytes that `encode` has given before, to stand as a message of that class inside another. It has no fields."""
-    del cls
-    return cast(SomeMessage, _Encoded(body))
+def entry(cls: type[Message], field: str, body: bytes) -> bytes:
+    """One item of a repeated message field of that class, from bytes that `encode` has given."""
+    (meta,) = [FieldMetadata.get(one) for one in _fields(cls) if one.name == field]
+    return _delimited(meta.number, bytes)(body)
 
 
-class _Encoded(bytes):
-    """The bytes of a message, in the place of the message."""
+def entries(item: type[SomeMessage], encoded: Iterable[bytes]) -> list[SomeMessage]:
+    """What `entry` has given, to stand as the items of that field in a draft: nothing of it is encoded again."""
+    del item
+    return cast(list[SomeMessage], _Entries(b"".join(encoded)))
+
+
+class _Entries(bytes):
+    """A repeated field as it is sent, in the place of the list."""
 
 
 def encode(message: Message) -> bytes:
     """The protobuf bytes of a message, maps in the order of their keys. Raises EncodeError."""
-    if isinstance(message, _Encoded):
-        return message
     plan = _plan(type(message))
     parts: list[bytes] = []
     chosen: dict[str, str] = {}
@@ -107,8 +111,7 @@ class _Plan:
 
     @classmethod
     def of(cls, kind: type[Message]) -> Self:
-        # Messages are dataclasses only by what their decorators add.
-        known: tuple[Field[object], ...] = fields(kind)  # type: ignore[arg-type]
+        known = _fields(kind)
         defaults = {one.name: one.default_factory for one in known if one.default_factory is not MISSING}
         values = {name: default() for name, default in defaults.items()}
         containers = {name for name, value in values.items() if isinstance(value, (list, dict))}
@@ -120,6 +123,11 @@ class _Plan:
             zeros={name: value for name, value in values.items() if name not in containers} | {_UNKNOWN: b""},
             containers=tuple((name, defaults[name]) for name in names if name in containers),
         )
+
+
+def _fields(kind: type[Message]) -> tuple[Field[object], ...]:
+    # Messages are dataclasses only by what their decorators add.
+    return fields(kind)  # type: ignore[arg-type]
 
 
 _plans: Final[dict[type[Message], _Plan]] = {}
@@ -247,7 +255,12 @@ def _packed(meta: FieldMetadata) -> _Write:
 
 
 def _unpacked(single: _Write) -> _Write:
-    return lambda values: b"".join([single(value) for value in values])
+    def write(values: object) -> bytes:
+        if isinstance(values, _Entries):
+            return values
+        return b"".join([single(value) for value in cast(Iterable[object], values)])
+
+    return write
 
 
 def _map(number: int, key_meta: FieldMetadata, value_meta: FieldMetadata) -> _Write:

@@ -19,17 +19,17 @@ from envoy_data_plane.google.protobuf import Any as PackedMessage
 from policy import descriptors
 from policy.model import Gateway
 from xds.compiler import names
-from xds.compiler.encode import draft, encode, encoded, pack
+from xds.compiler.encode import draft, encode, entries, entry, pack
 from xds.compiler.filters import cors, ext_authz, ratelimit
 from xds.compiler.hcm import STREAM_IDLE
-from xds.compiler.units import LimitShape, ListenerUnit, RouteUnit, limit_shapes
+from xds.compiler.units import LimitShape, ListenerUnit, RouteKey, RouteUnit, limit_shapes
 
 _HTTPS = 443
 
 
-def route_configuration(gateway: Gateway, unit: ListenerUnit, routes: Sequence[RouteUnit]) -> RouteConfiguration:
+def route_configuration(gateway: Gateway, unit: ListenerUnit, routes: Sequence[RouteKey]) -> RouteConfiguration:
     """The routes of a listener under one virtual host, which holds what they have in common."""
-    bodies = [_redirect(unit)] if unit.redirects else [encoded(Route, _route_body(route)) for route in routes]
+    bodies = [_redirect(unit)] if unit.redirects else entries(Route, map(route_entry, routes))
     host = draft(
         VirtualHost,
         name=unit.name,
@@ -78,10 +78,12 @@ def _redirect(unit: ListenerUnit) -> Route:
 # Routes are the one thing of which there are thousands: each is built and encoded once, however often its
 # gateway is compiled. The bound is the largest policy foreseen, twice over.
 @lru_cache(maxsize=65_536)
-def _route_body(unit: RouteUnit) -> bytes:
+def route_entry(key: RouteKey) -> bytes:
+    """A route as an item of its virtual host."""
+    unit = RouteUnit(*key)
     own = {ext_authz.NAME: pack(ext_authz.for_route(unit))}
     if unit.limits is not None:
-        own[ratelimit.NAME] = _limits(unit.limits)
+        own[ratelimit.NAME] = limits_of_route(unit.limits)
     timeout = timedelta(milliseconds=unit.timeout_ms)
     action = draft(
         RouteAction,
@@ -89,16 +91,18 @@ def _route_body(unit: RouteUnit) -> bytes:
         timeout=timeout,
         idle_timeout=timeout + timedelta(seconds=5) if timeout >= STREAM_IDLE else None,
     )
-    return encode(draft(Route, name=unit.name, match=_match(unit), route=action, typed_per_filter_config=own))
+    route = draft(Route, name=unit.name, match=_match(unit), route=action, typed_per_filter_config=own)
+    return entry(VirtualHost, "routes", encode(route))
 
 
 @lru_cache(maxsize=4_096)
-def _limits(limits: tuple[LimitShape, ...]) -> PackedMessage:
+def limits_of_route(limits: tuple[LimitShape, ...]) -> PackedMessage:
+    """The limits of a route that differ from its host's. Few sets of them serve many routes."""
     return pack(ratelimit.for_limits(limits))
 
 
 def _match(unit: RouteUnit) -> RouteMatch:
-    if unit.exact:
+    if not unit.prefix:
         return draft(RouteMatch, path=unit.path)
     if unit.path == "/":
         return draft(RouteMatch, prefix="/")

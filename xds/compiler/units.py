@@ -4,7 +4,7 @@ A unit holds everything that its configuration depends on and nothing else, and 
 compiled once, so a policy in which one route of ten thousand has changed costs one route.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from policy.edge import Listener, Services
@@ -36,17 +36,25 @@ class LimitShape(NamedTuple):
 
 
 class RouteUnit(NamedTuple):
-    """A route as one listener serves it, every default resolved."""
+    """A route as one listener serves it, every default resolved. Units sort by the order in which Envoy tries them."""
 
-    name: str
+    # The longest path first: Envoy takes the first that matches, and a longer path says more than a shorter one.
+    shortness: int
     path: str
-    exact: bool
+    # Of two routes with one path the exact one says more.
+    prefix: bool
+    name: str
     upstream: str
     timeout_ms: int
     # The longest body that authz is shown; 0 where it needs none.
     checked_body_bytes: int
     # None: those of the virtual host.
     limits: tuple[LimitShape, ...] | None
+
+
+# The fields of a RouteUnit, as a plain tuple: it is made, compared and looked up faster, and each change of a policy
+# does that with every route.
+RouteKey = tuple[int, str, bool, str, str, int, int, tuple[LimitShape, ...] | None]
 
 
 def listener_units(gateway: Gateway) -> Iterator[ListenerUnit]:
@@ -58,27 +66,36 @@ def listener_units(gateway: Gateway) -> Iterator[ListenerUnit]:
 
 def limit_shapes(gateway: Gateway, names: tuple[str, ...]) -> tuple[LimitShape, ...]:
     limits = gateway.limits
-    return tuple(LimitShape(name, limits[name].tiers is not None, limits[name].per) for name in names)
+    return tuple([LimitShape(name, limits[name].tiers is not None, limits[name].per) for name in names])
 
 
-def route_units(gateway: Gateway, listener: str) -> list[RouteUnit]:
-    """The routes of a listener, the most specific first: Envoy takes the first that matches."""
-    units = []
+def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
+    """The routes of a listener, in the order in which Envoy shall try them."""
+    timeout_ms, most_bytes = gateway.defaults.timeout_ms, gateway.defaults.max_body_bytes
+    shapes: dict[tuple[str, ...] | None, tuple[LimitShape, ...] | None] = {None: None, gateway.defaults.limits: None}
+    keys = []
     for name, route in gateway.routes.items():
-        if listener not in gateway.listeners_of(route):
+        if route.listeners is not None and listener not in route.listeners:
             continue
-        limits = gateway.limits_of(route)
-        units.append(
-            RouteUnit(
-                name=name,
-                path=route.path,
-                exact=route.match is Match.EXACT,
-                upstream=route.upstream,
-                timeout_ms=gateway.timeout_ms_of(route),
-                checked_body_bytes=gateway.max_body_of(route) if gateway.checks_body(route) else 0,
-                limits=None if limits == gateway.defaults.limits else limit_shapes(gateway, limits),
+        path, limits = route.path, route.limits
+        if limits is not None and limits not in shapes:
+            shapes[limits] = limit_shapes(gateway, limits)
+        keys.append(
+            (
+                -len(path),
+                path,
+                route.match is Match.PREFIX,
+                name,
+                route.upstream,
+                route.timeout_ms or timeout_ms,
+                (route.max_body_bytes or most_bytes) if gateway.checks_body(route) else 0,
+                shapes[limits],
             )
         )
-    # A longer path is never a prefix of a shorter one, and of two equal paths `exact` says less.
-    units.sort(key=lambda unit: (-len(unit.path), unit.path, not unit.exact))
-    return units
+    keys.sort()
+    return keys
+
+
+def upstreams_of(keys: Iterable[RouteKey]) -> set[str]:
+    """Where these routes lead."""
+    return {upstream for _, _, _, _, upstream, _, _, _ in keys}

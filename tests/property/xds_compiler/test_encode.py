@@ -7,7 +7,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import Cluster
 from envoy_data_plane.envoy.config.core.v3 import Metadata
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.listener.v3 import Listener
-from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration, VirtualHost
 from envoy_data_plane.envoy.extensions.filters.http.ext_authz.v3 import ExtAuthz, ExtAuthzPerRoute
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import HeaderMutation
 from envoy_data_plane.envoy.extensions.filters.http.local_ratelimit.v3 import LocalRateLimit
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.property.xds_compiler.envoy_messages import fields_of, messages, with_sorted_maps
-from xds.compiler.encode import draft, encode, encoded, pack
+from xds.compiler.encode import draft, encode, entries, entry, pack
 
 CLASSES = [
     Cluster,
@@ -68,7 +68,8 @@ def test_unknown_fields_and_encoded_parts_keep_their_place(message: RouteConfigu
     message._unknown_fields = unknown
     assert encode(message) == bytes(with_sorted_maps(message)) + unknown
     whole = encode(message)
-    message.virtual_hosts = [encoded(type(host), encode(host)) for host in message.virtual_hosts]
+    hosts = [entry(RouteConfiguration, "virtual_hosts", encode(host)) for host in message.virtual_hosts]
+    message.virtual_hosts = entries(VirtualHost, hosts)
     assert encode(message) == whole
 
 
