@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,9 @@ class ControlPlane:
         self._folder = folder
         self._publisher = publisher
         self._states: dict[str, _Published] = {}
+        # One at a time: compiling is all Python, and message classes prepare themselves at their first use, which
+        # several threads at once turn from a second into a minute.
+        self._compiling = ThreadPoolExecutor(1, "compile")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish what the folder says now, and again after every change, until stopped."""
@@ -66,7 +70,7 @@ class ControlPlane:
             if fingerprint == state.fingerprint:
                 state.errors = ()
                 return
-            snapshot = await asyncio.to_thread(compile_, loaded, material)
+            snapshot = await asyncio.get_running_loop().run_in_executor(self._compiling, compile_, loaded, material)
         except InconsistentError as error:
             self._refuse(name, [_record(one.origin, str(one)) for one in error.problems])
             return

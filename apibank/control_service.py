@@ -89,7 +89,7 @@ async def _serve_xds(
         identifier=replica_name(),
         metrics=metrics,
         credentials=None if tls is None else tls.credentials(),
-        trust_domain=None if tls is None else tls.trust_domain,
+        trust_domain="" if tls is None else tls.trust_domain,
     )
 
 

@@ -1,11 +1,11 @@
 """The processes that stand in for the world around the gateways: token issuers and upstream services."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from apibank.demo import PLATFORM, demo_listeners
-from apibank.issuer import issuer_listeners
+from apibank.issuer.application import issuer_listeners
 from apibank.ports import LOOPBACK
 from apibank.probes import answers_http, answers_ping, required
 from apibank.web import serve_web
@@ -14,9 +14,9 @@ from records.database import Database
 from records.fact_versions import API_KEYS, FactVersions
 
 
-async def run_issuer(state_dir: Path, customer_port: int, admin_port: int, stop: asyncio.Event) -> None:
-    """Serve both development issuers until stopped."""
-    await serve_web(issuer_listeners(state_dir, customer_port, admin_port), stop)
+async def run_issuer(state_dir: Path, ports: Mapping[str, int], origins: Sequence[str], stop: asyncio.Event) -> None:
+    """Serve the development issuers until stopped: port by issuer. `origins`: where browsers reach the gateway."""
+    await serve_web(issuer_listeners(state_dir, ports, origins), stop)
 
 
 async def run_upstreams(ports: Mapping[str, int], store: str, database: str, stop: asyncio.Event) -> None:

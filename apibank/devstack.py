@@ -20,7 +20,6 @@ from typing import Final
 from apibank.addresses import OVERLAY_NAME, address_overlay, secrets_directory
 from apibank.certificates import ensure_certificates
 from apibank.envoy_process import EnvoyNotFoundError
-from apibank.issuer import ensure_issuers
 from apibank.output import fail
 from apibank.policies import PolicyFolder, UnknownProfileError, shipped
 from apibank.ports import CENTRAL, PortsTakenError, claim_ports, plan_ports
@@ -81,7 +80,6 @@ def _prepare(settings: Settings, only: Sequence[str] | None) -> StackPlan:
         raise ValueError(f"there is no policy for {', '.join(missing)} in {policies}")
     ports = plan_ports(settings.port_base, tuple(gateways))
     certificates = ensure_certificates(settings.state_dir, tuple(gateways), datetime.now(UTC))
-    ensure_issuers(settings.state_dir)
     _ensure_secrets(settings.state_dir, gateways)
     _ensure_control_token(settings.token_file())
     overlay = private_directory(settings.state_dir / "profiles") / OVERLAY_NAME

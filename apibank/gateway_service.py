@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import httpx2
-import ratelimit.server
 import structlog
-from ratelimit.limiter import RateLimiter
-from ratelimit.metrics import RateLimitMetrics
 
 import authz.server
+import ratelimit.server
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
@@ -31,7 +29,9 @@ from authz.rules import PolicyUnusableError, compile_rules
 from authz.sources import CredentialSources
 from policy.model import Gateway
 from policy.problem import PolicyError
+from ratelimit.limiter import RateLimiter
 from ratelimit.memory_store import MemoryStore
+from ratelimit.metrics import RateLimitMetrics
 from ratelimit.redis_store import RedisStore
 from ratelimit.store import CounterStore
 from records.api_keys import ApiKeys

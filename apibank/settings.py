@@ -1,5 +1,6 @@
 """Settings of this machine, from the environment and the command line: the only reader of the environment."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,6 +55,11 @@ class Settings(BaseSettings):
     def token_file(self) -> Path:
         """The file with the control API's secret."""
         return self.control_token_file or self.state_dir / "control.token"
+
+
+def environment_of_children() -> dict[str, str]:
+    """The environment that processes of the embedded stack start with: ours."""
+    return dict(os.environ)
 
 
 def load_settings(overrides: Mapping[str, object]) -> Settings:

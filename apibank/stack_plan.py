@@ -17,11 +17,12 @@ from apibank.envoy_process import EnvoyProcess, envoy_child, find_envoy
 from apibank.ports import CENTRAL, LOOPBACK, PortPlan
 from apibank.probes import answers_http
 from apibank.ready import CentralPlace, GatewayPlace, Ready
-from apibank.settings import Settings
+from apibank.settings import Settings, environment_of_children
 from apibank.valkey_process import ValkeyProcess, valkey_child
 from policy.model import Gateway
 
 _POLL_SECONDS = 0.05
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 class NotLiveError(Exception):
@@ -137,6 +138,11 @@ class StackPlan:
         shared = ("--state-dir", str(settings.state_dir), "--log-level", settings.log_level)
         return (sys.executable, "-m", "apibank", "serve", *arguments, *shared)
 
+    def _python(self, name: str, command: tuple[str, ...], ready: Probe) -> Child:
+        # Eight processes that each compile every module anew would take a minute to start.
+        environment = {key: value for key, value in environment_of_children().items() if key != _NO_BYTECODE}
+        return Child(name, command, ready, environment=environment)
+
     def _policy_options(self) -> tuple[str, ...]:
         profiles = (option for profile in self.profiles for option in ("--profile", profile))
         return ("--policies", str(self.policies), *profiles)
@@ -154,7 +160,7 @@ class StackPlan:
             *(option for name in self.gateways for option in ("--gateway", name)),
             *self._policy_options(),
         )
-        return Child("control-plane", command, _http_probe(f"{LOOPBACK}:{self.ports.control_api}", "/healthz"))
+        return self._python("control-plane", command, _http_probe(f"{LOOPBACK}:{self.ports.control_api}", "/healthz"))
 
     def _gateway(self, name: str) -> Child:
         ports = self.ports.gateways[name]
@@ -171,13 +177,21 @@ class StackPlan:
             self.settings.grpc_server,
             *self._policy_options(),
         )
-        return Child(f"gateway-{name}", command, _http_probe(f"{LOOPBACK}:{ports.metrics}", "/ready"))
+        return self._python(f"gateway-{name}", command, _http_probe(f"{LOOPBACK}:{ports.metrics}", "/ready"))
 
     def _issuer(self) -> Child:
         command = self._serve(
-            "issuer", "--customer-port", str(self.ports.issuer_customer), "--admin-port", str(self.ports.issuer_admin)
+            "issuer",
+            "--customer-port",
+            str(self.ports.issuer_customer),
+            "--admin-port",
+            str(self.ports.issuer_admin),
+            "--origin",
+            f"https://{LOOPBACK}:{self.ports.https}",
+            "--origin",
+            f"https://localhost:{self.ports.https}",
         )
-        return Child("issuer", command, _http_probe(f"{LOOPBACK}:{self.ports.issuer_customer}", JWKS_PATH))
+        return self._python("issuer", command, _http_probe(f"{LOOPBACK}:{self.ports.issuer_customer}", JWKS_PATH))
 
     def _upstreams(self) -> Sequence[Child]:
         ports = {name: self.ports.gateways[name].upstream for name in self.gateways if name != CENTRAL}
@@ -192,7 +206,7 @@ class StackPlan:
             "--database",
             self.settings.database_url(),
         )
-        return (Child("upstreams", command, _http_probe(f"{LOOPBACK}:{first}", "/healthz")),)
+        return (self._python("upstreams", command, _http_probe(f"{LOOPBACK}:{first}", "/healthz")),)
 
     def _envoy(self, name: str) -> EnvoyProcess:
         return EnvoyProcess(

@@ -4,20 +4,23 @@ import os
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from records.database import Database
 
+# The newest revision in migrations/versions.
+HEAD: Final = "022_fact_versions"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Any number that nothing else on the server locks by: the first bytes of SHA-256("apibank migrations").
 _ADVISORY_LOCK: Final = 0x2F6B_14D3_90C8_A75E
 
 
-async def upgrade(url: str, revision: str = "head") -> None:
+async def upgrade(url: str, revision: str = HEAD) -> None:
     """Create or migrate the tables. Whoever comes second waits, and then finds the work done."""
     _create_privately(url)
+    if await _revision(url) == revision:
+        return
     async with Database(url) as database, database.writing() as session:
         # One transaction holds the lock, the look at the current revision and every change.
         if not database.sqlite:
@@ -25,7 +28,21 @@ async def upgrade(url: str, revision: str = "head") -> None:
         await (await session.connection()).run_sync(_run, revision)
 
 
+async def _revision(url: str) -> str | None:
+    """What the database says of itself; None where it has no tables yet."""
+    async with Database(url) as database:
+        try:
+            async with database.reading() as session:
+                return (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+        except DBAPIError:
+            return None
+
+
 def _run(connection: Connection, revision: str) -> None:
+    # Alembic takes longer to load than a gateway's process has to spare when there is nothing to migrate.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     # ConfigParser gives % a meaning.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import httpx2
-
 from apibank.output import fail
 from apibank.ready import StackNotRunningError, read_ready
 from apibank.settings import Settings
@@ -14,6 +12,8 @@ TIMEOUT_SECONDS = 30
 
 def ask(settings: Settings, method: str, path: str, body: object = None) -> object:
     """Call the control API of the running stack and return its JSON; ends the command with one line where it fails."""
+    import httpx2
+
     try:
         ready = read_ready(settings.state_dir)
         secret = _secret(settings.token_file())

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from waooaw_signing import sign as sign_request
 
-from apibank.addresses import secrets_directory
 from apibank.commands.options import StateDir, settings_of
-from apibank.issuer.mint import mint
 from apibank.output import fail
+from waooaw_signing import sign as sign_request
 
 
 class IssuerName(StrEnum):
@@ -27,7 +25,7 @@ def token(
     tier: Annotated[str | None, typer.Option("--tier", help="free, business, enterprise or internal.")] = None,
     scope: Annotated[list[str] | None, typer.Option("--scope", help="Scope; may be given several times.")] = None,
     claim: Annotated[
-        list[str] | None, typer.Option("--claim", metavar="K=JSON", help="Any claim, with any JSON; null removes it.")
+        list[str] | None, typer.Option("--claim", metavar="K=JSON", help="Any claim, with any JSON.")
     ] = None,
     expires_in: Annotated[int, typer.Option("--expires-in", metavar="SECONDS", help="May be negative.")] = 3600,
     state_dir: StateDir = None,
@@ -50,6 +48,8 @@ def token(
         except json.JSONDecodeError as error:
             fail(f"error: the value of --claim {name} is not JSON: {error}; quote text as '\"text\"'")
     directory = settings_of(state_dir=state_dir).state_dir
+    from apibank.issuer.mint import mint
+
     try:
         sys.stdout.write(mint(directory, issuer.value, claims=claims, expires_in=expires_in) + "\n")
     except FileNotFoundError as error:
@@ -65,8 +65,10 @@ def sign(
 ) -> None:
     """Print the headers that sign a request (RFC 9421), one `Name: value` a line, with the agent's development secret.
 
-    Example: apibank sign --agent vision --method POST --url https://127.0.0.1:10444/api/agents/vision --body-file m.json
+    Example: apibank sign --agent vision --url https://127.0.0.1:10444/api/agents/memory --body-file message.json
     """
+    from apibank.addresses import secrets_directory
+
     directory = secrets_directory(settings_of(state_dir=state_dir).state_dir)
     try:
         secret = (directory / agent).read_text(encoding="utf-8").split()[0].encode()

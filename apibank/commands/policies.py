@@ -2,21 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from apibank.commands.options import Output, Policies, Profile, settings_of
 from apibank.output import ANSWER_NO, OutputFormat, Row, fail, print_rows, print_value
-from apibank.policies import PolicyFolder, UnknownProfileError, shipped
 from apibank.settings import Settings
-from policy.problem import PolicyError
 
 app = typer.Typer(help="Work on the gateways' policy files.", no_args_is_help=True, rich_markup_mode=None)
 
 
-def open_folder(settings: Settings, only: tuple[str, ...] | None = None) -> PolicyFolder:
+if TYPE_CHECKING:
+    from apibank.policies import PolicyFolder
+
+
+def open_folder(settings: Settings, only: tuple[str, ...] | None = None) -> "PolicyFolder":
     """The folder that the settings name; ends the command where it, or a profile, is not there."""
+    from apibank.policies import PolicyFolder, UnknownProfileError, shipped
+
     try:
         return PolicyFolder(settings.policies or shipped("gateways"), settings.profile, only)
     except (FileNotFoundError, UnknownProfileError) as error:
@@ -31,6 +35,8 @@ def validate(policies: Policies = None, profile: Profile = None, output: Output 
 
     Example: apibank policy validate --profile production
     """
+    from policy.problem import PolicyError
+
     folder = open_folder(settings_of(policies=policies, profile=profile))
     try:
         loaded = folder.load_strictly()

@@ -2,14 +2,16 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from apibank.commands.options import Database, Listen, Policies, Profile, StateDir, Store, settings_of
 from apibank.commands.policies import open_folder
 from apibank.output import fail
-from apibank.running import run_service
+
+if TYPE_CHECKING:
+    from apibank.running import Service
 
 app = typer.Typer(help="Run one service until SIGTERM.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -60,7 +62,7 @@ def control_plane(
     if tls_certificate and tls_key and tls_authority:
         tls = XdsTls(tls_certificate, tls_key, tls_authority, trust_domain)
     if resources is not None:
-        run_service(partial(run_plain, resources, listen, tls), log_level=settings.log_level)
+        _run(partial(run_plain, resources, listen, tls), log_level=settings.log_level)
         return
     service = ControlService(
         folder=open_folder(settings, tuple(gateway) if gateway else None),
@@ -70,7 +72,7 @@ def control_plane(
         token_file=settings.token_file(),
         tls=tls,
     )
-    run_service(partial(run_control_plane, service), log_level=settings.log_level)
+    _run(partial(run_control_plane, service), log_level=settings.log_level)
 
 
 @app.command("gateway")
@@ -137,7 +139,7 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
         grpc_server=settings.grpc_server,
         parts=parts,
     )
-    run_service(partial(run_gateway, service), log_level=settings.log_level)
+    _run(partial(run_gateway, service), log_level=settings.log_level)
 
 
 @app.command("ratelimit")
@@ -165,13 +167,16 @@ def ratelimit(
         store="memory" if settings.store == "valkey" else settings.store,
         grpc_server=settings.grpc_server,
     )
-    run_service(partial(run_ratelimit, service), log_level=settings.log_level)
+    _run(partial(run_ratelimit, service), log_level=settings.log_level)
 
 
 @app.command("issuer")
 def issuer(
     customer_port: Annotated[int, typer.Option(help="Port of the customers' issuer.")] = 18010,
     admin_port: Annotated[int, typer.Option(help="Port of the administrators' issuer.")] = 18011,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", help="Where browsers reach the gateway; several times.")
+    ] = None,
     state_dir: StateDir = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -182,7 +187,8 @@ def issuer(
     from apibank.demo_services import run_issuer
 
     settings = settings_of(state_dir=state_dir, log_level=log_level)
-    run_service(partial(run_issuer, settings.state_dir, customer_port, admin_port), log_level=settings.log_level)
+    ports = {"customer": customer_port, "admin": admin_port}
+    _run(partial(run_issuer, settings.state_dir, ports, origin or ()), log_level=settings.log_level)
 
 
 @app.command("upstreams")
@@ -208,4 +214,10 @@ def upstreams(
         if not separator or not port.isdigit():
             fail(f"error: --service {text!r} is not NAME=PORT")
         ports[name] = int(port)
-    run_service(partial(run_upstreams, ports, settings.store, settings.database_url()), log_level=settings.log_level)
+    _run(partial(run_upstreams, ports, settings.store, settings.database_url()), log_level=settings.log_level)
+
+
+def _run(service: "Service", *, log_level: str) -> None:
+    from apibank.running import run_service
+
+    run_service(service, log_level=log_level)
