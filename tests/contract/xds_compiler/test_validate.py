@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 
 from apibank.certificates import ensure_certificates
-from tests.contract.xds_compiler.conftest import GATEWAYS, load
+from policy.load import load_gateway
+from policy.model import Gateway
+from policy.problem import Source
+from tests.contract.xds_compiler.conftest import GATEWAYS
 from tests.contract.xds_compiler.static_envoy import validate
 from xds.compiler import Material, compile_, material_files
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "policies"
+FILES = [file for folder in (GATEWAYS, GOLDEN) for file in sorted(folder.glob("*.yaml"))]
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in GATEWAYS.glob("*.yaml")))
-def test_an_envoy_accepts_every_gateway_of_the_project(name: str, tmp_path: Path) -> None:
-    certificates = ensure_certificates(tmp_path, [name], datetime.now(UTC))
-    policy = load(name)
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_envoy_accepts_what_a_policy_is_compiled_to(file: Path, tmp_path: Path) -> None:
+    certificates = ensure_certificates(tmp_path, ["central"], datetime.now(UTC))
+    policy = load_gateway(Gateway, Source(file.name, file.read_text()))
     # Any material will do here, as long as each key belongs to its certificate.
     material = {}
     for one in policy.gateway.certificates.values():
