@@ -101,8 +101,8 @@ class MemoryStore:
 
     def _keep(self, charges: Sequence[Charge], fresh: dict[bytes, State], clocks: tuple[int, int]) -> bool:
         counters = self._counters
-        for wheel, now in zip(self._expiring, clocks, strict=True):
-            wheel.sweep(now - self._spare, _SWEPT_PER_REQUEST)
+        self._expiring[0].sweep(clocks[0] - self._spare, _SWEPT_PER_REQUEST)
+        self._expiring[1].sweep(clocks[1] - self._spare, _SWEPT_PER_REQUEST)
         if len(counters) + len(fresh) > self._max_keys and not self._has_room(fresh, clocks):
             return False
         for charge in charges:

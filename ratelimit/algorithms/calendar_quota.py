@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ratelimit.algorithms.fixed_window import count_in
 from ratelimit.algorithms.step import State, Step
@@ -25,7 +25,7 @@ class Period(StrEnum):
 class CalendarQuota:
     """At most `amount` hits in each calendar `period` of `zone` (an IANA name). Weeks begin on Monday (ISO 8601).
 
-    A state is (end of its period, hits). Raises ZoneInfoNotFoundError or ValueError for a zone that does not exist.
+    A state is (end of its period, hits). Raises ValueError for a zone that does not exist.
     """
 
     # Which clock counts: this is aligned to the wall clock.
@@ -38,7 +38,10 @@ class CalendarQuota:
     def __post_init__(self) -> None:
         if self.amount < 0:
             raise ValueError(f"a quota needs amount >= 0: {self}")
-        ZoneInfo(self.zone)
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, OSError) as error:
+            raise ValueError(f"there is no time zone {self.zone!r}") from error
 
     def bounds(self, now: int) -> tuple[int, int]:
         """Begin and end of the period that holds `now`, in microseconds since the epoch."""

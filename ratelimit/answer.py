@@ -1,0 +1,113 @@
+"""What a decision tells the client: the RateLimit headers, Retry-After and the body of the 429.
+
+RateLimit and RateLimit-Policy are those of draft-ietf-httpapi-ratelimit-headers-10; X-RateLimit-* describe the limit
+that is closest to its end, for clients that know nothing newer.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from ratelimit.algorithms import NEVER
+from ratelimit.matching import Plan
+from ratelimit.rules import Headers, Rule
+from ratelimit.store import Reading
+
+CONTENT_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "https://waooaw.ai/problems/"
+_SECOND: Final = 1_000_000
+
+
+# In this order; what `figures` returns stands beside it.
+FIGURES: Final = ("RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+RETRY_AFTER: Final = "Retry-After"
+
+
+def wants_headers(plan: Plan, admitted: bool) -> bool:
+    """Whether an answer has the RateLimit headers, provided that something was counted."""
+    wanted = plan.headers is Headers.ALWAYS or (plan.headers is Headers.REFUSAL and not admitted)
+    return wanted and any(not rule.shadow for rule in plan.limited)
+
+
+def fixed_headers(plan: Plan, admitted: bool) -> list[tuple[str, str]]:
+    """The headers that are the same in every such answer to one plan."""
+    policies = (
+        f"{_quoted(rule.name)};q={rule.amount};w={rule.unit.microseconds // _SECOND}"
+        for rule in dict.fromkeys(plan.limited)
+        if not rule.shadow
+    )
+    result = [("RateLimit-Policy", ", ".join(policies))]
+    if not admitted:
+        result += [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")]
+    return result
+
+
+def figures(plan: Plan, readings: Sequence[Reading]) -> tuple[str, ...]:
+    """The values of FIGURES: every limit that is enforced, the tightest first, and then that one's own."""
+    spoken = [index for index, rule in enumerate(plan.limited) if not rule.shadow]
+    if len(spoken) > 1:
+        spoken.sort(key=lambda index: _closeness(readings[index]))
+    limits = [
+        f"{_quoted(plan.limited[index].name)};r={readings[index][1]};t={_seconds(until(readings[index]))}"
+        for index in spoken
+    ]
+    tightest = readings[spoken[0]]
+    return ", ".join(limits), str(plan.limited[spoken[0]].amount), str(tightest[1]), str(_seconds(until(tightest)))
+
+
+def retry_after(plan: Plan, readings: Sequence[Reading]) -> str | None:
+    """Whole seconds after which the refused request would pass; None if it never will."""
+    index = binding(plan, readings)
+    if index is None or readings[index][2] == NEVER:
+        return None
+    return str(_seconds(readings[index][2]))
+
+
+def problem_body(rule: Rule) -> bytes:
+    """The problem document (RFC 9457) of a refusal.
+
+    It has no `request_id`: the protocol does not carry it here. The answer's x-request-id header has it.
+    """
+    problem = {
+        "type": TYPE_PREFIX + rule.code,
+        "title": "Too Many Requests",
+        "status": 429,
+        "detail": rule.refusal,
+        "code": rule.code,
+    }
+    return json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def binding(plan: Plan, readings: Sequence[Reading]) -> int | None:
+    """The index, in `plan.limited`, of the limit that refused; of several, the one to wait for longest."""
+    refusing = [index for index, rule in enumerate(plan.limited) if not rule.shadow and not readings[index][0]]
+    return max(refusing, key=lambda index: _patience(readings[index]), default=None)
+
+
+def until(reading: Reading) -> int:
+    """Microseconds until a refused request would pass; else, or if it never will, until the counter is fresh."""
+    admitted, _, retry_after, reset_after = reading
+    return reset_after if admitted or retry_after == NEVER else retry_after
+
+
+def _closeness(reading: Reading) -> tuple[bool, int, int]:
+    # Refusing ones first, the one to wait for longest before the others; then the fewest that remain.
+    admitted, remaining, _, reset_after = reading
+    return (admitted, remaining, -reset_after) if admitted else (admitted, -_patience(reading), 0)
+
+
+def _patience(reading: Reading) -> int:
+    return 1 << 62 if reading[2] == NEVER else reading[2]
+
+
+def _seconds(microseconds: int) -> int:
+    # Rounded up: who waits that long is not refused again.
+    return -(-microseconds // _SECOND)
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    """A string of RFC 9651 §3.3.3, which has printable ASCII only."""
+    plain = "".join(character if " " <= character <= "~" else "?" for character in text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,102 @@
+"""One gateway's limits in force: rules by domain, and the store that counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from policy.model import Gateway
+from ratelimit.matching import Plan, plan
+from ratelimit.metrics import RateLimitMetrics
+from ratelimit.policy_limits import compile_limits
+from ratelimit.request import Descriptor, Entries, Request
+from ratelimit.rules import DomainRules, Rule
+from ratelimit.store import CounterStore, Outcome, Reading, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The store was lost and a limit of the request insists on being counted: the request must not pass."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a request passes. `readings` go with `plan.limited`; none where it passes uncounted."""
+
+    plan: Plan
+    admitted: bool
+    readings: Sequence[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is left to one counter. Times in microseconds; `limit` None: unlimited."""
+
+    rule: Rule
+    remaining: int
+    reset_after: int
+
+
+class RateLimiter:
+    """Decides by the rules of the moment. Rules are replaced whole; counters of limits that stay are kept."""
+
+    def __init__(self, store: CounterStore, metrics: RateLimitMetrics) -> None:
+        self._store, self.metrics = store, metrics
+        self._domains: Mapping[str, DomainRules] = {}
+        # Plans made before the rules changed are recognised by it.
+        self.generation = 0
+
+    def replace_rules(self, gateway: Gateway) -> None:
+        """Put a gateway's limits in force. Raises ValueError, and changes nothing, for what cannot be counted."""
+        self.install(compile_limits(gateway))
+
+    def install(self, rules: DomainRules) -> None:
+        """Put a domain's rules in force, instead of those that it had."""
+        self._domains = {**self._domains, rules.domain: rules}
+        self.generation += 1
+
+    def install_all(self, rules: Mapping[str, DomainRules]) -> None:
+        """Put these domains in force, and no others."""
+        self._domains = dict(rules)
+        self.generation += 1
+
+    def plan(self, request: Request) -> Plan:
+        """What a request is charged; good until `generation` changes."""
+        return plan(request, self._domains)
+
+    async def decide(self, planned: Plan) -> Decision | Undecided:
+        return (await self.decide_many((planned,)))[0]
+
+    async def decide_many(self, plans: Sequence[Plan]) -> list[Decision | Undecided]:
+        """Decide each as if alone, one after the other, in one round trip of the store."""
+        counted = [planned.charges for planned in plans if planned.charges]
+        outcomes = iter(await self._store.charge_many(counted) if counted else ())
+        return [self._decision(planned, next(outcomes) if planned.charges else None) for planned in plans]
+
+    def _decision(self, planned: Plan, outcome: Outcome | Unavailable | None) -> Decision | Undecided:
+        if isinstance(outcome, Unavailable):
+            self.metrics.lost(planned, outcome.loss)
+            return Decision(planned, True, ()) if planned.fails_open else Undecided(planned)
+        decision = Decision(planned, True, ()) if outcome is None else Decision(planned, *outcome)
+        self.metrics.decided(planned, decision.admitted, decision.readings)
+        return decision
+
+    async def usage(self, domain: str, descriptors: Sequence[Entries]) -> Sequence[Usage | None] | Unavailable:
+        """What is left to each counter, without charging it; None where no rule with a limit applies."""
+        planned = self.plan(Request(domain, tuple(Descriptor(entries, 0) for entries in descriptors)))
+        readings = await self._store.peek(planned.charges) if planned.charges else ()
+        if isinstance(readings, Unavailable):
+            return readings
+        rest = iter(readings)
+        result: list[Usage | None] = []
+        for rule in planned.rules:
+            if rule is None or rule.limit is None:
+                result.append(None)
+            else:
+                _, remaining, _, reset_after = next(rest)
+                result.append(Usage(rule, remaining, reset_after))
+        return result
+
+    async def ready(self) -> bool:
+        """Whether there are rules, and a store that would decide."""
+        return bool(self._domains) and await self._store.ready()

@@ -1,0 +1,106 @@
+"""Figures of the rate-limit service. Labels are domains and limits as configured, never data of a request."""
+
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ratelimit.matching import Label, Plan
+from ratelimit.store import Loss, Reading
+
+_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5)
+_UNKNOWN: Final = "unknown"
+
+# What became of one request: its domain and limits, whether it passed, and whether each limit had room.
+_Event = tuple[str | None, tuple[Label, ...], bool, tuple[bool, ...]]
+
+
+class RateLimitMetrics:
+    """All metrics of one rate-limit service."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = _Requests()
+        registry.register(self._requests)
+        self._lost = Counter(
+            "apibank_ratelimit_store_losses_total",
+            "Requests that the store could not decide, by how it failed and what was answered.",
+            ("domain", "loss", "answer"),
+            registry=registry,
+        )
+        self._invalid = Counter(
+            "apibank_ratelimit_invalid_requests_total",
+            "Requests without a domain or a descriptor, or that could not be read.",
+            registry=registry,
+        )
+        self._failed = Counter(
+            "apibank_ratelimit_failures_total",
+            "Requests that ended in an unexpected error of the service, and so were not admitted.",
+            registry=registry,
+        )
+
+    def decided(self, plan: Plan, admitted: bool, readings: Sequence[Reading]) -> None:
+        """One request; each of its limits is counted by what became of it."""
+        self._requests.events[plan.domain, plan.labels, admitted, tuple([each[0] for each in readings])] += 1
+
+    def lost(self, plan: Plan, loss: Loss) -> None:
+        """One request that the store did not decide."""
+        answer = "admitted" if plan.fails_open else "unavailable"
+        self._lost.labels(plan.domain or _UNKNOWN, loss.value, answer).inc()
+
+    def took(self, seconds: float) -> None:
+        """The time of one request, from its arrival to its answer."""
+        self._requests.buckets[bisect_left(_SECONDS, seconds)] += 1
+        self._requests.seconds += seconds
+
+    def invalid(self) -> None:
+        self._invalid.inc()
+
+    def failed(self) -> None:
+        self._failed.inc()
+
+
+class _Requests(Collector):
+    """Plain numbers, made into samples when they are asked for: a request takes no lock and formats no label."""
+
+    def __init__(self) -> None:
+        self.events: Tally[_Event] = Tally()
+        self.buckets = [0] * (len(_SECONDS) + 1)
+        self.seconds = 0.0
+
+    def collect(self) -> Iterable[Metric]:
+        decisions = CounterMetricFamily(
+            "apibank_ratelimit_decisions",
+            "Limits asked, by domain, limit and outcome.",
+            labels=("domain", "limit", "outcome"),
+        )
+        for labels, count in sorted(_by_limit(self.events).items()):
+            decisions.add_metric(labels, count)
+        yield decisions
+        seconds = HistogramMetricFamily(
+            "apibank_ratelimit_decision_seconds", "Time from a request's arrival to its answer, in seconds."
+        )
+        bounds = [*map(str, _SECONDS), "+Inf"]
+        seconds.add_metric((), list(zip(bounds, accumulate(self.buckets), strict=True)), self.seconds)
+        yield seconds
+
+
+def _by_limit(events: Tally[_Event]) -> Tally[tuple[str, str, str]]:
+    limits: Tally[tuple[str, str, str]] = Tally()
+    for (domain, labels, admitted, had_room), count in events.copy().items():
+        rest = iter(had_room)
+        for name, kind in labels:
+            counted = kind in {"enforced", "shadow"}
+            outcome = _outcome(kind, admitted, next(rest)) if counted else kind
+            limits[domain or _UNKNOWN, name, outcome] += count
+    return limits
+
+
+def _outcome(kind: str, admitted: bool, had_room: bool) -> str:
+    if had_room:
+        return "admitted" if admitted else "not_charged"
+    return "shadow_refused" if kind == "shadow" else "refused"

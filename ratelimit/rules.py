@@ -1,0 +1,84 @@
+"""The limits of a domain, as a tree over descriptors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ratelimit.algorithms import FixedWindow, Limit
+from ratelimit.request import Entries, Unit
+
+
+class Headers(StrEnum):
+    """When the RateLimit headers are sent."""
+
+    ALWAYS = "always"
+    REFUSAL = "refusal"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One limit and how it is spoken of. `limit` None: no bound.
+
+    name: as in policy: a metric label, and the policy's name in the RateLimit headers; never data of a request.
+    code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.
+    """
+
+    name: str
+    limit: Limit | None
+    unit: Unit = Unit.MINUTE
+    code: str = "rate_limited"
+    refusal: str = "Too many requests"
+    fails_open: bool = False
+    shadow: bool = False
+
+    @property
+    def amount(self) -> int:
+        return self.limit.amount if self.limit is not None else 0
+
+
+def nothing_admitted(unit: Unit) -> Limit:
+    """The limit of those for whom there is no figure."""
+    return FixedWindow(0, unit.microseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a descriptor meets after some of its entries: a rule if it ends here, and the nodes that lie deeper.
+
+    exact: by (key, value); wildcard: (key, prefix of the value) in the order written; any_value: by key alone.
+    The first that fits decides, in that order, even where it leads to no rule.
+    """
+
+    rule: Rule | None = None
+    exact: Mapping[tuple[str, str], "Node"] = field(default_factory=dict)
+    wildcard: tuple[tuple[str, str, "Node"], ...] = ()
+    any_value: Mapping[str, "Node"] = field(default_factory=dict)
+
+    def match(self, entries: Entries) -> Rule | None:
+        """The rule for exactly these entries, not for the first few of them."""
+        node: Node | None = self
+        for key, value in entries:
+            if node is None:
+                return None
+            node = node.below(key, value)
+        return node.rule if node is not None else None
+
+    def below(self, key: str, value: str) -> "Node | None":
+        """The node that one more entry leads to."""
+        exact = self.exact.get((key, value))
+        if exact is not None:
+            return exact
+        for wildcard, prefix, node in self.wildcard:
+            if wildcard == key and value.startswith(prefix):
+                return node
+        return self.any_value.get(key)
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRules:
+    """All limits of one domain."""
+
+    domain: str
+    root: Node
+    headers: Headers = Headers.ALWAYS
