@@ -2,11 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, make_asgi_app
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from apibank.web import WebListener
@@ -27,6 +34,9 @@ def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool
     async def readiness(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ready\n") if await ready() else PlainTextResponse("not ready\n", 503)
 
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
     async def health(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
@@ -34,7 +44,7 @@ def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool
         routes=[
             Route("/ready", readiness),
             Route("/healthz", health),
-            Mount("/metrics", make_asgi_app(registry)),
+            Route("/metrics", metrics),
         ]
     )
 

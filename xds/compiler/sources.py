@@ -20,9 +20,9 @@ def ads() -> ConfigSource:
 
 
 def grpc_service(cluster: str, timeout_ms: int) -> GrpcService:
-    return GrpcService(
-        envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=cluster), timeout=timedelta(milliseconds=timeout_ms)
-    )
+    # Without one, Envoy takes the cluster's name for the authority; ours has a slash, which no host has.
+    service = GrpcServiceEnvoyGrpc(cluster_name=cluster, authority=cluster.rpartition("/")[2])
+    return GrpcService(envoy_grpc=service, timeout=timedelta(milliseconds=timeout_ms))
 
 
 def address(endpoint: str) -> Address:
