@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
+from apibank import running
 from apibank.cli import app
-from apibank.commands import serve
 from deploy import make_secrets
 from policy.load import load_gateways
 from policy.model import Gateway
@@ -34,7 +34,7 @@ class Told(Protocol):
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     def run(name: str) -> Any:
         served: list[Any] = []
-        monkeypatch.setattr(serve, "run_service", lambda service, log_level: served.append(service.args[0]))
+        monkeypatch.setattr(running, "run_service", lambda service, log_level: served.append(service.args[0]))
         for variable, value in services()[name].get("environment", {}).items():
             # deploy/entrypoint puts the file's content in the setting's place.
             known = {"APIBANK_STORE_FILE": STORE, "APIBANK_DATABASE_FILE": DATABASE}
