@@ -139,12 +139,15 @@ class JsonLinesSink:
         try:
             while True:
                 await asyncio.sleep(self._interval)
-                try:
-                    await asyncio.to_thread(self.flush)
-                except OSError as error:
-                    _LOG.error("audit_not_written", error=str(error), queued=len(self._events))
+                await asyncio.to_thread(self._flush_or_say)
         finally:
+            self._flush_or_say()
+
+    def _flush_or_say(self) -> None:
+        try:
             self.flush()
+        except OSError as error:
+            _LOG.error("audit_not_written", error=str(error), queued=len(self._events))
 
     def flush(self) -> None:
         """Writes what is queued. An event leaves the queue only when it has been written. Raises OSError."""

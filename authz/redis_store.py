@@ -4,6 +4,8 @@ import asyncio
 from typing import Final, Self
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from authz.decision import NonceClaim
@@ -26,8 +28,12 @@ class RedisNonceStore:
 
     @classmethod
     def from_url(cls, url: str, gateway: str, timeout: float = _TIMEOUT) -> Self:
-        """Of a URL as redis-py takes it; connects when first used."""
-        return cls(Redis.from_url(url), gateway, timeout)
+        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them."""
+        # A nonce whose answer was lost may have been spent, so redis-py must not try again; the one time-out is ours.
+        client = Redis.from_url(
+            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None, socket_connect_timeout=timeout
+        )
+        return cls(client, gateway, timeout)
 
     async def close(self) -> None:
         """Close every connection. The store is not used after it."""

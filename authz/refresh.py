@@ -35,17 +35,14 @@ class FetchError(Exception):
     """A key set could not be fetched, or is not one that can be used."""
 
 
-def key_client(ca_file: str | None = None) -> httpx2.AsyncClient:
-    """A client for `fetch_document`: no redirects, no proxies or credentials from the environment."""
-    verify = True if ca_file is None else httpx2.create_ssl_context(verify=ca_file)
-    return httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=FETCH_SECONDS, verify=verify)
-
-
 async def fetch_document(client: httpx2.AsyncClient, url: str) -> bytes:
     """The octets at `url`. Raises FetchError for anything but a plain 200 of bounded size and time (attack A15)."""
     headers = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
     try:
-        async with asyncio.timeout(FETCH_SECONDS), client.stream("GET", url, headers=headers) as response:
+        async with (
+            asyncio.timeout(FETCH_SECONDS),
+            client.stream("GET", url, headers=headers, follow_redirects=False) as response,
+        ):
             if response.status_code != 200:
                 raise FetchError(f"status {response.status_code}")
             if response.headers.get("content-encoding", "identity") != "identity":

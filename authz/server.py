@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import traceback
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import grpc
 import pygrpc_native.aio
@@ -25,6 +25,7 @@ MAX_CHECK_BYTES: Final = 4 * 1024 * 1024
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 # What health checks put before the version of a policy to ask for it.
 POLICY: Final = "policy."
+_HealthContext = grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 ServerKind = Literal["native", "grpcio"]
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc,name-defined]
         self._authorizer = authorizer
 
     async def Check(  # noqa: N802 the name is the protocol's
-        self, request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: health_pb2.HealthCheckRequest, context: _HealthContext
     ) -> health_pb2.HealthCheckResponse:
         version = request.service.removeprefix(POLICY)
         if version != request.service and version in self._authorizer.versions:

@@ -1,17 +1,19 @@
-"""Where facts come from, for as long as a gateway runs: one background task per source, as its policy says."""
+"""Keys and secrets of those whom a policy names, for as long as a gateway runs: one background task per source.
+
+Partner keys and revocations come from the records, and are put on the board by whoever follows those.
+"""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import httpx2
 import structlog
 
 from authz.decision import MissingKey
-from authz.facts import FactsBoard, KeyDigest, PartnerKey, PartnerKeys, Revocations
+from authz.facts import FactsBoard
 from authz.identity.keys import KeySet, read_keys
 from authz.metrics import AuthzMetrics
 from authz.refresh import JwksRefresher, fetch_document
@@ -20,24 +22,10 @@ from authz.secret_files import SecretFileError, Stamp, read_agents, read_symmetr
 from policy.access import Issuer
 from policy.model import Gateway
 
-# A secret, a key or a revocation is in force this many seconds after it has changed, at the latest.
+# A secret is in force this many seconds after its file has changed, at the latest.
 POLL_SECONDS: Final = 1.0
-# Partner keys are used this many seconds while they cannot be loaded: a revocation is honoured within it.
-PARTNER_KEYS_STALE: Final = 300.0
 _FIRST_FETCH: Final = 5.0
 _LOG: Final = structlog.get_logger(__name__)
-
-
-class PartnerKeyStore(Protocol):
-    async def load(self) -> Mapping[KeyDigest, PartnerKey]:
-        """All partner keys that are live or were, by the SHA-256 of their text. Raises anything when it cannot."""
-        ...
-
-
-class RevocationStore(Protocol):
-    async def load(self) -> Revocations:
-        """Everything that is revoked. Raises anything when it cannot."""
-        ...
 
 
 class CredentialSources:
@@ -49,21 +37,15 @@ class CredentialSources:
         metrics: AuthzMetrics,
         client: httpx2.AsyncClient,
         *,
-        partner_keys: PartnerKeyStore | None = None,
-        revocations: RevocationStore | None = None,
         base: Path = Path(),
         poll: float = POLL_SECONDS,
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`base`: what relative file names in policy start from. `poll`: seconds between looks at files and stores."""
+        """`base`: what relative file names in policy start from. `poll`: seconds between looks at files."""
         self._board = board
         self._metrics = metrics
         self._fetch = partial(fetch_document, client)
-        self._partner_keys = partner_keys
-        self._revocations = revocations
         self._base = base
         self._poll = poll
-        self._clock = clock
         self._refreshers: dict[str, JwksRefresher] = {}
         self._stamps: dict[Path, Stamp] = {}
         self._applied: dict[str, object] = {}
@@ -81,33 +63,11 @@ class CredentialSources:
             *(self._follow_issuer(name, issuer, inline[name]) for name, issuer in gateway.issuers.items()),
             self._follow_agents(gateway),
         )
-        await self._follow_stores()
 
     async def find(self, missing: MissingKey) -> bool:
         """Whether a key that a token names can be had (the port `KeyFinder` of the authorizer)."""
         refresher = self._refreshers.get(missing.issuer)
         return refresher is not None and await refresher.find(missing.kid)
-
-    async def reload_partner_keys(self) -> bool:
-        """Load partner keys now; whether that succeeded. What is in force afterwards is what the store held."""
-        if self._partner_keys is None:
-            return False
-        try:
-            keys = await self._partner_keys.load()
-        except Exception as error:  # noqa: BLE001 the store may be anything
-            return self._reloaded("partner_keys", error)
-        self._board.put_partner_keys(PartnerKeys(keys, self._clock() + PARTNER_KEYS_STALE))
-        return self._reloaded("partner_keys", None)
-
-    async def reload_revocations(self) -> bool:
-        """Load revocations now; whether that succeeded. The last ones stay in force while it does not."""
-        if self._revocations is None:
-            return False
-        try:
-            self._board.put_revocations(await self._revocations.load())
-        except Exception as error:  # noqa: BLE001 the store may be anything
-            return self._reloaded("revocations", error)
-        return self._reloaded("revocations", None)
 
     async def close(self) -> None:
         for name in list(self._tasks):
@@ -142,11 +102,6 @@ class CredentialSources:
         self._applied["agents"] = directory
         if directory is not None:
             await self._follow("agents", partial(self._reload_agents, self._base / directory))
-
-    async def _follow_stores(self) -> None:
-        for name, reload in (("partner keys", self.reload_partner_keys), ("revocations", self.reload_revocations)):
-            if name not in self._tasks:
-                await self._follow(name, reload)
 
     async def _follow(self, name: str, reload: Callable[[], Awaitable[object]]) -> None:
         """Once now, then again and again."""

@@ -1,7 +1,8 @@
-"""JSON (RFC 8259) read so that every other reader of the same octets must agree on what it says.
+"""JSON read so that every other reader of the same octets must agree on what it says (I-JSON, RFC 7493).
 
-Refused are duplicate member names, numbers that are not finite, lone surrogates, encodings other than UTF-8, byte
-order marks and deep nesting: each has let one parser see a harmless text and the next one another.
+Refused are duplicate member names, numbers that are not finite or that doubles cannot hold, lone surrogates,
+encodings other than UTF-8, byte order marks and deep nesting: each has let one parser see a harmless text and the
+next one another.
 """
 
 import json
@@ -14,6 +15,7 @@ import orjson
 from pydantic import JsonValue
 
 MAX_DEPTH: Final = 32
+_MAX_INTEGER: Final = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,16 @@ def _constant(_: str) -> NoReturn:
     raise _UnreadableError("number")
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_float=_float, parse_constant=_constant)
+def _integer(text: str) -> int:
+    # RFC 7493 §2.2: beyond this, readers whose numbers are doubles see another number.
+    if len(text) > 17 or abs(number := int(text)) > _MAX_INTEGER:
+        raise _UnreadableError("number")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=_float, parse_int=_integer, parse_constant=_constant
+)
 
 
 def _deeper_than(value: JsonValue, limit: int) -> bool:
@@ -80,7 +91,6 @@ def read_json(octets: bytes, max_depth: int = MAX_DEPTH) -> JsonValue | Malforme
     except RecursionError:
         return Malformed("depth")
     except ValueError:
-        # Also numbers with more digits than Python converts (CVE-2020-10735).
         return Malformed("syntax")
     # Nesting cannot be deeper than there are opening brackets, and most texts have few.
     if text.count("{") + text.count("[") > max_depth and _deeper_than(value, max_depth):

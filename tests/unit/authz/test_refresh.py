@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
-from authz.refresh import MAX_DOCUMENT, FetchError, JwksRefresher, fetch_document, key_client
+from authz.refresh import MAX_DOCUMENT, FetchError, JwksRefresher, fetch_document
 from policy.access import Algorithm, Jwks
 from tests.unit.authz.world import NOW, rsa_jwk, rsa_key
 
@@ -219,7 +219,7 @@ def plain(head: str, body: bytes = b"") -> Respond:
 
 async def test_a_plain_answer_is_fetched(serve: Callable[[Respond], Awaitable[str]]) -> None:
     url = await serve(plain("200 OK", b"{}"))
-    async with key_client() as client:
+    async with httpx2.AsyncClient(trust_env=False, follow_redirects=True) as client:
         assert await fetch_document(client, url) == b"{}"
 
 
@@ -236,7 +236,7 @@ async def test_a_plain_answer_is_fetched(serve: Callable[[Respond], Awaitable[st
 )
 async def test_any_other_answer_is_an_error(respond: Respond, serve: Callable[[Respond], Awaitable[str]]) -> None:
     url = await serve(respond)
-    async with key_client() as client:
+    async with httpx2.AsyncClient(trust_env=False, follow_redirects=True) as client:
         with pytest.raises(FetchError):
             await fetch_document(client, url)
 
@@ -249,13 +249,13 @@ async def test_an_endless_answer_is_cut_at_its_size(serve: Callable[[Respond], A
             await writer.drain()
 
     url = await serve(endless)
-    async with key_client() as client:
+    async with httpx2.AsyncClient(trust_env=False, follow_redirects=True) as client:
         with pytest.raises(FetchError, match="too large"):
             await fetch_document(client, url)
 
 
 async def test_nobody_there_is_an_error() -> None:
-    async with key_client() as client:
+    async with httpx2.AsyncClient(trust_env=False, follow_redirects=True) as client:
         with pytest.raises(FetchError):
             await fetch_document(client, "http://127.0.0.1:1/jwks")
 

@@ -10,13 +10,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from authz.decision import MissingKey
-from authz.facts import FactsBoard, KeyDigest, PartnerKey, Revocations
+from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
 from authz.rules import PolicyUnusableError
 from authz.secret_files import MAX_FILE, SecretFileError, read_agents, read_secrets, read_symmetric
-from authz.sources import PARTNER_KEYS_STALE, CredentialSources
+from authz.sources import CredentialSources
 from policy.model import Gateway
-from tests.unit.authz.world import AUDIENCE, ISSUER, NOW, agents_policy, partner_key, policy, rsa_jwk, rsa_key
+from tests.unit.authz.world import AUDIENCE, ISSUER, agents_policy, policy, rsa_jwk, rsa_key
 
 OLD, NEW = b"o" * 32, b"n" * 40
 
@@ -62,43 +62,18 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         read_symmetric(tmp_path / "nowhere")
 
 
-class Store:
-    """A store of the records, which may be down."""
-
-    def __init__(self) -> None:
-        self.keys: dict[KeyDigest, PartnerKey] = {b"d": partner_key()}
-        self.revocations = Revocations(frozenset({("customer", "t-1")}))
-        self.down = False
-
-    async def load(self) -> Mapping[KeyDigest, PartnerKey]:
-        if self.down:
-            raise ConnectionError("down")
-        return dict(self.keys)
-
-
-class RevocationStore(Store):
-    async def load(self) -> Revocations:  # type: ignore[override]
-        if self.down:
-            raise ConnectionError("down")
-        return self.revocations
-
-
 class World:
     def __init__(self, tmp_path: Path) -> None:
         self.published: dict[str, object] = {"k1": rsa_jwk(rsa_key("customer"))}
         self.asked: list[str] = []
         self.board = FactsBoard()
-        self.store, self.revocations = Store(), RevocationStore()
         self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
         self.sources = CredentialSources(
             self.board,
             AuthzMetrics(CollectorRegistry(), "marketing"),
             self.client,
-            partner_keys=self.store,
-            revocations=self.revocations,
             base=tmp_path,
             poll=0.01,
-            clock=lambda: NOW,
         )
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -211,34 +186,3 @@ async def test_a_symmetric_issuers_secret_is_read_again_when_it_changes(world: W
     (tmp_path / "hs").write_bytes(NEW + b"\n" + OLD)
     await eventually(lambda: len(world.board.current.key_sets["symmetric"].secrets) == 2)
     assert world.board.current.key_sets["symmetric"].secrets[1] == before[0]
-
-
-@pytest.mark.requirement("R94")
-async def test_partner_keys_are_in_force_when_a_reload_returns_and_outlive_the_store_for_a_while(
-    world: World,
-) -> None:
-    await world.sources.apply(policy(issuers={}, callers={"partners": True}, routes={**ONLY_PLAIN}))
-    keys = world.board.current.partner_keys
-    assert keys is not None
-    assert set(keys.by_digest) == {b"d"}
-    assert keys.usable_until == NOW + PARTNER_KEYS_STALE
-    world.store.keys[b"e"] = partner_key(partner="beta")
-    assert await world.sources.reload_partner_keys()
-    assert world.board.current.partner_keys is not None
-    assert set(world.board.current.partner_keys.by_digest) == {b"d", b"e"}
-    world.store.down = True
-    assert not await world.sources.reload_partner_keys()
-    assert set(world.board.current.partner_keys.by_digest) == {b"d", b"e"}
-
-
-async def test_revocations_are_followed_and_stay_while_their_store_is_down(world: World) -> None:
-    await world.sources.apply(policy(issuers={}, callers={"partners": True}, routes={**ONLY_PLAIN}))
-    assert world.board.current.revocations.covers("customer", "t-1", "u", 0)
-    world.revocations.revocations = Revocations(frozenset({("customer", "t-2")}))
-    await eventually(lambda: world.board.current.revocations.covers("customer", "t-2", "u", 0))
-    world.revocations.down = True
-    assert not await world.sources.reload_revocations()
-    assert world.board.current.revocations.covers("customer", "t-2", "u", 0)
-
-
-ONLY_PLAIN = {"plain": {"path": "/api/marketing/plain", "upstream": "service"}}
