@@ -69,7 +69,8 @@ def _resources(gateway: Gateway, material: Mapping[str, Material], origins: _Pro
         routes = [] if unit.redirects else route_keys(gateway, unit.name)
         body = encode(route_configuration(gateway, unit, routes))
         needs = [(snapshot.CLUSTER, upstream) for upstream in sorted(upstreams_of(routes))]
-        yield snapshot.ROUTE, Resource.of(names.routes_of(unit.name), body, origins.of("routes"), needs)
+        written = origin if unit.redirects else origins.of("routes")
+        yield snapshot.ROUTE, Resource.of(names.routes_of(unit.name), body, written, needs)
 
 
 def _clusters(gateway: Gateway, origins: _Provenance) -> Iterator[_Typed]:
@@ -87,7 +88,7 @@ def _clusters(gateway: Gateway, origins: _Provenance) -> Iterator[_Typed]:
             yield snapshot.ENDPOINT, Resource.of(name, hosts, origins.of("upstreams", name, "endpoints"))
 
 
-# What has not changed is not built again. Addresses of endpoints are no part of a cluster that has them by EDS.
+# What has not changed is not built again.
 @lru_cache(maxsize=1_024)
 def _listener_body(unit: ListenerUnit) -> bytes:
     return encode(listener(unit))

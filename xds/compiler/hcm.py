@@ -38,7 +38,11 @@ STREAM_IDLE: Final = timedelta(seconds=60)
 # Headers by which clients steer an Envoy. Its own use of them between our gateways is switched off (filters/router).
 _ENVOY_PREFIX: Final = "x-envoy-"
 
+# Behind a gateway there is room for the headers that it has added to those of its longest request.
 _HEADERS_KB: Final = 32
+_HEADERS_KB_BEHIND: Final = 48
+_HEADERS: Final = 100
+_HEADERS_BEHIND: Final = 150
 _WINDOW: Final = 65_536
 _CONNECTION_WINDOW: Final = 1_048_576
 
@@ -66,7 +70,9 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
         # At the edge a new id replaces the client's; behind a gateway the id goes on through.
         generate_request_id=True,
         always_set_request_id_in_response=True,
-        max_request_headers_kb=_HEADERS_KB,
+        # HTTP/1.1 clients are told that their connection has come of age, instead of finding it closed.
+        http1_safe_max_connection_duration=True,
+        max_request_headers_kb=_HEADERS_KB_BEHIND if behind_a_gateway else _HEADERS_KB,
         request_headers_timeout=timedelta(seconds=10),
         request_timeout=timedelta(seconds=60),
         stream_idle_timeout=STREAM_IDLE,
@@ -75,11 +81,12 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
             idle_timeout=timedelta(seconds=300),
             # A changed listener or certificate reaches open connections when they end.
             max_connection_duration=timedelta(seconds=600),
-            max_headers_count=100,
+            max_headers_count=_HEADERS_BEHIND if behind_a_gateway else _HEADERS,
         ),
         http2_protocol_options=Http2ProtocolOptions(
-            # One gateway's connection carries many clients.
+            # A gateway's connection carries many clients: room for all, and what is wrong with one ends only that one.
             max_concurrent_streams=1024 if behind_a_gateway else 128,
+            override_stream_error_on_invalid_http_message=True if behind_a_gateway else None,
             initial_stream_window_size=_WINDOW,
             initial_connection_window_size=_CONNECTION_WINDOW,
         ),

@@ -77,7 +77,8 @@ class Federation:
             connection.close()
 
 
-def _overlays(ports: Federation, services: int) -> dict[str, dict[str, Any]]:
+def federation_overlays(ports: Federation, services: int) -> dict[str, dict[str, Any]]:
+    """Changes of each gateway's file: addresses, certificates, and a route that waits 200 ms and counts nowhere."""
     certificates = ports.certificates
 
     def pair(files: Any) -> dict[str, str]:
@@ -137,7 +138,7 @@ def _federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation
         {name: f"http://127.0.0.1:{port}" for name, port in admin.items()},
     )
     server, port = serve(federation.authz, federation.ratelimit)
-    overlays = _overlays(federation, port)
+    overlays = federation_overlays(federation, port)
     snapshots = {name: compiled(load(name, changes)) for name, changes in overlays.items()}
     try:
         with (

@@ -64,10 +64,17 @@ def validate(compiled: Snapshot, folder: Path) -> "subprocess.CompletedProcess[s
 
 @contextlib.contextmanager
 def running(compiled: Snapshot, folder: Path, admin_port: int) -> Iterator[str]:
-    """Run an Envoy until the block ends; the value is the address of its admin interface."""
+    """Run an Envoy on a snapshot until the block ends; the value is the address of its admin interface."""
+    with running_on(json.dumps(static_bootstrap(compiled, admin_port=admin_port)), folder, admin_port) as admin:
+        yield admin
+
+
+@contextlib.contextmanager
+def running_on(bootstrap: str, folder: Path, admin_port: int) -> Iterator[str]:
+    """Run an Envoy on a bootstrap in YAML or JSON, which must name that admin port."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "bootstrap.json"
-    file.write_text(json.dumps(static_bootstrap(compiled, admin_port=admin_port)))
+    file = folder / "bootstrap.yaml"
+    file.write_text(bootstrap)
     command = [str(find_envoy()), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
     admin = f"http://127.0.0.1:{admin_port}"
     with (folder / "envoy.log").open("wb") as log:
