@@ -14,7 +14,7 @@ import pytest
 
 from apibank.certificates import ensure_certificates
 from apibank.envoy_process import EnvoyProcess, find_envoy, render_bootstrap
-from tests.contract.xds_compiler.conftest import Federation, compiled, federation_overlays, free_port, load
+from tests.contract.xds_compiler.federation import Federation, compiled, federation_overlays, free_port, load
 from tests.contract.xds_compiler.services import Service, serve
 from tests.contract.xds_compiler.static_envoy import running_on
 from xds import server

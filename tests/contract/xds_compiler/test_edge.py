@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.xds_compiler.conftest import Federation
+from tests.contract.xds_compiler.federation import Federation
 from tests.contract.xds_compiler.services import denied
 from tests.contract.xds_compiler.test_requests import BODY, problem
 

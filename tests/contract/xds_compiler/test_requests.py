@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protos import rls_pb2
-from tests.contract.xds_compiler.conftest import Federation
+from tests.contract.xds_compiler.federation import Federation
 from tests.contract.xds_compiler.services import allowed, denied
 
 BODY = b'{"topic": "x"}'

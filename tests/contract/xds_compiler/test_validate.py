@@ -9,7 +9,7 @@ from apibank.certificates import ensure_certificates
 from policy.load import load_gateway
 from policy.model import Gateway
 from policy.problem import Source
-from tests.contract.xds_compiler.conftest import GATEWAYS
+from tests.contract.xds_compiler.federation import GATEWAYS
 from tests.contract.xds_compiler.static_envoy import validate
 from xds.compiler import Material, compile_, material_files
 
