@@ -74,7 +74,7 @@ def _prepare(settings: Settings, only: Sequence[str] | None) -> StackPlan:
     policies = (settings.policies or shipped("gateways")).resolve()
     wanted = None if only is None else (CENTRAL, *(name for name in only if name != CENTRAL))
     folder = PolicyFolder(policies, settings.profile, wanted)
-    gateways = {name: loaded.gateway for name, loaded in folder.load_strictly().items()}
+    gateways = _good(folder)
     missing = [name for name in wanted or (CENTRAL,) if name not in gateways]
     if missing:
         raise ValueError(f"there is no policy for {', '.join(missing)} in {policies}")
@@ -86,15 +86,23 @@ def _prepare(settings: Settings, only: Sequence[str] | None) -> StackPlan:
     overlay.write_text(address_overlay(gateways, ports, certificates, settings.state_dir), encoding="utf-8")
     profiles = (*(str(path.resolve()) for path in folder.overlays), str(overlay))
     # What the processes will read is checked here once, so that a mistake stops the start and not six processes.
-    effective = PolicyFolder(policies, profiles, wanted).load_strictly()
+    effective = _good(PolicyFolder(policies, profiles, wanted))
     return StackPlan(
         settings=settings,
         policies=policies,
         profiles=profiles,
         ports=ports,
         certificates=certificates,
-        gateways={name: loaded.gateway for name, loaded in effective.items()},
+        gateways=effective,
     )
+
+
+def _good(folder: PolicyFolder) -> Mapping[str, Gateway]:
+    """Every gateway of the folder. Raises PolicyError with everything that is wrong in any of them."""
+    policies = folder.load()
+    if policies.errors:
+        raise PolicyError(problem for error in policies.errors.values() for problem in error.problems)
+    return {name: loaded.gateway for name, loaded in policies.gateways.items()}
 
 
 def _ensure_secrets(state_dir: Path, gateways: Mapping[str, Gateway]) -> None:

@@ -19,7 +19,7 @@ from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
 from apibank.settings import GrpcServer
 from apibank.web import serve_web
-from authz.audit import AuditSink, JsonLinesSink
+from authz.audit import JsonLinesSink
 from authz.authorizer import Authorizer
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
@@ -27,6 +27,7 @@ from authz.nonces import MemoryNonceStore, NonceStore
 from authz.redis_store import RedisNonceStore
 from authz.rules import PolicyUnusableError, compile_rules
 from authz.sources import CredentialSources
+from policy.edge import Services
 from policy.model import Gateway
 from policy.problem import PolicyError
 from ratelimit.limiter import RateLimiter
@@ -43,6 +44,7 @@ from records.upgrade import upgrade
 
 _LOG = structlog.get_logger(__name__)
 MEMORY = "memory"
+_SHARE_OF_TIME = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +73,19 @@ class PolicyInForce:
         self._sources = sources
         self.gateway: Gateway | None = None
 
-    async def first(self) -> Gateway:
-        """Take the policy at the start. Raises ValueError with everything that is wrong: there is no other."""
-        try:
-            return await self._take()
-        except (PolicyError, PolicyUnusableError) as error:
-            raise ValueError(str(error)) from error
-
     async def follow(self, stop: asyncio.Event) -> None:
         """Take every good change until stopped."""
         async for _ in self._folder.changes(stop):
             try:
-                await self._take()
+                await self.take()
             except (PolicyError, PolicyUnusableError, OSError) as error:
                 _LOG.error("policy_refused", gateway=self._name, error=str(error))
 
-    async def _take(self) -> Gateway:
+    async def take(self) -> None:
+        """Put what the file says in force. Raises PolicyError or PolicyUnusableError, and changes nothing then."""
         gateway = (await asyncio.to_thread(self._folder.load_one, self._name)).gateway
         if self.gateway is not None and gateway.version == self.gateway.version:
-            return gateway
+            return
         rules = await asyncio.to_thread(compile_rules, gateway)
         await self._sources.apply(gateway)
         # No await between these two: no request is decided by the one policy and counted by the other.
@@ -97,7 +93,6 @@ class PolicyInForce:
         self._authorizer.install(rules)
         self.gateway = gateway
         _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
-        return gateway
 
 
 async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
@@ -106,14 +101,15 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as held:
         await upgrade(service.database)
         database = await held.enter_async_context(Database(service.database))
-        counters, nonces = await _stores(service, held)
+        services = (await _first_policy(service)).services
+        counters, nonces = _stores(service, services, held)
         usage = KeyUsage(database)
         board = FactsBoard()
         metrics = AuthzMetrics(registry, service.name)
         client = await held.enter_async_context(httpx2.AsyncClient(trust_env=False))
         sources = CredentialSources(board, metrics, client)
         held.push_async_callback(sources.close)
-        audit, written = _audit()
+        audit = JsonLinesSink(sys.stdout.buffer.write)
         authorizer = Authorizer(
             service.name,
             board=board,
@@ -124,12 +120,12 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         )
         limiter = RateLimiter(counters, RateLimitMetrics(registry))
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources)
-        gateway = await policy.first()
-        await held.enter_async_context(_served(service, gateway, authorizer, limiter))
+        await policy.take()
+        await held.enter_async_context(_served(service, services, authorizer, limiter))
         follower = _follower(service, database, board)
         application = observed_app(registry, counters.ready)
         async with asyncio.TaskGroup() as running:
-            recording = running.create_task(written.run())
+            recording = running.create_task(audit.run())
             running.create_task(follower.run(stop))
             running.create_task(policy.follow(stop))
             running.create_task(write_usage(usage, stop))
@@ -138,19 +134,23 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             recording.cancel()
 
 
-async def _stores(service: GatewayService, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:
+async def _first_policy(service: GatewayService) -> Gateway:
+    """The policy to start with. Raises ValueError with everything that is wrong: there is no other to go on with."""
+    try:
+        return (await asyncio.to_thread(service.folder.load_one, service.name)).gateway
+    except PolicyError as error:
+        raise ValueError(str(error)) from error
+
+
+def _stores(service: GatewayService, services: Services, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:
     if service.store == MEMORY:
         return MemoryStore(), MemoryNonceStore()
-    nonces = RedisNonceStore.from_url(service.store, service.name)
+    # Well inside Envoy's time-outs, so that the client gets our answer and not Envoy's.
+    nonces = RedisNonceStore.from_url(service.store, service.name, services.authz.timeout_ms * _SHARE_OF_TIME / 1000)
     held.push_async_callback(nonces.close)
-    counters = RedisStore.from_url(service.store)
+    counters = RedisStore.from_url(service.store, services.ratelimit.timeout_ms * _SHARE_OF_TIME / 1000)
     held.push_async_callback(counters.close)
     return counters, nonces
-
-
-def _audit() -> tuple[AuditSink, JsonLinesSink]:
-    sink = JsonLinesSink(sys.stdout.buffer.write)
-    return sink, sink
 
 
 def _follower(service: GatewayService, database: Database, board: FactsBoard) -> FactFollower:
@@ -172,14 +172,14 @@ def _lost(gateway: str, error: Exception) -> None:
 
 @asynccontextmanager
 async def _served(
-    service: GatewayService, gateway: Gateway, authorizer: Authorizer, limiter: RateLimiter
+    service: GatewayService, services: Services, authorizer: Authorizer, limiter: RateLimiter
 ) -> AsyncIterator[None]:
     """The gRPC services, at the endpoints that the policy tells Envoy."""
     async with AsyncExitStack() as held:
         if "authz" in service.parts:
-            checks = await authz.server.serve(authorizer, gateway.services.authz.endpoint, service.grpc_server)
+            checks = await authz.server.serve(authorizer, services.authz.endpoint, service.grpc_server)
             held.push_async_callback(checks.stop)
         if "ratelimit" in service.parts:
-            limits = await ratelimit.server.serve(limiter, gateway.services.ratelimit.endpoint, service.grpc_server)
+            limits = await ratelimit.server.serve(limiter, services.ratelimit.endpoint, service.grpc_server)
             held.push_async_callback(limits.stop)
         yield

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import httpx2
 import pytest
-from waooaw_signing import sign
 
 from tests.support.client import Client, problem
 from tests.support.stack import Stack
 from tests.support.tokens import Fresh, Tokens
+from waooaw_signing import sign
 
 COES = [
     "orchestration", "coordinator", "vision", "planning", "memory", "knowledge", "reasoning", "tools", "evaluation",

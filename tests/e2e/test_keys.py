@@ -81,7 +81,7 @@ def test_revoked_and_unknown_keys_are_refused_alike(
     stack.run("keys", "revoke", made["id"])
     before = client.hits("marketing")
     answers = []
-    for key in (made["key"], "waw_live_sk_" + "A" * 20, "waw_test_sk_" + "A" * 20, "short", "é" * 32):
+    for key in (made["key"], "waw_live_sk_" + "A" * 20, "waw_test_sk_" + "A" * 20, "short", "~" * 32):
         answer = client.call("GET", "/api/marketing/content", headers=[("x-api-key", key)])
         body = problem(answer)
         body.pop("request_id")
