@@ -144,7 +144,6 @@ def test_prometheus_would_find_figures_everywhere(deployed: Deployed) -> None:
     assert get(deployed.envoy.metrics, "/stats/prometheus?usedonly") == 200
 
 
-@pytest.mark.requirement("R2")
 def test_a_request_of_central_is_decided_by_the_gateways_own_services(deployed: Deployed) -> None:
     status, content_type, body = deployed.call("/api/marketing/content", certificate_of="central")
     assert (status, content_type) == (401, "application/problem+json"), body

@@ -45,6 +45,16 @@ def test_every_make_target_exists(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_relative)
+def test_every_file_that_is_named_is_there(document: Path) -> None:
+    named = set(
+        re.findall(r"`([a-z_.]+/[\w./-]*?\w+\.(?:py|yaml|yml|toml|lua|proto|json))`", document.read_text("utf-8"))
+    )
+    # Places that only exist while the stack runs, and names that stand for others.
+    spoken = {name for name in named if name.startswith((".apibank/", "profiles/")) or "NAME" in name}
+    assert [name for name in sorted(named - spoken) if not (PROJECT / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_relative)
 def test_no_document_names_a_place_of_somebodys_machine(document: Path) -> None:
     assert re.findall(r"(?<![\w.])/(?:root|home|tmp|work|Users)/\S*", document.read_text("utf-8")) == []
 
