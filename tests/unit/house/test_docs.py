@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from apibank.ports import plan_ports
+from apibank.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "deploy").rglob("*.md")])
 ADRS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
+COMPOSE = PROJECT / "compose.yaml"
 ANCHOR_NOISE = re.compile(r"[^\w\- ]")
 
 
@@ -111,3 +113,16 @@ def test_every_port_of_the_embedded_stack_is_documented() -> None:
             documented.update(range(int(first), int(last or first) + 1))
     plan = plan_ports(10_000)
     assert documented == {*plan.named().values(), plan.base}
+
+
+def test_every_setting_is_documented() -> None:
+    page = (PROJECT / "docs" / "operate" / "README.md").read_text("utf-8")
+    assert [name for name in Settings.model_fields if f"| `APIBANK_{name.upper()}` |" not in page] == []
+
+
+def test_a_variable_that_is_documented_is_a_setting() -> None:
+    settings = {f"APIBANK_{name.upper()}" for name in Settings.model_fields}
+    # Read by deploy/entrypoint and by compose.yaml.
+    elsewhere = {"APIBANK_STORE_FILE", "APIBANK_DATABASE_FILE", *re.findall(r"\$\{(APIBANK_\w+)", COMPOSE.read_text())}
+    named = {name for page in DOCUMENTS for name in re.findall(r"APIBANK_[A-Z_]+", page.read_text("utf-8"))}
+    assert named - settings - elsewhere == set()
