@@ -47,4 +47,5 @@ def federation(_federation: Federation) -> Federation:
     federation.authz.decide = lambda request: allowed(tier="free", caller="tenant:acme")
     federation.ratelimit.answer = type(federation.ratelimit)().answer
     federation.service.hits = 0
+    federation.upstream_requests()
     return federation

@@ -1,8 +1,11 @@
 """Central and marketing as their files say, with the addresses, certificates and services of a test."""
 
 import http.client
+import json
 import socket
 import ssl
+import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +53,7 @@ class Federation:
     authz: Authz = field(default_factory=Authz)
     ratelimit: RateLimit = field(default_factory=RateLimit)
     service: Service = field(default_factory=Service)
+    _counted: Counter[str] = field(default_factory=Counter)
 
     def call(
         self,
@@ -72,6 +76,18 @@ class Federation:
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+    def upstream_requests(self) -> dict[str, int]:
+        """How often central has turned to each gateway since the last time this was asked."""
+        url = f"{self.admin['central']}/stats?format=json&filter=-gateway\\.upstream_(cx|rq)_total"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            stats = json.load(answer)["stats"]
+        now: Counter[str] = Counter()
+        for one in stats:
+            now[one["name"].split(".")[1]] += one["value"]
+        new = now - self._counted
+        self._counted = now
+        return dict(new)
 
 
 def federation_overlays(ports: Federation, services: int) -> dict[str, dict[str, Any]]:

@@ -127,7 +127,7 @@ def test_plain_http_is_sent_to_https_and_serves_nothing(federation: Federation) 
     assert not federation.authz.asked
 
 
-@pytest.mark.requirement("R10", "R73")
+@pytest.mark.requirement("R10")
 def test_the_public_door_speaks_tls_1_2_and_1_3_and_sends_hsts(federation: Federation) -> None:
     _, headers, _ = federation.call("GET", "/api/marketing/content")
     assert headers["strict-transport-security"] == "max-age=31536000"
@@ -199,7 +199,6 @@ def test_central_is_let_in_by_its_certificate(federation: Federation) -> None:
     assert source.certificate
 
 
-@pytest.mark.requirement("R11")
 def test_a_flood_from_one_address_is_stopped_ahead_of_python(federation: Federation) -> None:
     context = ssl.create_default_context(cafile=str(federation.certificates.ca_file))
     flooder = http.client.HTTPSConnection(

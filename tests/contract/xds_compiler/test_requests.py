@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def problem(status: int, headers: dict[str, str], body: bytes) -> dict[str, Any]
     return document
 
 
-@pytest.mark.requirement("R15", "R16", "U1")
+@pytest.mark.requirement("R16", "U1")
 def test_a_path_reaches_its_service_unchanged_through_both_gateways(federation: Federation) -> None:
     status, _, body = federation.call("POST", "/api/marketing/content/a?b=c%20d", body=BODY)
     assert status == 200
@@ -38,6 +39,16 @@ def test_a_path_reaches_its_service_unchanged_through_both_gateways(federation: 
         {"gateway": "central", "listener": "https", "policy": ANY_VERSION, "route": "marketing"},
         {"gateway": "marketing", "listener": "mesh", "policy": ANY_VERSION, "route": "content"},
     ]
+
+
+@pytest.mark.requirement("R15")
+@pytest.mark.parametrize("gateway", ["platform", "marketing", "education", "sales", "agents"])
+def test_the_first_part_of_a_path_chooses_the_gateway(federation: Federation, gateway: str) -> None:
+    port = federation.internal if gateway == "agents" else federation.https
+    federation.call("POST", f"/api/{gateway}/anything", port=port, body=BODY)
+    assert federation.authz.asked[0].attributes.context_extensions["route"] == gateway
+    upstreams = federation.upstream_requests()
+    assert {name for name, count in upstreams.items() if count} == {f"{gateway}-gateway"}
 
 
 class _AnyVersion(str):
@@ -91,6 +102,7 @@ def test_an_identity_that_a_client_claims_reaches_nobody(federation: Federation)
     for headers_seen in (first, second, seen(body)["headers"]):
         assert not (forged.keys() - {"x-request-id"}) & headers_seen.keys()
         assert headers_seen["x-request-id"] == headers["x-request-id"] != "chosen-by-eve"
+    assert str(uuid.UUID(headers["x-request-id"])) == headers["x-request-id"]
 
 
 def test_a_request_counts_under_every_limit_of_its_route(federation: Federation) -> None:

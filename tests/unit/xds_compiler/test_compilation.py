@@ -122,7 +122,6 @@ def connection_managers(policy: Loaded[Gateway]) -> dict[str, HttpConnectionMana
     return managers
 
 
-@pytest.mark.requirement("U2")
 def test_the_filters_stand_in_their_order() -> None:
     managers = connection_managers(load("central"))
     short = {
