@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from apibank.valkey_process import find_valkey
 from authz.decision import NonceClaim
@@ -27,7 +29,7 @@ class RunningValkey:
     password: str
 
     def client(self, user: str | None = None, password: str | None = None) -> redis.Redis:
-        return redis.Redis(port=self.port, username=user, password=password, protocol=2)
+        return redis.Redis(port=self.port, username=user, password=password, protocol=2, retry=Retry(NoBackoff(), 0))
 
     @property
     def url(self) -> str:
