@@ -60,12 +60,12 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", 
     """Return when the condition holds; fail the test if the process ends or the time is over before."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"{process.args} ended"
+        assert process.poll() is None, f"{process.args!r} ended"
         with contextlib.suppress(OSError):
             if condition():
                 return
         time.sleep(0.02)
-    pytest.fail(f"{process.args} did not get ready")
+    pytest.fail(f"{process.args!r} did not get ready")
 
 
 def envoy_command(service: str, bootstrap: Path) -> list[str]:
@@ -102,5 +102,5 @@ def running_envoy(
 
 def healthcheck(*addresses: str) -> "subprocess.CompletedProcess[str]":
     """Run the image's health check."""
-    command = [sys.executable, HEALTHCHECK, *addresses]
+    command = [sys.executable, str(HEALTHCHECK), *addresses]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
