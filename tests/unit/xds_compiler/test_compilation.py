@@ -1,6 +1,7 @@
 """A policy becomes one consistent snapshot that knows where each part was written."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import yaml
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.extensions.filters.http.ext_authz.v3 import ExtAuthz
+from envoy_data_plane.envoy.extensions.filters.http.ratelimit.v3 import RateLimit
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpConnectionManager
 
 from policy.load import Loaded, load_gateway
@@ -19,6 +22,12 @@ from xds.consistency import InconsistentError, inconsistencies
 from xds.snapshot import Origin, Snapshot
 
 GATEWAYS = Path(__file__).parents[3] / "envoy" / "gateways"
+
+
+TIMES = {
+    "authz": {"endpoint": "unix:/run/a.sock", "timeout_ms": 654},
+    "ratelimit": {"endpoint": "unix:/run/r.sock", "timeout_ms": 321},
+}
 
 
 def load(name: str, change: Callable[[Any], None] = lambda policy: None) -> Loaded[Gateway]:
@@ -183,6 +192,15 @@ def test_limits_fail_open_only_where_every_limit_says_so() -> None:
     assert denies(lambda policy: None)
     assert denies(some_open)
     assert not denies(all_open)
+
+
+def test_the_policy_s_time_outs_are_the_ones_that_envoy_keeps() -> None:
+    for manager in connection_managers(load("marketing", lambda policy: policy["services"].update(TIMES))).values():
+        (limits,) = (one for one in manager.http_filters if one.name == "envoy.filters.http.ratelimit")
+        # The filter's own: where it is not set Envoy waits 20 ms, whatever the gRPC service says.
+        assert RateLimit.parse(limits.typed_config.value).timeout == timedelta(milliseconds=321)
+        (authz,) = (one for one in manager.http_filters if one.name == "envoy.filters.http.ext_authz")
+        assert ExtAuthz.parse(authz.typed_config.value).grpc_service.timeout == timedelta(milliseconds=654)
 
 
 def test_origin_reads_as_people_write_places() -> None:

@@ -4,6 +4,8 @@ The keys and what stands for a missing value come from `policy.descriptors`, whe
 The headers and the body of a 429 are the rate-limit service's.
 """
 
+from datetime import timedelta
+
 from envoy_data_plane.envoy.config.core.v3 import ApiVersion
 from envoy_data_plane.envoy.config.ratelimit.v3 import RateLimitServiceConfig
 from envoy_data_plane.envoy.config.route.v3 import RateLimit as Descriptor
@@ -38,6 +40,8 @@ def filter_(unit: ListenerUnit) -> HttpFilter | None:
     )
     config = RateLimit(
         domain=unit.gateway,
+        # The filter's own time-out decides, not the one of its gRPC service, and is 20 ms where it is not set.
+        timeout=timedelta(milliseconds=unit.services.ratelimit.timeout_ms),
         rate_limit_service=service,
         failure_mode_deny=unit.limits_fail_closed,
         status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),
