@@ -1,0 +1,1 @@
+"""What happened: metrics, traces, logs, and the usage that Envoy reports."""
