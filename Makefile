@@ -27,11 +27,15 @@ setup: $(STAMP) ## make .venv ready (nothing outside this folder is touched)
 up: setup ## run the whole federation on this machine until Ctrl-C
 	@exec $(BIN)/apibank up
 
-test: setup ## run every test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not e2e" tests && $(BIN)/python -m pytest -q -m e2e tests
+test: static ## every test, after the static checks
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests
+	@$(BIN)/python -m pytest -q -m e2e tests
 
-check: setup format-check lint types imports ## the quick loop: format, lint, types, imports, unit, property, golden
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not e2e" tests/unit tests/property tests/golden tests/contract
+check: static ## the quick loop: format, lint, types, imports, unit, property, golden
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests/unit tests/property tests/golden
+
+.PHONY: static
+static: format-check lint types imports ## format, lint, types and import rules
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only --quiet .
@@ -64,9 +68,12 @@ requirements: setup ## regenerate docs/requirements.md and list what no test sho
 bench: setup ## every benchmark, as bench/README.md describes
 	@$(BIN)/python -m bench
 
-lock: setup ## resolve requirements.lock and bootstrap.lock anew
-	@$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --group dev --extra postgres --python-version 3.11 --no-header -q -o requirements.lock
-	@echo uv | $(BIN)/uv pip compile - --universal --generate-hashes --python-version 3.11 --no-header -q -o bootstrap.lock
+UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
+lock: setup ## resolve every lock file anew: ours, the installer's, and those of the image
+	@$(UV_LOCK) pyproject.toml --group dev --extra postgres -o requirements.lock
+	@echo uv | $(UV_LOCK) - -o bootstrap.lock
+	@$(UV_LOCK) pyproject.toml --extra postgres --no-annotate -c requirements.lock -o deploy/requirements.lock
+	@echo hatchling | $(UV_LOCK) - --no-annotate -c requirements.lock -o deploy/build.lock
 
 clean: ## remove what make made (.venv and .apibank)
 	@rm -rf $(VENV) .apibank .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

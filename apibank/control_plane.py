@@ -1,6 +1,7 @@
 """The control plane: policy files in, snapshots out, and what became of them on every Envoy."""
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,9 @@ class ControlPlane:
     async def run(self, stop: asyncio.Event) -> None:
         """Publish what the folder says now, and again after every change, until stopped."""
         await self.publish()
+        # What a start has made lives as long as the process: collecting it again and again would hold up changes.
+        gc.collect()
+        gc.freeze()
         async for _ in self._folder.changes(stop, also=self._certificate_folders()):
             await self.publish()
 

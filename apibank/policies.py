@@ -49,6 +49,7 @@ class PolicyFolder:
         self.folder = folder
         self.overlays = tuple(_overlay_path(profile) for profile in profiles)
         self._only = None if only is None else frozenset(only)
+        self._read: dict[str, tuple[tuple[Source, ...], Loaded[Gateway]]] = {}
 
     def names(self) -> tuple[str, ...]:
         """The gateways that have a file, central first: the edge of the federation."""
@@ -69,7 +70,14 @@ class PolicyFolder:
 
     def load_one(self, name: str) -> Loaded[Gateway]:
         """One gateway. Raises PolicyError with everything that is wrong, OSError where the file cannot be read."""
-        return load_gateway(Gateway, _read(self.folder / f"{name}.yaml"), [_read(path) for path in self.overlays])
+        file, *overlays = sources = tuple(_read(path) for path in (self.folder / f"{name}.yaml", *self.overlays))
+        known = self._read.get(name)
+        # A change of one team's file costs the others nothing.
+        if known is not None and known[0] == sources:
+            return known[1]
+        loaded = load_gateway(Gateway, file, overlays)
+        self._read[name] = (sources, loaded)
+        return loaded
 
     def load_strictly(self) -> Mapping[str, Loaded[Gateway]]:
         """All gateways together, as `policy validate` wants them. Raises PolicyError with everything that is wrong."""

@@ -5,13 +5,13 @@ point at it. A file stands alone: a team that owns `marketing.yaml` needs nobody
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
 import jsonschema_rs
+import orjson
 from pydantic import Field
 
 from policy.access import AgentSignatures, Callers, Issuer, JsonSchema
@@ -103,8 +103,8 @@ class Gateway(Model):
     def version(self) -> str:
         """Digest of everything that this gateway does, overlays included: equal policies have equal versions."""
         # Route order and key order carry no meaning, so the canonical form sorts them.
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(canonical).hexdigest()[:16]
 
     def methods_of(self, route: Route) -> Mapping[Method, Action]:
         return self.defaults.methods if route.methods is None else route.methods

@@ -15,11 +15,11 @@ def ask(settings: Settings, method: str, path: str, body: object = None) -> obje
     import httpx2
 
     try:
-        ready = read_ready(settings.state_dir)
+        url = settings.control_api or read_ready(settings.state_dir).control_api
         secret = _secret(settings.token_file())
         answer = httpx2.request(
             method,
-            ready.control_api + path,
+            url.rstrip("/") + path,
             json=body,
             headers={"authorization": f"Bearer {secret}"},
             timeout=TIMEOUT_SECONDS,
@@ -27,7 +27,7 @@ def ask(settings: Settings, method: str, path: str, body: object = None) -> obje
     except StackNotRunningError as error:
         return fail(f"error: {error}")
     except httpx2.HTTPError as error:
-        return fail(f"error: the control API at {ready.control_api} does not answer: {error}")
+        return fail(f"error: the control API at {url} does not answer: {error}")
     if answer.is_success:
         return answer.json()
     try:

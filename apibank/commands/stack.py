@@ -111,9 +111,10 @@ def _print_tables(shown: Status) -> None:
     print_rows(rows, _GATEWAY_COLUMNS, OutputFormat.TABLE, empty="no gateway has a policy")
     for one in shown["gateways"]:
         for error in one["errors"]:
+            place = f"{error['file']}:{error['line']}:{error['column']}: " if error["file"] else ""
+            path = f"{error['path']}: " if error["path"] else ""
             sys.stdout.write(
-                f"\nerror: {error['file']}:{error['line']}:{error['column']}: {error['path']}: {error['message']}\n"
-                f"       {one['gateway']} goes on with the last good policy\n"
+                f"\nerror: {place}{path}{error['message']}\n       {one['gateway']} goes on with the last good policy\n"
             )
     sys.stdout.write("\n")
     # What is broken comes first.
