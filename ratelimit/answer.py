@@ -6,7 +6,6 @@ that is closest to its end, for clients that know nothing newer.
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from ratelimit.algorithms import NEVER
@@ -19,7 +18,7 @@ TYPE_PREFIX: Final = "https://waooaw.ai/problems/"
 _SECOND: Final = 1_000_000
 
 
-# In this order; what `figures` returns stands beside it.
+# In this order; what `Figures.of` returns stands beside it.
 FIGURES: Final = ("RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 RETRY_AFTER: Final = "Retry-After"
 
@@ -43,27 +42,6 @@ def fixed_headers(plan: Plan, admitted: bool) -> list[tuple[str, str]]:
     return result
 
 
-def figures(plan: Plan, readings: Sequence[Reading]) -> tuple[str, ...]:
-    """The values of FIGURES: every limit that is enforced, the tightest first, and then that one's own."""
-    spoken = [index for index, rule in enumerate(plan.limited) if not rule.shadow]
-    if len(spoken) > 1:
-        spoken.sort(key=lambda index: _closeness(readings[index]))
-    limits = [
-        f"{_quoted(plan.limited[index].name)};r={readings[index][1]};t={_seconds(until(readings[index]))}"
-        for index in spoken
-    ]
-    tightest = readings[spoken[0]]
-    return ", ".join(limits), str(plan.limited[spoken[0]].amount), str(tightest[1]), str(_seconds(until(tightest)))
-
-
-def retry_after(plan: Plan, readings: Sequence[Reading]) -> str | None:
-    """Whole seconds after which the refused request would pass; None if it never will."""
-    index = binding(plan, readings)
-    if index is None or readings[index][2] == NEVER:
-        return None
-    return str(_seconds(readings[index][2]))
-
-
 def problem_body(rule: Rule) -> bytes:
     """The problem document (RFC 9457) of a refusal.
 
@@ -79,10 +57,37 @@ def problem_body(rule: Rule) -> bytes:
     return json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def binding(plan: Plan, readings: Sequence[Reading]) -> int | None:
-    """The index, in `plan.limited`, of the limit that refused; of several, the one to wait for longest."""
-    refusing = [index for index, rule in enumerate(plan.limited) if not rule.shadow and not readings[index][0]]
-    return max(refusing, key=lambda index: _patience(readings[index]), default=None)
+class Figures:
+    """What the headers of the answers to one plan say in numbers. Limits in shadow are not spoken of."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._spoken = [
+            (index, _quoted(rule.name), str(rule.amount)) for index, rule in enumerate(plan.limited) if not rule.shadow
+        ]
+
+    def of(self, readings: Sequence[Reading]) -> tuple[str, str, str, str]:
+        """The values of FIGURES: every limit, the tightest first; then that one's own."""
+        spoken = self._spoken
+        if len(spoken) > 1:
+            spoken = sorted(spoken, key=lambda each: _closeness(readings[each[0]]))
+        limits = [
+            f"{name};r={readings[index][1]};t={-(-until(readings[index]) // _SECOND)}" for index, name, _ in spoken
+        ]
+        tightest, _, amount = spoken[0]
+        _, remaining, _, _ = readings[tightest]
+        return ", ".join(limits), amount, str(remaining), str(-(-until(readings[tightest]) // _SECOND))
+
+    def binding(self, readings: Sequence[Reading]) -> int:
+        """The index, in `plan.limited`, of the limit that refused; of several, the one to wait for longest."""
+        refusing = [index for index, _, _ in self._spoken if not readings[index][0]]
+        if len(refusing) == 1:
+            return refusing[0]
+        return max(refusing, key=lambda index: _patience(readings[index]))
+
+
+def retry_after(reading: Reading) -> str | None:
+    """Whole seconds after which the request that was refused would pass, rounded up; None if it never will."""
+    return None if reading[2] == NEVER else str(-(-reading[2] // _SECOND))
 
 
 def until(reading: Reading) -> int:
@@ -101,12 +106,6 @@ def _patience(reading: Reading) -> int:
     return 1 << 62 if reading[2] == NEVER else reading[2]
 
 
-def _seconds(microseconds: int) -> int:
-    # Rounded up: who waits that long is not refused again.
-    return -(-microseconds // _SECOND)
-
-
-@lru_cache(maxsize=4096)
 def _quoted(text: str) -> str:
     """A string of RFC 9651 §3.3.3, which has printable ASCII only."""
     plain = "".join(character if " " <= character <= "~" else "?" for character in text)

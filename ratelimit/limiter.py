@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from policy.model import Gateway
 from ratelimit.matching import Plan, plan
@@ -9,23 +10,9 @@ from ratelimit.metrics import RateLimitMetrics
 from ratelimit.policy_limits import compile_limits
 from ratelimit.request import Descriptor, Entries, Request
 from ratelimit.rules import DomainRules, Rule
-from ratelimit.store import CounterStore, Outcome, Reading, Unavailable
+from ratelimit.store import CounterStore, Outcome, Unavailable
 
-
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """The store was lost and a limit of the request insists on being counted: the request must not pass."""
-
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether a request passes. `readings` go with `plan.limited`; none where it passes uncounted."""
-
-    plan: Plan
-    admitted: bool
-    readings: Sequence[Reading]
+_UNCOUNTED: Final = Outcome(True, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +51,22 @@ class RateLimiter:
         """What a request is charged; good until `generation` changes."""
         return plan(request, self._domains)
 
-    async def decide(self, planned: Plan) -> Decision | Undecided:
-        return (await self.decide_many((planned,)))[0]
+    async def decide_many(self, plans: Sequence[Plan]) -> list[Outcome | Unavailable]:
+        """Decide each as if alone, one after the other, in one round trip of the store.
 
-    async def decide_many(self, plans: Sequence[Plan]) -> list[Decision | Undecided]:
-        """Decide each as if alone, one after the other, in one round trip of the store."""
-        counted = [planned.charges for planned in plans if planned.charges]
-        outcomes = iter(await self._store.charge_many(counted) if counted else ())
-        return [self._decision(planned, next(outcomes) if planned.charges else None) for planned in plans]
+        No readings: it passes uncounted, as no limit applies or all that do may fail open. Unavailable: the store was
+        lost and a limit insists on being counted, so the request must not pass.
+        """
+        charged = [planned.charges for planned in plans if planned.charges]
+        outcomes = iter(await self._store.charge_many(charged) if charged else ())
+        return [self._noted(planned, next(outcomes) if planned.charges else _UNCOUNTED) for planned in plans]
 
-    def _decision(self, planned: Plan, outcome: Outcome | Unavailable | None) -> Decision | Undecided:
-        if isinstance(outcome, Unavailable):
-            self.metrics.lost(planned, outcome.loss)
-            return Decision(planned, True, ()) if planned.fails_open else Undecided(planned)
-        decision = Decision(planned, True, ()) if outcome is None else Decision(planned, *outcome)
-        self.metrics.decided(planned, decision.admitted, decision.readings)
-        return decision
+    def _noted(self, planned: Plan, outcome: Outcome | Unavailable) -> Outcome | Unavailable:
+        if isinstance(outcome, Outcome):
+            self.metrics.decided(planned, outcome.admitted, outcome.readings)
+            return outcome
+        self.metrics.lost(planned, outcome.loss)
+        return _UNCOUNTED if planned.fails_open else outcome
 
     async def usage(self, domain: str, descriptors: Sequence[Entries]) -> Sequence[Usage | None] | Unavailable:
         """What is left to each counter, without charging it; None where no rule with a limit applies."""

@@ -45,10 +45,17 @@ class MemoryStore:
         return len(self._counters)
 
     async def charge(self, charges: Sequence[Charge]) -> Outcome | Unavailable:
-        return self.charge_now(charges)
+        return self.charge_now((charges,))[0]
 
     async def charge_many(self, requests: Sequence[Sequence[Charge]]) -> list[Outcome | Unavailable]:
-        return [self.charge_now(charges) for charges in requests]
+        return self.charge_now(requests)
+
+    def charge_now(self, requests: Sequence[Sequence[Charge]]) -> list[Outcome | Unavailable]:
+        """`charge_many`, for callers without an event loop. All requests see the same moment."""
+        clocks = self._wall(), self._steady()
+        for wheel, now in zip(self._expiring, clocks, strict=True):
+            wheel.sweep(now - self._spare, _SWEPT_PER_REQUEST * len(requests))
+        return [self._charge(charges, clocks) for charges in requests]
 
     async def peek(self, charges: Sequence[Charge]) -> Sequence[Reading]:
         clocks = self._wall(), self._steady()
@@ -58,19 +65,15 @@ class MemoryStore:
         return True
 
     async def close(self) -> None:
-        self._counters.clear()
+        """Nothing to give back."""
 
-    def charge_now(self, charges: Sequence[Charge]) -> Outcome | Unavailable:
-        """`charge`, without an event loop."""
-        clocks = self._wall(), self._steady()
+    def _charge(self, charges: Sequence[Charge], clocks: tuple[int, int]) -> Outcome | Unavailable:
         counters, fresh = self._counters, dict[bytes, State]()
         readings: list[Reading] = []
         admitted = True
         for charge in charges:
             key, limit = charge.key, charge.limit
-            state = fresh.get(key)
-            if state is None:
-                state = counters.get(key, UNUSED)
+            state = (fresh.get(key) if fresh else None) or counters.get(key, UNUSED)
             step = limit.step(state, clocks[limit.STEADY], charge.hits)
             if step[0]:
                 fresh[key] = step[4]
@@ -79,8 +82,14 @@ class MemoryStore:
             readings.append(step[:4])
         if not admitted:
             return Outcome(False, self._uncharged(charges, readings, clocks))
-        if not self._keep(charges, fresh, clocks):
+        if len(counters) + len(fresh) > self._max_keys and not self._has_room(fresh, clocks):
             return Unavailable(Loss.FULL)
+        for charge in charges:
+            state = fresh.pop(charge.key, UNUSED)
+            if state:
+                if charge.key not in counters:
+                    self._expiring[charge.limit.STEADY].add(charge.key, state[0])
+                counters[charge.key] = state
         return Outcome(True, readings)
 
     def _uncharged(
@@ -98,20 +107,6 @@ class MemoryStore:
 
     def _reading(self, charge: Charge, clocks: tuple[int, int]) -> Reading:
         return charge.limit.step(self._counters.get(charge.key, UNUSED), clocks[charge.limit.STEADY], 0)[:4]
-
-    def _keep(self, charges: Sequence[Charge], fresh: dict[bytes, State], clocks: tuple[int, int]) -> bool:
-        counters = self._counters
-        self._expiring[0].sweep(clocks[0] - self._spare, _SWEPT_PER_REQUEST)
-        self._expiring[1].sweep(clocks[1] - self._spare, _SWEPT_PER_REQUEST)
-        if len(counters) + len(fresh) > self._max_keys and not self._has_room(fresh, clocks):
-            return False
-        for charge in charges:
-            state = fresh.pop(charge.key, UNUSED)
-            if state:
-                if charge.key not in counters:
-                    self._expiring[charge.limit.STEADY].add(charge.key, state[0])
-                counters[charge.key] = state
-        return True
 
     def _has_room(self, fresh: dict[bytes, State], clocks: tuple[int, int]) -> bool:
         for wheel, now in zip(self._expiring, clocks, strict=True):

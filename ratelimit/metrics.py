@@ -52,16 +52,16 @@ class RateLimitMetrics:
         answer = "admitted" if plan.fails_open else "unavailable"
         self._lost.labels(plan.domain or _UNKNOWN, loss.value, answer).inc()
 
-    def took(self, seconds: float) -> None:
-        """The time of one request, from its arrival to its answer."""
-        self._requests.buckets[bisect_left(_SECONDS, seconds)] += 1
-        self._requests.seconds += seconds
+    def took(self, seconds: float, requests: int) -> None:
+        """The time of some requests that were decided together, from their arrival to their answers."""
+        self._requests.buckets[bisect_left(_SECONDS, seconds)] += requests
+        self._requests.seconds += seconds * requests
 
     def invalid(self) -> None:
         self._invalid.inc()
 
-    def failed(self) -> None:
-        self._failed.inc()
+    def failed(self, requests: int) -> None:
+        self._failed.inc(requests)
 
 
 class _Requests(Collector):

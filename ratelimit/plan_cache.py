@@ -2,10 +2,15 @@
 
 from ratelimit.limiter import RateLimiter
 from ratelimit.matching import Plan
+from ratelimit.rules import Rule
 from ratelimit.wire import AnswerWriter, read_request
 
 # Larger requests are rare, and would let a caller fill the cache's memory.
 _LONGEST = 1024
+
+
+# Overrides bring rules of their own, without end.
+_MOST_WRITERS = 1024
 
 
 class PlanCache:
@@ -16,20 +21,29 @@ class PlanCache:
         self._generation = limiter.generation
         self._young: dict[bytes, tuple[Plan, AnswerWriter]] = {}
         self._old: dict[bytes, tuple[Plan, AnswerWriter]] = {}
+        self._writers: dict[tuple[Rule | None, ...], AnswerWriter] = {}
 
     def find(self, raw: bytes) -> tuple[Plan, AnswerWriter]:
         """The plan of a request under the rules of this moment. Raises UnreadableRequestError."""
         if self._generation != self._limiter.generation:
-            self._young, self._old, self._generation = {}, {}, self._limiter.generation
+            self._young, self._old, self._writers = {}, {}, {}
+            self._generation = self._limiter.generation
         found = self._young.get(raw)
         if found is not None:
             return found
-        found = self._old.get(raw)
-        if found is None:
-            plan = self._limiter.plan(read_request(raw))
-            found = plan, AnswerWriter(plan)
+        found = self._old.get(raw) or self._made(raw)
         if len(raw) <= _LONGEST:
             if len(self._young) >= self._size:
                 self._young, self._old = {}, self._young
             self._young[raw] = found
         return found
+
+    def _made(self, raw: bytes) -> tuple[Plan, AnswerWriter]:
+        plan = self._limiter.plan(read_request(raw))
+        # All callers under the same rules are answered in the same form.
+        writer = self._writers.get(plan.rules)
+        if writer is None:
+            if len(self._writers) >= _MOST_WRITERS:
+                self._writers.clear()
+            writer = self._writers[plan.rules] = AnswerWriter(plan)
+        return plan, writer

@@ -11,6 +11,7 @@ from itertools import islice
 
 import orjson
 import redis.asyncio as redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
@@ -50,6 +51,7 @@ class RedisStore:
         self._client, self._timeout, self._pause = client, timeout, pause
         self._script = script or resources.files("ratelimit").joinpath("lua/charge.lua").read_text("utf-8")
         self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
+        self._connection: AbstractConnection | None = None
         self._waiting: deque[_Call] = deque()
         self._group: list[_Call] = []
         self._flight: asyncio.Task[None] | None = None
@@ -94,6 +96,7 @@ class RedisStore:
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.gather(self._flight, return_exceptions=True)
+        await self._hang_up()
         await self._client.aclose()
 
     async def _fly(self) -> None:
@@ -154,22 +157,39 @@ class RedisStore:
                         return _outcomes(requests, reply)
                 return Loss.REFUSED
         except (TimeoutError, SocketTimeout):
+            await self._hang_up()
             return Loss.TIMEOUT
         except (Disconnected, OSError):
+            await self._hang_up()
             return Loss.UNREACHABLE
         except RedisError:
             # Out of memory, a replica that is read-only, no permission: it runs, and will not count.
+            await self._hang_up()
             return Loss.REFUSED
 
     async def _evaluate(self, keys: Sequence[bytes], *arguments: bytes) -> list[int]:
-        command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        reply: list[int]
+        command: list[str | int | bytes] = ["EVALSHA", self._sha, len(keys), *keys, *arguments]
         try:
-            reply = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            return await self._send(command)
         except NoScriptError:
-            await self._client.script_load(self._script)
-            reply = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            await self._send(["SCRIPT", "LOAD", self._script])
+            return await self._send(command)
+
+    async def _send(self, command: Sequence[str | int | bytes]) -> list[int]:
+        """One command on the connection that is ours alone: half the cost of the client's own way round it."""
+        if self._connection is None:
+            self._connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        connection = self._connection
+        await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+        reply: list[int] = await connection.read_response()
         return reply
+
+    async def _hang_up(self) -> None:
+        """Whatever is still under way there must not be taken for the answer to what comes next."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+            await self._client.connection_pool.release(connection)
 
 
 def _deliver(call: _Call, results: _Results) -> None:

@@ -16,9 +16,9 @@ class Headers(StrEnum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One limit and how it is spoken of. `limit` None: no bound.
+    """One limit and how it is spoken of; itself and no other, however alike. `limit` None: no bound.
 
     name: as in policy: a metric label, and the policy's name in the RateLimit headers; never data of a request.
     code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.

@@ -1,70 +1,23 @@
-"""The gRPC service envoy.service.ratelimit.v3.RateLimitService: one handler, on either of two servers.
-
-Its messages are bytes here: requests that are alike are found by their bytes, and answers are written as bytes.
-"""
+"""The gRPC service envoy.service.ratelimit.v3.RateLimitService, on either of two servers."""
 
 import ipaddress
-import time
-import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal
 
 import grpc
-import pygrpc_native.aio
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from ratelimit.limiter import RateLimiter, Undecided
-from ratelimit.plan_cache import PlanCache
-from ratelimit.wire import UnreadableRequestError
+from ratelimit.limiter import RateLimiter
+from ratelimit.native_front import NativeFront
+from ratelimit.service import Failure, RateLimitService
 
 SERVICE: Final = "envoy.service.ratelimit.v3.RateLimitService"
 ServerKind = Literal["native", "grpcio"]
 _Context = grpc.aio.ServicerContext
 
-_LOG: Final = structlog.get_logger(__name__)
 _OPTIONS: Final = (("grpc.so_reuseport", 0),)
-
-
-class RateLimitService:
-    """ShouldRateLimit, for `grpc.aio.server()` and `pygrpc_native.aio.server()` alike.
-
-    What cannot be decided is no answer but an error, UNAVAILABLE or INTERNAL, which Envoy's filter turns into a 503.
-    """
-
-    def __init__(self, limiter: RateLimiter) -> None:
-        self._limiter, self._metrics = limiter, limiter.metrics
-        self._plans = PlanCache(limiter)
-
-    def add_to(self, server: "grpc.aio.Server") -> None:
-        """Serve on a server that has not started yet."""
-        handlers = {"ShouldRateLimit": grpc.unary_unary_rpc_method_handler(self.ShouldRateLimit)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        server.add_registered_method_handlers(SERVICE, handlers)  # type: ignore[attr-defined]
-
-    async def ShouldRateLimit(self, raw: bytes, context: "_Context[bytes, bytes]") -> bytes:  # noqa: N802 the protocol's
-        """A RateLimitResponse for a RateLimitRequest, both serialised."""
-        start = time.perf_counter()
-        try:
-            plan, writer = self._plans.find(raw)
-            decision = await self._limiter.decide(plan)
-            answer = None if isinstance(decision, Undecided) else writer.write(decision)
-        except UnreadableRequestError as error:
-            self._metrics.invalid()
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except Exception as error:  # noqa: BLE001 whatever it was, the request must not pass by it
-            await self._fail(error, context)
-        self._metrics.took(time.perf_counter() - start)
-        if answer is None:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the counters cannot be reached")
-        return answer
-
-    async def _fail(self, error: Exception, context: "_Context[bytes, bytes]") -> NoReturn:
-        self._metrics.failed()
-        # Its type and place, not its text, which may hold a descriptor.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _LOG.error("limit_failed", error=type(error).__name__, file=place.filename, line=place.lineno)
-        await context.abort(grpc.StatusCode.INTERNAL, "the limits could not be decided")
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +25,11 @@ class Running:
     """A server that answers. `port` is 0 for a Unix socket."""
 
     port: int
-    _server: "grpc.aio.Server"
+    _stop: Callable[[float], Awaitable[None]]
 
     async def stop(self, grace: float = 2.0) -> None:
         """Stops taking calls and gives those under way `grace` seconds."""
-        await self._server.stop(grace)
+        await self._stop(grace)
 
 
 async def serve(
@@ -84,22 +37,44 @@ async def serve(
     listen: str,
     kind: ServerKind = "native",
     credentials: grpc.ServerCredentials | None = None,
+    *,
+    exposed: bool = False,
 ) -> Running:
     """Serves limits on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped, with gRPC health.
 
-    Whoever reaches this port can use up anybody's limits, so without TLS it is a Unix socket or a loopback address:
-    ValueError otherwise. TLS needs `kind="grpcio"`. RuntimeError when the address is taken.
+    Whoever reaches this port can use up anybody's limits, so without TLS it is a Unix socket or a loopback address,
+    unless `exposed` says that a network of its own protects it: ValueError otherwise. TLS needs `kind="grpcio"`.
+    RuntimeError when the address is taken.
     """
-    if credentials is None and not _is_private(listen):
+    if credentials is None and not exposed and not _is_private(listen):
         raise ValueError(f"ratelimit on {listen} needs TLS: only a Unix socket or a loopback address goes without")
     if credentials is not None and kind != "grpcio":
         raise ValueError("TLS is served by grpcio only")
-    server = pygrpc_native.aio.server(options=_OPTIONS) if kind == "native" else grpc.aio.server(options=_OPTIONS)
-    RateLimitService(limiter).add_to(server)
+    service = RateLimitService(limiter)
+    if kind == "native":
+        front = NativeFront(service, SERVICE, listen)
+        front.start()
+        return Running(0 if listen.startswith("unix:") else front.port, front.stop)
+    server = grpc.aio.server(options=_OPTIONS)
+    add_to(server, service)
     await _add_health(server)
     port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
     await server.start()
-    return Running(0 if listen.startswith("unix:") else port, server)
+    return Running(0 if listen.startswith("unix:") else port, server.stop)
+
+
+def add_to(server: grpc.aio.Server, service: RateLimitService) -> None:
+    """Serve on an asyncio server that has not started yet: `grpc.aio.server()` or `pygrpc_native.aio.server()`."""
+
+    async def should_rate_limit(raw: bytes, context: "_Context[bytes, bytes]") -> bytes:
+        (answer,) = await service.answer_many((raw,))
+        if isinstance(answer, Failure):
+            await context.abort(_CODES[answer.status], answer.message)
+        return answer
+
+    handlers = {"ShouldRateLimit": grpc.unary_unary_rpc_method_handler(should_rate_limit)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    server.add_registered_method_handlers(SERVICE, handlers)  # type: ignore[attr-defined]
 
 
 def _is_private(listen: str) -> bool:
@@ -111,7 +86,7 @@ def _is_private(listen: str) -> bool:
         return False
 
 
-async def _add_health(server: "grpc.aio.Server") -> None:
+async def _add_health(server: grpc.aio.Server) -> None:
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     for name in ("", SERVICE):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

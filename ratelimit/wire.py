@@ -12,19 +12,17 @@ from protos import rls_pb2 as pb
 from ratelimit.answer import (
     FIGURES,
     RETRY_AFTER,
-    binding,
-    figures,
+    Figures,
     fixed_headers,
     problem_body,
     retry_after,
     until,
     wants_headers,
 )
-from ratelimit.limiter import Decision
 from ratelimit.matching import Plan
 from ratelimit.request import Descriptor, Override, Request, Unit
-from ratelimit.rules import Headers
-from ratelimit.store import Reading
+from ratelimit.rules import Rule
+from ratelimit.store import Outcome, Reading
 
 # uint64 on the wire; more hits than fit into a uint32 are as good as that many.
 MOST_HITS: Final = (1 << 32) - 1
@@ -83,60 +81,73 @@ def _descriptor(message: pb.RateLimitDescriptor, default: int) -> Descriptor:
 class AnswerWriter:
     """Writes the answers to one plan.
 
-    What does not change from answer to answer is encoded once, parsed anew for each (which takes protobuf a
-    microsecond or two), and only the figures are set: less than half the work of building the message.
+    What does not change from answer to answer is encoded once and parsed anew for each, which costs protobuf little;
+    then the figures are set. That is less than half the work of building the whole message.
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._uncounted = _template(plan).SerializeToString()
-        self._admitted = self._with_headers(admitted=True)
-        self._refused = self._with_headers(admitted=False)
-        self._bodies = [problem_body(rule) for rule in plan.limited] if plan.headers is not Headers.NEVER else None
-        # The statuses that have figures, and their rules.
+        self._limited = plan.limited
         self._counted = [index for index, rule in enumerate(plan.rules) if rule is not None and rule.limit is not None]
+        self._figures = Figures(plan)
+        self._headed = wants_headers(plan, admitted=True), wants_headers(plan, admitted=False)
+        self._uncounted = _template(plan).SerializeToString()
+        self._admitted = _admitting(plan).SerializeToString()
+        # One for each limit that can refuse.
+        self._refused = [_refusing(plan, rule).SerializeToString() for rule in plan.limited]
 
-    def write(self, decision: Decision) -> bytes:
+    def write(self, outcome: Outcome) -> bytes:
         """A serialised RateLimitResponse."""
-        plan, readings = self._plan, decision.readings
+        admitted, readings = outcome
         if not readings:
             return self._uncounted
-        message = pb.RateLimitResponse.FromString(self._admitted if decision.admitted else self._refused)
+        binding = None if admitted else self._figures.binding(readings)
+        message = pb.RateLimitResponse.FromString(self._admitted if binding is None else self._refused[binding])
+        self._set_statuses(message, readings)
+        if self._headed[not admitted]:
+            headers = message.response_headers_to_add
+            for header, value in zip(headers, self._figures.of(readings), strict=False):
+                header.value = value
+            wait = None if binding is None else retry_after(readings[binding])
+            if wait is not None:
+                headers.add(key=RETRY_AFTER, value=wait)
+        return message.SerializeToString()
+
+    def _set_statuses(self, message: pb.RateLimitResponse, readings: Sequence[Reading]) -> None:
         statuses = message.statuses
-        for index, rule, reading in zip(self._counted, plan.limited, readings, strict=True):
+        for index, rule, reading in zip(self._counted, self._limited, readings, strict=True):
             status = statuses[index]
-            status.limit_remaining = min(reading[1], _UNLIMITED)
-            seconds, rest = divmod(until(reading), _MILLION)
+            remaining = reading[1]
+            if remaining:
+                status.limit_remaining = remaining if remaining < _UNLIMITED else _UNLIMITED
             duration = status.duration_until_reset
-            duration.seconds, duration.nanos = seconds, rest * 1000
+            duration.seconds, rest = divmod(until(reading), _MILLION)
+            duration.nanos = rest * 1000
             if not reading[0] and not rule.shadow:
                 status.code = pb.RateLimitResponse.OVER_LIMIT
-        if wants_headers(plan, decision.admitted):
-            for header, value in zip(message.response_headers_to_add, figures(plan, readings), strict=False):
-                header.value = value
-        if not decision.admitted:
-            self._refuse(message, readings)
-        return message.SerializeToString()
 
-    def _refuse(self, message: pb.RateLimitResponse, readings: Sequence[Reading]) -> None:
-        refusing = binding(self._plan, readings)
-        if self._bodies is None or refusing is None:
-            return
-        message.raw_body = self._bodies[refusing]
-        wait = retry_after(self._plan, readings)
-        if wait is not None:
-            message.response_headers_to_add.add(key=RETRY_AFTER, value=wait)
 
-    def _with_headers(self, admitted: bool) -> bytes:
-        message = _template(self._plan)
-        if not admitted:
-            message.overall_code = pb.RateLimitResponse.OVER_LIMIT
-        if wants_headers(self._plan, admitted):
-            for name in FIGURES:
-                message.response_headers_to_add.add(key=name)
-            for name, value in fixed_headers(self._plan, admitted):
-                message.response_headers_to_add.add(key=name, value=value)
-        return message.SerializeToString()
+def _admitting(plan: Plan) -> pb.RateLimitResponse:
+    message = _template(plan)
+    if wants_headers(plan, admitted=True):
+        _add_headers(message, plan, admitted=True)
+    return message
+
+
+def _refusing(plan: Plan, rule: Rule) -> pb.RateLimitResponse:
+    """An answer in which this rule is the one that speaks."""
+    message = _template(plan)
+    message.overall_code = pb.RateLimitResponse.OVER_LIMIT
+    if wants_headers(plan, admitted=False):
+        _add_headers(message, plan, admitted=False)
+        message.raw_body = problem_body(rule)
+    return message
+
+
+def _add_headers(message: pb.RateLimitResponse, plan: Plan, admitted: bool) -> None:
+    for name in FIGURES:
+        message.response_headers_to_add.add(key=name)
+    for name, value in fixed_headers(plan, admitted):
+        message.response_headers_to_add.add(key=name, value=value)
 
 
 def _template(plan: Plan) -> pb.RateLimitResponse:

@@ -139,15 +139,35 @@ for _, limit in ipairs(limits) do
   end
 end
 
-local states, written = {}, {}
-for index, text in ipairs(KEYS[1] and redis.call('MGET', unpack(KEYS)) or {}) do
-  local state = {}
-  if text then
-    for number in string.gmatch(text, '%d+') do
+-- A counter is text: its numbers, with a space between each two.
+local function read(text)
+  if not text then
+    return {}
+  end
+  local first, second, rest = string.match(text, '^(%d+) (%d+)(.*)$')
+  local state = {tonumber(first), tonumber(second)}
+  if rest ~= '' then
+    for number in string.gmatch(rest, '%d+') do
       state[#state + 1] = tonumber(number)
     end
   end
-  states[index] = state
+  return state
+end
+
+local function written_out(state)
+  if #state == 2 then
+    return format('%.0f %.0f', state[1], state[2])
+  end
+  local text = {}
+  for index, number in ipairs(state) do
+    text[index] = format('%.0f', number)
+  end
+  return table.concat(text, ' ')
+end
+
+local states, written = {}, {}
+for index, text in ipairs(KEYS[1] and redis.call('MGET', unpack(KEYS)) or {}) do
+  states[index] = read(text)
 end
 
 local reply = {now}
@@ -198,11 +218,7 @@ end
 
 for key in pairs(written) do
   local state = states[key]
-  local text = {}
-  for index, number in ipairs(state) do
-    text[index] = format('%.0f', number)
-  end
-  redis.call('SET', KEYS[key], table.concat(text, ' '), 'PX', ceil((state[1] - now) / 1000) + SPARE)
+  redis.call('SET', KEYS[key], written_out(state), 'PX', ceil((state[1] - now) / 1000) + SPARE)
 end
 
 return reply

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -14,7 +14,7 @@ from ratelimit.limiter import RateLimiter
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.request import Unit
 from ratelimit.rules import DomainRules, Headers, Node, Rule
-from ratelimit.server import ServerKind, serve
+from ratelimit.server import Running, ServerKind, serve
 from ratelimit.store import CounterStore
 
 OK, OVER = pb.RateLimitResponse.OK, pb.RateLimitResponse.OVER_LIMIT
@@ -32,7 +32,8 @@ class Asked:
     channel: grpc.aio.Channel
     limiter: RateLimiter
     registry: CollectorRegistry
-    clock: list[int] = field(default_factory=lambda: [NOON])
+    running: Running
+    clock: list[int]
 
     async def ask(
         self, *descriptors: pb.RateLimitDescriptor, domain: str = "test", hits: int = 0
@@ -57,7 +58,7 @@ async def serving(
     limiter = RateLimiter(store, RateLimitMetrics(registry))
     running = await serve(limiter, "127.0.0.1:0", kind)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
-        yield Asked(pb_grpc.RateLimitServiceStub(channel), channel, limiter, registry, clock or [NOON])
+        yield Asked(pb_grpc.RateLimitServiceStub(channel), channel, limiter, registry, running, clock or [NOON])
     await running.stop(0)
 
 

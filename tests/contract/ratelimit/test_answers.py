@@ -1,5 +1,6 @@
 """What the service says beside yes and no, and what it says when it cannot decide."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -7,6 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry, generate_latest
 
+from protos import rls_pb2 as pb
 from protos import rls_pb2_grpc as pb_grpc
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, Period
 from ratelimit.limiter import RateLimiter
@@ -31,6 +33,8 @@ from tests.contract.ratelimit.service import (
 )
 
 KINDS: Sequence[ServerKind] = ("native", "grpcio")
+# What a server that is being stopped says of the calls that it does not take.
+LEAVING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 @pytest.mark.requirement("R42")
@@ -143,8 +147,42 @@ async def test_decisions_are_counted_by_limit_and_never_by_caller(asked: Asked) 
 async def test_health_is_served_beside_the_limits(asked: Asked) -> None:
     stub = health_pb2_grpc.HealthStub(asked.channel)
     for name in ("", SERVICE):
-        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        request = health_pb2.HealthCheckRequest(service=name)
+        assert (await stub.Check(request, timeout=10)).status == health_pb2.HealthCheckResponse.SERVING
+        watch = stub.Watch(request, timeout=10)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=10)
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await asked.channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff", timeout=10)
+    # The two servers name the nonsense differently; neither serves it, and both go on.
+    assert raised.value.code() in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN}
+    assert await asked.codes(descriptor(("x", "y")), times=1) == [OK]
+
+
+async def test_calls_that_come_together_are_answered_each_to_its_caller(asked: Asked) -> None:
+    domain(asked, {(("key", None),): per(3, Unit.MINUTE)})
+    answers = await asyncio.gather(*(asked.ask(descriptor(("key", f"v{index % 50}"))) for index in range(250)))
+    assert sum(answer.overall_code == OK for answer in answers) == 150
+    for index in range(50):
+        own = sorted(answer.statuses[0].limit_remaining for answer in answers[index::50] if answer.overall_code == OK)
+        assert own == [0, 1, 2]
+
+
+async def test_a_server_that_stops_answers_what_is_under_way_and_takes_no_more(asked: Asked) -> None:
+    domain(asked, {(("key", None),): per(100, Unit.MINUTE)})
+    calls = [asyncio.ensure_future(asked.ask(descriptor(("key", "a")))) for _ in range(50)]
+    await asyncio.gather(*calls[:1])
+    await asked.running.stop()
+    answered = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answered:
+        refused = isinstance(answer, grpc.aio.AioRpcError) and answer.code() in LEAVING
+        assert refused or isinstance(answer, pb.RateLimitResponse)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await asked.ask(descriptor(("key", "a")))
+    assert raised.value.code() in LEAVING
 
 
 async def test_usage_is_read_without_being_charged(asked: Asked) -> None:
@@ -173,7 +211,7 @@ async def test_a_unix_socket_serves_as_well(kind: ServerKind, tmp_path_factory: 
     running = await serve(limiter, f"unix:{path}", kind)
     assert running.port == 0
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
-        asked = Asked(pb_grpc.RateLimitServiceStub(channel), channel, limiter, CollectorRegistry(), [NOON])
+        asked = Asked(pb_grpc.RateLimitServiceStub(channel), channel, limiter, CollectorRegistry(), running, [NOON])
         assert await asked.codes(descriptor(("x", "y")), times=1) == [OK]
     await running.stop(0)
 
