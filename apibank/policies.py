@@ -70,7 +70,7 @@ class PolicyFolder:
 
     def load_one(self, name: str) -> Loaded[Gateway]:
         """One gateway. Raises PolicyError with everything that is wrong, OSError where the file cannot be read."""
-        file, *overlays = sources = tuple(_read(path) for path in (self.folder / f"{name}.yaml", *self.overlays))
+        file, *overlays = sources = tuple(read_source(path) for path in (self.folder / f"{name}.yaml", *self.overlays))
         known = self._read.get(name)
         # A change of one team's file costs the others nothing.
         if known is not None and known[0] == sources:
@@ -81,8 +81,8 @@ class PolicyFolder:
 
     def load_strictly(self) -> Mapping[str, Loaded[Gateway]]:
         """All gateways together, as `policy validate` wants them. Raises PolicyError with everything that is wrong."""
-        sources = [_read(self.folder / f"{name}.yaml") for name in self.names()]
-        return load_gateways(Gateway, sources, [_read(path) for path in self.overlays])
+        sources = [read_source(self.folder / f"{name}.yaml") for name in self.names()]
+        return load_gateways(Gateway, sources, [read_source(path) for path in self.overlays])
 
     async def changes(self, stop: asyncio.Event, also: Sequence[Path] = ()) -> AsyncIterator[None]:
         """Yields after each burst of changes to the files, the overlays, or the folders in `also`."""
@@ -102,7 +102,8 @@ class PolicyFolder:
             yield
 
 
-def _read(path: Path) -> Source:
+def read_source(path: Path) -> Source:
+    """A file as the loader takes it. Raises PolicyError where it is no text, OSError where it cannot be read."""
     content = path.read_bytes()
     try:
         return Source(_shown(path), content.decode())
