@@ -1,5 +1,6 @@
 """Envoy's messages in, our values out, and back (envoy.service.auth.v3)."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from authz.decision import Decision, Refusal
@@ -67,7 +68,9 @@ def read_request(message: pb.CheckRequest) -> Request:
     if exact:
         headers, defect = _read_raw_headers(http)
     else:
-        headers = dict(http.headers)
+        lines = http.headers
+        # dict(lines) would go through Python's KeysView, a third more slowly.
+        headers = {name: lines[name] for name in lines}
     if not http.method or not path or not context:
         defect = Reason.CHECK_EMPTY
     return Request(
@@ -126,11 +129,7 @@ class Answers:
         if route is None:
             # Nothing is allowed without a route; a decision that says otherwise is a fault of ours.
             return write_failure(request.request_id)
-        spoofed = [
-            name
-            for name in request.headers
-            if (name in _SPOOFABLE or name.startswith(SPOOFABLE_PREFIXES)) and name not in _KEPT
-        ]
+        spoofed = _spoofed(request.headers)
         principal = decision.principal
         if spoofed or principal.kind is Kind.KEY or principal.kind is Kind.SIGNATURE:
             return write_allowed(principal, route, spoofed)
@@ -140,6 +139,12 @@ class Answers:
                 del self._allowed[next(iter(self._allowed))]
             answer = self._allowed[principal, route] = write_allowed(principal, route, [])
         return answer
+
+
+def _spoofed(headers: Mapping[str, str]) -> list[str]:
+    """Names that say who calls, from where or what for, and that only a client can have sent."""
+    prefixed = [name for name in headers if name.startswith(SPOOFABLE_PREFIXES) and name not in _KEPT]
+    return prefixed if _SPOOFABLE.isdisjoint(headers) else [*prefixed, *_SPOOFABLE.intersection(headers)]
 
 
 def _identity(principal: Principal) -> dict[str, str]:

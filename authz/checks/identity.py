@@ -1,14 +1,15 @@
 """Which credential is shown, and whose it is. Public routes ask nobody."""
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
 from authz.case import Case
 from authz.decision import MissingKey, Refusal
 from authz.identity import api_key, hmac_signature, jwt
-from authz.principal import Kind
 from authz.reasons import Reason
 from authz.request import Request
+from authz.rules import CallerRules
 
 _AUTHORIZATION: Final = "authorization"
 _CREDENTIAL_PARAMETERS: Final = frozenset(
@@ -21,18 +22,18 @@ def check_identity(case: Case) -> Refusal | None:
         return Refusal(Reason.CREDENTIALS_IN_URL)
     if case.route.public:
         return None
-    shown = _shown(case)
-    if len(shown) > 1:
+    callers, headers = case.route.callers, case.request.headers
+    # What the route does not admit is not looked at, and so is as good as absent.
+    token = _bearer(headers) if callers.roles else None
+    key = headers.get(api_key.HEADER) if callers.partners else None
+    signed = callers.agents and (hmac_signature.INPUT_HEADER in headers or hmac_signature.SIGNATURE_HEADER in headers)
+    if (token is not None) + (key is not None) + signed > 1:
         return Refusal(Reason.CREDENTIALS_AMBIGUOUS)
-    if not shown:
-        return Refusal(_what_is_missing(case))
-    match shown[0]:
-        case Kind.TOKEN:
-            return _check_token(case)
-        case Kind.KEY:
-            return _check_key(case)
-        case _:
-            return _check_signature(case)
+    if token is not None:
+        return _check_token(case, token)
+    if key is not None:
+        return _check_key(case, key)
+    return _check_signature(case) if signed else Refusal(_what_is_missing(callers))
 
 
 def _has_credentials_in_url(request: Request) -> bool:
@@ -46,34 +47,19 @@ def _has_credentials_in_url(request: Request) -> bool:
     return any(unquote_plus(name).lower() in _CREDENTIAL_PARAMETERS for name in names)
 
 
-def _bearer(request: Request) -> str | None:
+def _bearer(headers: Mapping[str, str]) -> str | None:
     """The token of an Authorization header (RFC 6750 §2.1), or None where the header is absent or of another kind."""
-    scheme, _, token = request.headers.get(_AUTHORIZATION, "").partition(" ")
+    scheme, _, token = headers.get(_AUTHORIZATION, "").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else None
 
 
-def _shown(case: Case) -> list[Kind]:
-    """The kinds of credential that the request shows, among those that the route admits."""
-    callers, headers = case.route.callers, case.request.headers
-    shown: list[Kind] = []
-    if callers.roles and _bearer(case.request) is not None:
-        shown.append(Kind.TOKEN)
-    if callers.partners and api_key.HEADER in headers:
-        shown.append(Kind.KEY)
-    if callers.agents and (hmac_signature.INPUT_HEADER in headers or hmac_signature.SIGNATURE_HEADER in headers):
-        shown.append(Kind.SIGNATURE)
-    return shown
-
-
-def _what_is_missing(case: Case) -> Reason:
-    callers = case.route.callers
+def _what_is_missing(callers: CallerRules) -> Reason:
     if callers.roles:
         return Reason.TOKEN_MISSING
     return Reason.KEY_MISSING if callers.partners else Reason.SIGNATURE_MISSING
 
 
-def _check_token(case: Case) -> Refusal | None:
-    token = _bearer(case.request) or ""
+def _check_token(case: Case, token: str) -> Refusal | None:
     if len(token) > jwt.MAX_TOKEN or not token.isascii():
         return Refusal(Reason.TOKEN_INVALID, "size")
     digest = jwt.digest(token)
@@ -91,8 +77,8 @@ def _check_token(case: Case) -> Refusal | None:
     return None
 
 
-def _check_key(case: Case) -> Refusal | None:
-    verified = api_key.verify_key(case.request.headers[api_key.HEADER], case.address, case.facts, case.now)
+def _check_key(case: Case, key: str) -> Refusal | None:
+    verified = api_key.verify_key(key, case.address, case.facts, case.now)
     if isinstance(verified, Refusal):
         return verified
     case.principal = verified

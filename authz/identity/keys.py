@@ -78,6 +78,10 @@ class KeySet:
 
     def holds(self, kid: str | None, key: VerificationKey) -> bool:
         """Whether a key that verified something earlier is still the issuer's."""
+        if kid is not None and not self.secrets:
+            # The same object, unless a refresh has read it again.
+            held = self.keys.get(kid)
+            return held is key or held == key
         return key in self.candidates(kid)
 
 

@@ -5,7 +5,6 @@ are inner lists of strings with parameters (`Signature-Input`). Everything else 
 twice, where the RFC would let the last one win: what is signed must not depend on who reads it.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Callable
@@ -14,13 +13,19 @@ from typing import Final, TypeVar
 
 MAX_FIELD: Final = 4096
 
-_KEY: Final = re.compile(r"[a-z*][a-z0-9_.*-]*")
-_STRING: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-_INTEGER: Final = re.compile(r"-?[0-9]{1,15}(?![0-9.])")
-_TOKEN: Final = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*")
-_BYTES: Final = re.compile(r":([A-Za-z0-9+/]*={0,2}):")
-_SPACES: Final = re.compile(r" *")
+_NAME: Final = r"[a-z*][a-z0-9_.*-]*"
+_STRING: Final = r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
+_INTEGER: Final = r"(-?[0-9]{1,15})(?![0-9.])"
+_WORD: Final = r"([A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
+_MEMBER: Final = re.compile(rf"({_NAME})=")
 _COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
+_BYTES: Final = re.compile(r":([A-Za-z0-9+/]*={0,2}):")
+_LIST_START: Final = re.compile(r"\(")
+# An item with parameters of its own, such as "date";bs, matches neither of these two.
+_LIST_ITEM: Final = re.compile(rf" *{_STRING}(?=[ )])")
+_LIST_END: Final = re.compile(r" *\)")
+_PARAMETER: Final = re.compile(rf"; *({_NAME})(?:=(?:{_STRING}|{_INTEGER}|{_WORD}))?")
+_ESCAPE: Final = re.compile(r"\\(.)")
 
 _Member = TypeVar("_Member")
 
@@ -45,8 +50,8 @@ class InnerList:
 
     def serialised(self) -> str:
         """The canonical text (RFC 9651 §4.1.1), which is what a signature covers (RFC 9421 §2.3)."""
-        listed = " ".join(_quoted(item) for item in self.items)
-        return f"({listed})" + "".join(f";{name}{_assigned(value)}" for name, value in self.parameters)
+        listed = " ".join([_quoted(item) for item in self.items])
+        return f"({listed})" + "".join([f";{name}{_assigned(value)}" for name, value in self.parameters])
 
 
 def _quoted(text: str) -> str:
@@ -54,120 +59,87 @@ def _quoted(text: str) -> str:
 
 
 def _assigned(value: Bare) -> str:
+    if isinstance(value, str):
+        return "=" + _quoted(value)
     if value is True:
         return ""
-    if isinstance(value, Token):
-        return f"={value.text}"
-    return f"={value}" if isinstance(value, int) else f"={_quoted(value)}"
+    return f"={value.text}" if isinstance(value, Token) else f"={value}"
 
 
 class _UnreadableError(ValueError):
     pass
 
 
-class _Cursor:
-    """A place in a text that only moves forward."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    @property
-    def ended(self) -> bool:
-        return self._at == len(self._text)
-
-    def peek(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    def take(self, form: re.Pattern[str]) -> re.Match[str]:
-        found = form.match(self._text, self._at)
-        if found is None:
-            raise _UnreadableError
-        self._at = found.end()
-        return found
-
-    def accept(self, literal: str) -> bool:
-        if not self._text.startswith(literal, self._at):
-            return False
-        self._at += len(literal)
-        return True
-
-    def expect(self, literal: str) -> None:
-        if not self.accept(literal):
-            raise _UnreadableError
+def _expect(form: re.Pattern[str], text: str, at: int) -> re.Match[str]:
+    found = form.match(text, at)
+    if found is None:
+        raise _UnreadableError
+    return found
 
 
-def _string(cursor: _Cursor) -> str:
-    return re.sub(r"\\(.)", r"\1", cursor.take(_STRING)[1])
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(r"\1", text) if "\\" in text else text
 
 
-def _octets(cursor: _Cursor) -> bytes:
-    text = cursor.take(_BYTES)[1]
+def _read_octets(text: str, at: int) -> tuple[bytes, int]:
+    found = _expect(_BYTES, text, at)
     try:
-        octets = base64.b64decode(text, validate=True)
+        octets = binascii.a2b_base64(found[1], strict_mode=True)
     except binascii.Error:
         raise _UnreadableError from None
     # One spelling only: padded, and with its unused bits zero.
-    if base64.b64encode(octets).decode("ascii") != text:
+    if binascii.b2a_base64(octets, newline=False).decode("ascii") != found[1]:
         raise _UnreadableError
-    return octets
+    return octets, found.end()
 
 
-def _bare(cursor: _Cursor) -> str | int | Token:
-    first = cursor.peek()
-    if first == '"':
-        return _string(cursor)
-    if first == "-" or first.isdigit():
-        return int(cursor.take(_INTEGER)[0])
-    return Token(cursor.take(_TOKEN)[0])
-
-
-def _parameters(cursor: _Cursor) -> tuple[tuple[str, Bare], ...]:
+def _read_inner_list(text: str, at: int) -> tuple[InnerList, int]:
+    at = _expect(_LIST_START, text, at).end()
+    items: list[str] = []
+    while (item := _LIST_ITEM.match(text, at)) is not None:
+        items.append(_unescaped(item[1]))
+        at = item.end()
+    at = _expect(_LIST_END, text, at).end()
     parameters: dict[str, Bare] = {}
-    while cursor.accept(";"):
-        cursor.take(_SPACES)
-        name = cursor.take(_KEY)[0]
+    while (parameter := _PARAMETER.match(text, at)) is not None:
+        name, string, integer, word = parameter.groups()
         if name in parameters:
             raise _UnreadableError
-        parameters[name] = _bare(cursor) if cursor.accept("=") else True
-    return tuple(parameters.items())
+        parameters[name] = _bare(string, integer, word)
+        at = parameter.end()
+    return InnerList(tuple(items), tuple(parameters.items())), at
 
 
-def _inner_list(cursor: _Cursor) -> InnerList:
-    cursor.expect("(")
-    items: list[str] = []
-    cursor.take(_SPACES)
-    while not cursor.accept(")"):
-        items.append(_string(cursor))
-        # An item with parameters, such as "date";bs, reads as a failure here.
-        if cursor.peek() not in {" ", ")"}:
-            raise _UnreadableError
-        cursor.take(_SPACES)
-    return InnerList(tuple(items), _parameters(cursor))
+def _bare(string: str | None, integer: str | None, word: str | None) -> Bare:
+    if string is not None:
+        return _unescaped(string)
+    if integer is not None:
+        return int(integer)
+    return True if word is None else Token(word)
 
 
-def _read_dictionary(text: str, read_member: Callable[[_Cursor], _Member]) -> dict[str, _Member] | None:
-    cursor = _Cursor(text)
+def _read_dictionary(text: str, read_member: Callable[[str, int], tuple[_Member, int]]) -> dict[str, _Member] | None:
     members: dict[str, _Member] = {}
+    at = 0
     try:
         while True:
-            name = cursor.take(_KEY)[0]
-            cursor.expect("=")
-            if name in members:
+            name = _expect(_MEMBER, text, at)
+            if name[1] in members:
                 return None
-            members[name] = read_member(cursor)
-            if cursor.ended:
+            members[name[1]], at = read_member(text, name.end())
+            # What a member leaves unread, such as the end of `created=1e20`, is no comma.
+            if at == len(text):
                 return members
-            cursor.take(_COMMA)
+            at = _expect(_COMMA, text, at).end()
     except _UnreadableError:
         return None
 
 
 def read_byte_sequences(text: str) -> dict[str, bytes] | None:
     """A dictionary whose members are all byte sequences without parameters, or None. Never raises."""
-    return None if len(text) > MAX_FIELD else _read_dictionary(text, _octets)
+    return None if len(text) > MAX_FIELD else _read_dictionary(text, _read_octets)
 
 
 def read_inner_lists(text: str) -> dict[str, InnerList] | None:
     """A dictionary whose members are all inner lists of strings, or None. Never raises."""
-    return None if len(text) > MAX_FIELD else _read_dictionary(text, _inner_list)
+    return None if len(text) > MAX_FIELD else _read_dictionary(text, _read_inner_list)
