@@ -49,12 +49,12 @@ def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
     if domain is None:
         unmatched = len(request.descriptors)
         return Plan(None, (_UNMATCHED,) * unmatched, (None,) * unmatched, (), (), Headers.NEVER)
-    rules = tuple(_rule(domain, descriptor) for descriptor in request.descriptors)
+    rules = _unreplaced(tuple(_rule(domain, descriptor) for descriptor in request.descriptors))
     limited, charges = [], []
     for rule, descriptor in zip(rules, request.descriptors, strict=True):
         if rule is not None and rule.limit is not None:
             limited.append(rule)
-            key = counter_key(request.domain, descriptor.entries, rule.limit)
+            key = counter_key(request.domain, rule.subject(descriptor.entries), rule.limit)
             charges.append(Charge(key, rule.limit, descriptor.hits, not rule.shadow))
     labels = tuple(_label(rule) for rule in rules)
     return Plan(request.domain, labels, rules, tuple(limited), tuple(charges), domain.headers)
@@ -72,6 +72,11 @@ def _rule(domain: DomainRules, descriptor: Descriptor) -> Rule | None:
     if descriptor.override is not None:
         return _overridden(descriptor.override)
     return domain.root.match(descriptor.entries)
+
+
+def _unreplaced(rules: tuple[Rule | None, ...]) -> tuple[Rule | None, ...]:
+    replaced = {name for rule in rules if rule is not None for name in rule.replaces}
+    return tuple(None if rule is not None and rule.name in replaced else rule for rule in rules) if replaced else rules
 
 
 def _overridden(override: Override) -> Rule:

@@ -43,6 +43,17 @@ class RateLimitMetrics:
             registry=registry,
         )
 
+        self._loads = Counter(
+            "apibank_ratelimit_config_loads_total",
+            "Readings of the configuration files, by outcome; a failed one leaves the rules as they were.",
+            ("outcome",),
+            registry=registry,
+        )
+
+    def loaded(self, succeeded: bool) -> None:
+        """The configuration files were read."""
+        self._loads.labels("ok" if succeeded else "failed").inc()
+
     def decided(self, plan: Plan, admitted: bool, readings: Sequence[Reading]) -> None:
         """One request; each of its limits is counted by what became of it."""
         self._requests.events[plan.domain, plan.labels, admitted, tuple([each[0] for each in readings])] += 1

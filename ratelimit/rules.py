@@ -22,6 +22,8 @@ class Rule:
 
     name: as in policy: a metric label, and the policy's name in the RateLimit headers; never data of a request.
     code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.
+    replaces: names of rules that do not count in a request to which this one applies.
+    shared: entries, by index, whose values share one counter, with what stands for them all.
     """
 
     name: str
@@ -31,10 +33,19 @@ class Rule:
     refusal: str = "Too many requests"
     fails_open: bool = False
     shadow: bool = False
+    replaces: frozenset[str] = frozenset()
+    shared: tuple[tuple[int, str], ...] = ()
 
     @property
     def amount(self) -> int:
         return self.limit.amount if self.limit is not None else 0
+
+    def subject(self, entries: Entries) -> Entries:
+        """Whose counter it is: the entries, with what is shared in place of the values that share it."""
+        if not self.shared:
+            return entries
+        stands_for = dict(self.shared)
+        return tuple((key, stands_for.get(index, value)) for index, (key, value) in enumerate(entries))
 
 
 def nothing_admitted(unit: Unit) -> Limit:

@@ -1,10 +1,13 @@
 """Black-box cases of the protocol, numbered as in the specification, asked over gRPC on both servers."""
 
+from pathlib import Path
+
 import grpc
 import pytest
 
 from protos import rls_pb2 as pb
 from ratelimit.algorithms import FixedWindow
+from ratelimit.config_files import reload_folder
 from ratelimit.request import Unit
 from ratelimit.rules import Headers, Rule
 from ratelimit.server import SERVICE
@@ -139,6 +142,52 @@ async def test_13_rules_change_while_counters_of_untouched_ones_stay(asked: Aske
     assert await asked.codes(descriptor(("kept", "a")), times=2) == [OK, OVER]
     domain(asked, {(("kept", None),): per(3, Unit.MINUTE)})
     assert await asked.codes(descriptor(("kept", "a")), times=2) == [OK, OVER]
+
+
+FILE = """\
+domain: test
+descriptors:
+  - {key: kept, rate_limit: {unit: minute, requests_per_unit: 2}}
+  - {key: banned, rate_limit: {name: ban, unit: minute, requests_per_unit: 0}}
+  - {key: pardoned, rate_limit: {unit: minute, requests_per_unit: 2, replaces: [{name: ban}]}}
+"""
+ADDED = "domain: added\ndescriptors: [{key: new, rate_limit: {unit: second, requests_per_unit: 50}}]"
+
+
+async def test_13_a_file_that_comes_and_goes_leaves_the_counters_of_the_others_alone(
+    asked: Asked, tmp_path: Path
+) -> None:
+    (tmp_path / "test.yaml").write_text(FILE)
+    assert reload_folder(asked.limiter, tmp_path) is None
+    assert await asked.codes(descriptor(("kept", "a")), times=1) == [OK]
+    new = descriptor(("new", "a"))
+    assert not (await asked.ask(new, domain="added")).statuses[0].HasField("current_limit")
+    (tmp_path / "added.yaml").write_text(ADDED)
+    assert reload_folder(asked.limiter, tmp_path) is None
+    assert (await asked.ask(new, domain="added")).statuses[0].current_limit.requests_per_unit == 50
+    (tmp_path / "added.yaml").unlink()
+    assert reload_folder(asked.limiter, tmp_path) is None
+    assert not (await asked.ask(new, domain="added")).statuses[0].HasField("current_limit")
+    assert await asked.codes(descriptor(("kept", "a")), times=2) == [OK, OVER]
+
+
+async def test_14_a_broken_file_leaves_the_rules_in_force_and_is_counted(asked: Asked, tmp_path: Path) -> None:
+    (tmp_path / "test.yaml").write_text(FILE)
+    assert reload_folder(asked.limiter, tmp_path) is None
+    (tmp_path / "test.yaml").write_text(FILE.replace("minute", "fortnight"))
+    assert "fortnight" in str(reload_folder(asked.limiter, tmp_path))
+    assert await asked.codes(descriptor(("kept", "a")), times=3) == [OK, OK, OVER]
+    assert isinstance(reload_folder(asked.limiter, tmp_path / "gone"), OSError)
+    loads = "apibank_ratelimit_config_loads_total"
+    assert (asked.metric(loads, outcome="ok"), asked.metric(loads, outcome="failed")) == (1, 2)
+
+
+async def test_16_a_rule_that_replaces_another_is_the_one_that_counts(asked: Asked, tmp_path: Path) -> None:
+    (tmp_path / "test.yaml").write_text(FILE)
+    assert reload_folder(asked.limiter, tmp_path) is None
+    banned, pardoned = descriptor(("banned", "a")), descriptor(("pardoned", "a"))
+    assert await asked.codes(banned, times=1) == [OVER]
+    assert await asked.codes(banned, pardoned, times=3) == [OK, OK, OVER]
 
 
 @pytest.mark.parametrize(
