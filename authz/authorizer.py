@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -92,9 +93,13 @@ class Authorizer:
         )
         return decision
 
-    def failed(self) -> None:
-        """A check ended in an exception: the decision was a refusal, and is counted as one."""
+    def failed(self, request: Request | None) -> None:
+        """A check ended in an exception: the decision was a refusal, and is counted and recorded as one."""
         self._metrics.count(None, Reason.INTERNAL_ERROR, 0.0)
+        if request is not None:
+            # What failed may be what the record is made of, and the refusal must not fail with it.
+            with suppress(Exception):
+                self._record(request, Decision(Refusal(Reason.INTERNAL_ERROR), NOBODY), self._clock())
 
     def _decide(self, request: Request, now: float) -> Decision:
         if request.defect is not None:

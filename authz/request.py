@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from authz.reasons import Reason
+
+# gRPC servers take no larger message by default; what would not fit must not be asked for (attack A53).
+MAX_CHECK_BYTES: Final = 4 * 1024 * 1024
+# Leaves room for everything of a request that is not its body.
+MAX_BODY_BYTES: Final = MAX_CHECK_BYTES - 512 * 1024
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from authz.body_schema import BodySchema
 from authz.identity.claims import IssuerRules
 from authz.identity.hmac_signature import SignatureRules
 from authz.identity.verified_tokens import VerifiedTokens
+from authz.request import MAX_BODY_BYTES
 from policy.access import Callers
 from policy.kinds import Tier
 from policy.model import Access, Credentials, Gateway, Match, Route
@@ -134,6 +135,8 @@ def _compile_callers(callers: Callers) -> CallerRules:
 
 
 def _compile_route(gateway: Gateway, name: str, route: Route, schemas: Mapping[str, BodySchema]) -> RouteRules:
+    if gateway.checks_body(route) and gateway.max_body_of(route) > MAX_BODY_BYTES:
+        raise PolicyUnusableError(f"route {name!r}: a body that is checked has at most {MAX_BODY_BYTES} bytes")
     namespace = gateway.scopes_of(route) or ""
     methods: dict[str, MethodRules] = {}
     for method, action in gateway.methods_of(route).items():

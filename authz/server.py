@@ -16,12 +16,11 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from authz.authorizer import Authorizer
+from authz.request import MAX_CHECK_BYTES
 from authz.wire import Answers, read_request, write_failure
 from protos import ext_authz_pb2 as pb
 from protos import ext_authz_pb2_grpc as pb_grpc
 
-# The policy must not let Envoy send a body that would not fit (attack A53): larger checks fail, and so are denied.
-MAX_CHECK_BYTES: Final = 4 * 1024 * 1024
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 # What health checks put before the version of a policy to ask for it.
 POLICY: Final = "policy."
@@ -53,7 +52,7 @@ class Authorization(pb_grpc.AuthorizationServicer):
             # Its type and place, not its text, which may hold a credential.
             place = traceback.extract_tb(error.__traceback__)[-1]
             _LOG.error("check_failed", error=type(error).__name__, file=place.filename, line=place.lineno)
-            self._authorizer.failed()
+            self._authorizer.failed(asked)
             return write_failure("" if asked is None else asked.request_id)
 
 

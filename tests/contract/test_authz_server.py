@@ -15,8 +15,8 @@ from authz.authorizer import Authorizer
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
-from authz.request import Request
-from authz.server import MAX_CHECK_BYTES, SERVICE, Running, ServerKind, serve
+from authz.request import MAX_CHECK_BYTES, Request
+from authz.server import SERVICE, Running, ServerKind, serve
 from protos import ext_authz_pb2 as pb
 from protos import ext_authz_pb2_grpc as pb_grpc
 from tests.unit.authz.test_authorizer import Witness
@@ -26,12 +26,12 @@ RULES = rules()
 KINDS = get_args(ServerKind)
 
 
-def authorizer(registry: CollectorRegistry | None = None) -> Authorizer:
+def authorizer(registry: CollectorRegistry | None = None, witness: Witness | None = None) -> Authorizer:
     made = Authorizer(
         "marketing",
         board=FactsBoard(facts()),
         nonces=MemoryNonceStore(),
-        audit=Witness(),
+        audit=witness or Witness(),
         metrics=AuthzMetrics(registry or CollectorRegistry(), "marketing"),
         clock=lambda: NOW,
     )
@@ -149,8 +149,8 @@ async def test_health_says_by_which_policy_versions_is_decided(
 async def test_an_exception_is_a_refusal_is_counted_and_tells_nothing(
     kind: ServerKind, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    registry = CollectorRegistry()
-    broken = authorizer(registry)
+    registry, witness = CollectorRegistry(), Witness()
+    broken = authorizer(registry, witness)
 
     async def fail(_: Request) -> None:
         raise RuntimeError("Bearer secret-of-the-exception")
@@ -165,6 +165,7 @@ async def test_an_exception_is_a_refusal_is_counted_and_tells_nothing(
     assert "secret-of-the-exception" not in str(response)
     labels = {"gateway": "marketing", "route": "unknown", "outcome": "denied", "reason": "internal_error"}
     assert registry.get_sample_value("apibank_authz_decisions_total", labels) == 1
+    assert [event.reason for event in witness.events] == ["internal_error"]
     logged = "".join(capfd.readouterr())
     assert "check_failed" in logged
     assert "secret-of-the-exception" not in logged

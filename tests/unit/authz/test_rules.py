@@ -2,6 +2,7 @@
 
 import pytest
 
+from authz.request import MAX_BODY_BYTES
 from authz.rules import PolicyUnusableError, compile_rules
 from tests.unit.authz.world import ISSUER, agents_policy, policy, rules
 
@@ -41,6 +42,13 @@ def test_two_issuers_cannot_have_one_name() -> None:
     one = {"issuer": ISSUER, "audience": "a", "jwks": {"url": "https://a.example/jwks"}}
     with pytest.raises(PolicyUnusableError, match="same iss"):
         rules(issuers={"customer": one, "admin": one})
+
+
+def test_a_checked_body_must_fit_into_a_check() -> None:
+    route = {"path": "/api/marketing/plain", "upstream": "service", "max_body_bytes": MAX_BODY_BYTES + 1}
+    assert rules(routes={"plain": route})
+    with pytest.raises(PolicyUnusableError, match="plain"):
+        rules(routes={"plain": {**route, "body": {"POST": "content"}}})
 
 
 def test_a_schema_that_cannot_be_enforced_makes_the_policy_unusable() -> None:
