@@ -42,7 +42,7 @@ from ratelimit.store import CounterStore
 
 SECOND = 1_000_000
 CALLERS = 1000
-CONNECTIONS, OUTSTANDING = 2, 64
+CONNECTIONS, OUTSTANDING = 2, 32
 # Forked before this process has a thread or a channel of its own: nothing is imported again.
 PROCESSES = multiprocessing.get_context("fork")
 CONSTANT = pb.RateLimitResponse(overall_code=pb.RateLimitResponse.OK).SerializeToString()
