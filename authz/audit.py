@@ -21,7 +21,8 @@ from authz.request import Request
 from policy.descriptors import CLIENT_ADDRESS_HEADER
 
 _LOG: Final = structlog.get_logger(__name__)
-_BATCH: Final = 256
+# Short, because no check is answered while a batch is made into text.
+_BATCH: Final = 64
 _MAX_PATH: Final = 512
 _MAX_AGENT: Final = 200
 # Things in a path or a user agent that are, or could be, a credential.
@@ -125,7 +126,7 @@ class JsonLinesSink:
     whoever must not act without a witness stops acting. Nothing is dropped silently.
     """
 
-    def __init__(self, write: Callable[[bytes], object], capacity: int = 65_536, interval: float = 0.2) -> None:
+    def __init__(self, write: Callable[[bytes], object], capacity: int = 65_536, interval: float = 0.05) -> None:
         """`write` takes whole lines and may block (it is called in a thread); `interval` in seconds."""
         self._write = write
         self._capacity = capacity
