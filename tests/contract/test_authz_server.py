@@ -131,7 +131,6 @@ async def test_the_service_says_that_it_is_healthy(service: str, channel: grpc.a
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-@pytest.mark.requirement("U2")
 @pytest.mark.parametrize(("version", "known"), [(RULES.version, True), ("0" * 16, False), ("", False)])
 async def test_health_says_by_which_policy_versions_is_decided(
     version: str, known: bool, channel: grpc.aio.Channel

@@ -34,7 +34,9 @@ def test_a_name_has_one_pseudonym_under_one_key_and_none_without_it() -> None:
 
 @pytest.mark.requirement("R95", "R106")
 @pytest.mark.parametrize(
-    "secret", [API_KEY, API_KEY.replace("_", "%5f"), token(), API_KEY.replace("live", "test"), API_KEY[:-3]]
+    "secret",
+    [API_KEY, API_KEY.replace("_", "%5f"), token(), API_KEY.replace("live", "test"), API_KEY[:-3]],
+    ids=["key", "key in the URL", "token", "test key", "most of a key"],
 )
 def test_no_credential_is_recorded_wherever_a_client_puts_it(secret: str) -> None:
     asked = request(path=f"/api/{secret}?key={secret}", headers={"user-agent": f"x {secret}"}, token=token())

@@ -200,7 +200,7 @@ def partner(*scopes: str, name: str = "acme") -> Principal:
 AGENT = Principal(Kind.SIGNATURE, "content", "agent", "internal", agent="content")
 
 
-@pytest.mark.requirement("R2", "R33", "R38", "R68", "R74", "R75")
+@pytest.mark.requirement("R2", "R33", "R38", "R68", "R75")
 @pytest.mark.parametrize(
     ("route", "principal", "admitted"),
     [

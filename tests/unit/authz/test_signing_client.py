@@ -56,7 +56,7 @@ def test_the_rfcs_own_digests_come_out_of_the_client() -> None:
     assert content_digest(b'{"hello": "world"}') == "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
 
 
-@pytest.mark.requirement("R60", "R78")
+@pytest.mark.requirement("R60")
 @pytest.mark.parametrize("secret", [AGENT_SECRET, AGENT_SECRET.decode()])
 @pytest.mark.parametrize(
     ("method", "path", "body"),

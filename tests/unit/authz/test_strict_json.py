@@ -23,7 +23,6 @@ def test_a_plain_text_is_read(octets: bytes, value: object) -> None:
     assert value is None or found == value
 
 
-@pytest.mark.requirement("R102")
 @pytest.mark.parametrize(
     ("octets", "rule"),
     [

@@ -202,7 +202,6 @@ def denied(
     return response, {each.header.key: each.header.value for each in response.denied_response.headers}
 
 
-@pytest.mark.requirement("R8")
 def test_a_refusal_is_a_problem_that_names_its_reason_and_request() -> None:
     response, headers = denied(Refusal(Reason.BODY_INVALID, errors=(FieldError("/length", "maximum"),)))
     assert response.status.code != 0
