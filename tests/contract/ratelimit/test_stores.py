@@ -199,6 +199,7 @@ async def test_a_store_whose_idea_of_the_servers_clock_is_wrong_counts_by_the_se
     await store.close()
 
 
+@pytest.mark.requirement("R23")
 async def test_several_stores_on_one_valkey_are_exact_together(url: str) -> None:
     stores = [RedisStore.from_url(url, timeout=10) for _ in range(4)]
     charge = Charge(b"shared by four", SlidingWindow(100, DAY))
