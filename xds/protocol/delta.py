@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from xds.protocol.dialect import Draft, refusal
 from xds.protocol.messages import WILDCARD, DeltaRequest, Response
-from xds.protocol.subscription import ABSENT, KEPT_WHILE_SUBSCRIBED, WILDCARD_TYPES, Refusal, Subscription
+from xds.protocol.subscription import ABSENT, KEPT_WHILE_SUBSCRIBED, WILDCARD_TYPES, InFlight, Refusal, Subscription
 from xds.snapshot import Resource, ResourceSet
 
 
@@ -18,6 +18,7 @@ class Delta:
     """A `Dialect` without state."""
 
     sets_have_versions = False
+    in_order = False
 
     def is_stale(self, subscription: Subscription, request: DeltaRequest) -> bool:
         # A request is self-contained: its nonce says what it answers, and never whether it counts.
@@ -53,11 +54,10 @@ class Delta:
             subscription.forget_uncovered()
         elif name in subscription.names:
             subscription.names.discard(name)
+            subscription.forget(name)
             if subscription.wildcard:
-                # The client dropped what it held, although the wildcard still covers it: it must hear which it is.
+                # The client let go of it, although the wildcard still covers it: it must hear what it is.
                 subscription.asked.add(name)
-            else:
-                subscription.forget(name)
 
     def owed(
         self, subscription: Subscription, offered: ResourceSet, *, updates: bool, held: Callable[[Resource], bool]
@@ -113,27 +113,37 @@ class Delta:
             subscription.sent.pop(name, None)
             subscription.refused.pop(name, None)
 
-    def accept(self, subscription: Subscription, response: Response) -> None:
-        for resource in response.resources:
+    def accept(self, subscription: Subscription, flight: InFlight) -> None:
+        for resource in flight.response.resources:
             if not subscription.covers(resource.name):
                 continue
             subscription.acked[resource.name] = resource.version
-            if resource.name in subscription.refused:
+            if refused := subscription.refused.get(resource.name):
                 # An older response, answered after the refusal of a newer one: this is what the client runs.
                 subscription.sent[resource.name] = resource.version
-        for name in response.removed:
-            if name not in subscription.sent:
-                subscription.acked.pop(name, None)
+                if refused.version == resource.version:
+                    del subscription.refused[resource.name]
+        for name in flight.response.removed:
+            subscription.acked.pop(name, None)
+            if name in subscription.refused:
+                subscription.sent.pop(name, None)
 
-    def refuse(self, subscription: Subscription, response: Response, message: str) -> None:
+    def refuse(self, subscription: Subscription, flight: InFlight, message: str, offered: ResourceSet) -> None:
+        response = flight.response
+        later = subscription.unanswered(after=flight.number)
         for name, found in refusal(response, subscription, message).items():
-            if subscription.sent.get(name) == found.version:
+            if subscription.sent.get(name) == found.version and name not in later:
                 subscription.refused[name] = found
                 self._fall_back(subscription, name)
         for name in response.removed:
-            if name not in subscription.sent and subscription.covers(name):
+            if name in subscription.sent or name in later or not subscription.covers(name):
+                continue
+            self._fall_back(subscription, name)
+            if flight.offered != offered.version:
+                subscription.dirty = True
+            elif name in subscription.sent or not response.resources:
+                # A name that the client never had is only missing; what it was said along with was refused.
                 subscription.refused[name] = Refusal(ABSENT, message, None, sole=not response.resources)
-                self._fall_back(subscription, name)
 
     def _fall_back(self, subscription: Subscription, name: str) -> None:
         if name in subscription.acked:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from xds.protocol.messages import Request, Response
-from xds.protocol.subscription import Refusal, Subscription
+from xds.protocol.subscription import InFlight, Refusal, Subscription
 from xds.snapshot import Resource, ResourceSet
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A response to be: what it brings and what it takes away. An empty one is sent too."""
+    """A response to be: what it brings and what it takes away. An empty one is sent too.
+
+    `version` where it is not that of all that is offered.
+    """
 
     resources: tuple[Resource, ...] = ()
     removed: tuple[str, ...] = ()
+    version: str = ""
 
 
 RequestT = TypeVar("RequestT", bound=Request, contravariant=True)
@@ -27,7 +31,11 @@ class Dialect(Protocol[RequestT]):
 
     @property
     def sets_have_versions(self) -> bool:
-        """State of the world: a response has its set's version and supersedes the one before."""
+        """A response has its set's version, and not only its resources have theirs."""
+
+    @property
+    def in_order(self) -> bool:
+        """Who answers a response has done with those before it."""
 
     def is_stale(self, subscription: Subscription, request: RequestT) -> bool:
         """The request answers a response that is not the one to answer; it says nothing about the present."""
@@ -46,11 +54,11 @@ class Dialect(Protocol[RequestT]):
     def sending(self, subscription: Subscription, response: Response) -> None:
         """Note what the client will have once it accepts the response."""
 
-    def accept(self, subscription: Subscription, response: Response) -> None:
+    def accept(self, subscription: Subscription, flight: InFlight) -> None:
         """The client has accepted."""
 
-    def refuse(self, subscription: Subscription, response: Response, message: str) -> None:
-        """The client has refused, and goes on with what it had."""
+    def refuse(self, subscription: Subscription, flight: InFlight, message: str, offered: ResourceSet) -> None:
+        """The client has refused, and goes on with what it had; `offered` is what it is offered now."""
 
     def reconsider(self, subscription: Subscription, offered: ResourceSet) -> None:
         """What is offered has changed."""

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 
 from xds.protocol.dialect import Draft, refusal
 from xds.protocol.messages import WILDCARD, Response, SotwRequest
-from xds.protocol.subscription import FULL_STATE_TYPES, WILDCARD_TYPES, Subscription
-from xds.snapshot import Resource, ResourceSet
+from xds.protocol.subscription import FULL_STATE_TYPES, UNKNOWN, WILDCARD_TYPES, InFlight, Refusal, Subscription
+from xds.snapshot import Resource, ResourceSet, digest_of
 
 
 class Sotw:
     """A `Dialect` without state."""
 
     sets_have_versions = True
+    in_order = True
 
     def is_stale(self, subscription: Subscription, request: SotwRequest) -> bool:
         # Before the first response a nonce can only be of an earlier stream, which is none.
@@ -62,8 +63,10 @@ class Sotw:
             subscription.sent, subscription.acked = versions, dict(versions)
             subscription.accepted = {resource.name: resource for resource in resources}
             return []
-        due = subscription.asked or subscription.greeting or (updates and versions != subscription.sent)
-        return [Draft(tuple(resources))] if due else []
+        if not (subscription.asked or subscription.greeting or (updates and versions != subscription.sent)):
+            return []
+        replaced = resources != subscription.covered(offered.resources)
+        return [Draft(tuple(resources), version=digest_of(versions.items()) if replaced else "")]
 
     def _acceptable(self, subscription: Subscription, offered: ResourceSet) -> list[Resource]:
         """The complete set, with what the client last accepted in place of what alone it has refused."""
@@ -88,40 +91,65 @@ class Sotw:
                     subscription.held.add(resource.name)
                 else:
                     due.append(resource)
-        return [Draft(tuple(due))] if due or subscription.greeting else []
+        together = tuple(resource for resource in due if resource.name not in subscription.suspects)
+        alone = [Draft((resource,)) for resource in due if resource.name in subscription.suspects]
+        if together or (subscription.greeting and not alone):
+            return [Draft(together), *alone]
+        return alone
 
     def sending(self, subscription: Subscription, response: Response) -> None:
         versions = {resource.name: resource.version for resource in response.resources}
         if subscription.type_url in FULL_STATE_TYPES:
             subscription.sent = versions
+            # What was in flight says nothing that this does not: only an answer to this one counts.
+            subscription.in_flight.clear()
         else:
             subscription.sent.update(versions)
         for name, version in versions.items():
             if name in subscription.refused and subscription.refused[name].version == version:
                 del subscription.refused[name]
 
-    def accept(self, subscription: Subscription, response: Response) -> None:
-        versions = {resource.name: resource.version for resource in response.resources}
+    def accept(self, subscription: Subscription, flight: InFlight) -> None:
+        resources = {each.name: each for each in flight.response.resources if subscription.covers(each.name)}
+        versions = {name: resource.version for name, resource in resources.items()}
         if subscription.type_url in FULL_STATE_TYPES:
-            subscription.acked = {name: version for name, version in versions.items() if subscription.covers(name)}
-            subscription.accepted = {resource.name: resource for resource in response.resources}
+            subscription.acked, subscription.accepted = versions, resources
         else:
-            subscription.acked.update(item for item in versions.items() if subscription.covers(item[0]))
+            subscription.acked.update(versions)
+            subscription.suspects -= versions.keys()
 
-    def refuse(self, subscription: Subscription, response: Response, message: str) -> None:
-        found = refusal(response, subscription, message)
-        subscription.refused.update(found)
+    def refuse(self, subscription: Subscription, flight: InFlight, message: str, offered: ResourceSet) -> None:
+        found = refusal(flight.response, subscription, message)
+        subscription.suspects.update(name for name, one in found.items() if not one.sole)
+        if all(self._is_offered(name, one, offered) for name, one in found.items()):
+            subscription.refused.update(found)
+            for name, one in found.items():
+                if one.sole:
+                    self._fall_back(subscription, name)
+            return
+        # What was refused may have changed since.
+        for name, one in found.items():
+            if subscription.sent.get(name) == one.version:
+                subscription.sent[name] = UNKNOWN
+        subscription.dirty = True
+
+    def _is_offered(self, name: str, refused: Refusal, offered: ResourceSet) -> bool:
+        return name in offered.resources and offered.resources[name].version == refused.version
+
+    def _fall_back(self, subscription: Subscription, name: str) -> None:
+        """The client goes on with what it accepted of a complete set, and `_acceptable` will offer the same."""
         if subscription.type_url not in FULL_STATE_TYPES:
             return
-        for name, one in found.items():
-            if one.sole:
-                # The client goes on with what it accepted of it, and `_acceptable` will offer the same.
-                if name in subscription.accepted:
-                    subscription.sent[name] = subscription.accepted[name].version
-                else:
-                    subscription.sent.pop(name, None)
+        if name in subscription.accepted:
+            subscription.sent[name] = subscription.accepted[name].version
+        else:
+            subscription.sent.pop(name, None)
 
     def reconsider(self, subscription: Subscription, offered: ResourceSet) -> None:
-        for name in subscription.reconsider(offered.resources):
-            # Its resources have changed since the refusal: they are sent, also when they went back.
-            subscription.sent.pop(name, None)
+        moved = subscription.reconsider(offered.resources)
+        # Of those that were refused together some may be good; each is sent alone, so that this shows.
+        moved |= {name: refusal for name, refusal in subscription.refused.items() if not refusal.sole}
+        for name in moved:
+            # The change is sent, also when it is back to what was or gone.
+            subscription.refused.pop(name, None)
+            subscription.sent[name] = UNKNOWN

@@ -35,6 +35,8 @@ from xds.snapshot import CLUSTER, EMPTY_SET, PUSH_ORDER, Resource, ResourceSet, 
 
 PATIENCE_SECONDS: Final = 5.0
 
+_NONE: Final[Mapping[str, Mapping[str, Resource]]] = MappingProxyType({})
+
 # How many responses beyond two per resource may await an answer.
 _UNANSWERED: Final = 100
 
@@ -108,11 +110,11 @@ class Stream(Generic[RequestT]):
             return []
         first = type_url not in self._subscriptions
         subscription = self._subscriptions.setdefault(type_url, Subscription(type_url))
-        if self._dialect.is_stale(subscription, request):
-            self._events.append(StaleNonce(type_url))
-            return []
         if not first:
             self._settle(subscription, request, now)
+        if self._dialect.is_stale(subscription, request):
+            # It answers what has been superseded, and what it subscribes to has been said anew since.
+            return []
         self._dialect.subscribe(subscription, request, first=first)
         if self.target is None:
             return []
@@ -126,15 +128,15 @@ class Stream(Generic[RequestT]):
         self._gate.keep(snapshot)
         self._users_follow = False
         self._lingering = False
-        if first or self._only is not None:
-            for type_url in PUSH_ORDER:
-                self._offer(type_url, snapshot.of_type(type_url))
+        at_once = PUSH_ORDER if first or self._only is not None else self._unsubscribed(USERS)
+        for type_url in at_once:
+            self._offer(type_url, snapshot.of_type(type_url))
+        if at_once is PUSH_ORDER:
             self._users_follow = True
         elif self._users_are_settled(snapshot):
             self._offer_supplies(snapshot)
         else:
-            for type_url in SUPPLIES:
-                self._offer(type_url, self._with_leaving(type_url, snapshot.of_type(type_url)))
+            self._offer_with_leaving(snapshot)
         # Before the first snapshot requests were kept, and these are not updates.
         responses = self._emit(PUSH_ORDER, now, updates=False) if first else []
         return responses + self._advance(snapshot, now)
@@ -166,17 +168,25 @@ class Stream(Generic[RequestT]):
         """Take the request as an answer, if it is one to a response that is in flight."""
         if not request.nonce:
             return
+        if request.nonce != subscription.last_nonce and (
+            self._dialect.in_order or request.nonce not in subscription.in_flight
+        ):
+            self._events.append(StaleNonce(subscription.type_url))
         flight = subscription.in_flight.pop(request.nonce, None)
         if flight is None:
-            if request.nonce != subscription.last_nonce:
-                self._events.append(StaleNonce(subscription.type_url))
             return
+        if self._dialect.in_order:
+            for nonce in [nonce for nonce, other in subscription.in_flight.items() if other.number < flight.number]:
+                self._dialect.accept(subscription, subscription.in_flight.pop(nonce))
         if request.error is None:
-            self._dialect.accept(subscription, flight.response)
+            self._dialect.accept(subscription, flight)
             self._events.append(Acked(flight.response, now - flight.sent_at))
         else:
-            self._dialect.refuse(subscription, flight.response, request.error)
+            self._dialect.refuse(subscription, flight, request.error, self._offered[subscription.type_url])
             self._gate.refused(subscription.type_url, flight.response.resources)
+            if self._lingering and self.target is not None:
+                # What it has never accepted need not be kept for it, and would be refused again.
+                self._offer_with_leaving(self.target)
             self._events.append(Nacked(flight.response, request.error, now - flight.sent_at))
         if subscription.type_url == CLUSTER:
             for other in self._subscriptions.values():
@@ -212,6 +222,9 @@ class Stream(Generic[RequestT]):
     def _subscribed(self, type_urls: Iterable[str]) -> list[str]:
         return [type_url for type_url in type_urls if type_url in self._subscriptions]
 
+    def _unsubscribed(self, type_urls: Iterable[str]) -> tuple[str, ...]:
+        return tuple(type_url for type_url in type_urls if type_url not in self._subscriptions)
+
     def _has_refused(self, type_urls: Iterable[str]) -> bool:
         """A proxy that refused a route goes on with the former one, and needs what that one needs."""
         return any(
@@ -231,30 +244,39 @@ class Stream(Generic[RequestT]):
         if changed and type_url in self._subscriptions:
             self._dialect.reconsider(self._subscriptions[type_url], offered)
 
-    def _offer_supplies(self, target: Snapshot) -> None:
+    def _offer_supplies(self, target: Snapshot, leaving: Mapping[str, Mapping[str, Resource]] = _NONE) -> None:
         for type_url in SUPPLIES:
-            self._offer(type_url, target.of_type(type_url))
-        self._lingering = False
+            coming = target.of_type(type_url)
+            also = leaving.get(type_url)
+            self._offer(type_url, _united(coming.resources, also) if also else coming)
+        self._lingering = any(leaving.values())
 
-    def _with_leaving(self, type_url: str, coming: ResourceSet) -> ResourceSet:
-        """The coming resources and those that are offered now and shall go."""
-        leaving = {
-            name: resource
+    def _offer_with_leaving(self, target: Snapshot) -> None:
+        """Offer the coming clusters and endpoints, and those that the proxy may have and shall let go."""
+        self._offer_supplies(target, {type_url: self._leaving(type_url, target) for type_url in SUPPLIES})
+
+    def _leaving(self, type_url: str, target: Snapshot) -> Mapping[str, Resource]:
+        subscription = self._subscriptions.get(type_url)
+        if subscription is None:
+            return {}
+        coming = target.resources.get(type_url, {})
+        had = subscription.acked.keys() | subscription.unanswered()
+        return {
+            name: subscription.accepted.get(name, resource) if name in subscription.refused else resource
             for name, resource in self._offered[type_url].resources.items()
-            if name not in coming.resources
+            if name not in coming and name in had
         }
-        if not leaving:
-            return coming
-        self._lingering = True
-        return _united(coming, leaving)
 
     def _offer_asked(self, subscription: Subscription, target: Snapshot) -> None:
-        """A name that comes with the target, and is asked for before its step, is given at once."""
-        offered = self._offered[subscription.type_url]
-        coming = target.resources.get(subscription.type_url, {})
-        early = {name: coming[name] for name in subscription.asked if name in coming and name not in offered.resources}
-        if early:
-            self._offered[subscription.type_url] = _united(offered, early)
+        """A name that is asked for before its step is given at once if it comes, and not at all if it goes."""
+        type_url = subscription.type_url
+        offered = self._offered[type_url].resources
+        coming = target.resources.get(type_url, {})
+        early = {name: coming[name] for name in subscription.asked if name in coming and name not in offered}
+        going = set() if type_url in SUPPLIES else {name for name in subscription.asked if name not in coming}
+        if early or not going.isdisjoint(offered):
+            staying = {name: resource for name, resource in offered.items() if name not in going}
+            self._offer(type_url, _united(staying, early))
 
     def _lacks_cluster(self, resource: Resource) -> bool:
         """The proxy has refused a cluster that the resource sends traffic to, and has no former version of it."""
@@ -285,7 +307,8 @@ class Stream(Generic[RequestT]):
     def _send(self, subscription: Subscription, draft: Draft, now: float) -> list[Response]:
         assert self.target is not None
         type_url = subscription.type_url
-        version = self._offered[type_url].version if self._dialect.sets_have_versions else self.target.version
+        offered = self._offered[type_url].version
+        version = (draft.version or offered) if self._dialect.sets_have_versions else self.target.version
         response = Response(type_url, str(self._count + 1), version, draft.resources, draft.removed)
         size = _size(response)
         if self.limit is not None and size > self.limit and draft.resources:
@@ -293,17 +316,16 @@ class Stream(Generic[RequestT]):
             self._events.append(Oversized(type_url, names, size))
             unsent = Response(type_url, "", version, draft.resources)
             self._dialect.sending(subscription, unsent)
-            self._dialect.refuse(subscription, unsent, f"{size} bytes exceed the {self.limit} that the client receives")
+            message = f"{size} bytes exceed the {self.limit} that the client receives"
+            flight = InFlight(unsent, self._offered[type_url].version, self._count, now)
+            self._dialect.refuse(subscription, flight, message, self._offered[type_url])
             return self._send(subscription, Draft((), draft.removed), now) if draft.removed else []
         self._count += 1
         changed = [each for each in draft.resources if subscription.sent.get(each.name) != each.version]
         self._gate.expect(type_url, changed, self.target, self._subscriptions)
         self._gate.sent(type_url, draft.resources)
         self._dialect.sending(subscription, response)
-        if self._dialect.sets_have_versions:
-            # An answer to what this one supersedes will be stale.
-            subscription.in_flight.clear()
-        subscription.in_flight[response.nonce] = InFlight(response, self._count, now)
+        subscription.in_flight[response.nonce] = InFlight(response, offered, self._count, now)
         if len(subscription.in_flight) > _UNANSWERED + 2 * len(subscription.sent):
             # The client answers nothing; its late answers will be to unknown nonces.
             del subscription.in_flight[next(iter(subscription.in_flight))]
@@ -311,8 +333,8 @@ class Stream(Generic[RequestT]):
         return [response]
 
 
-def _united(offered: ResourceSet, others: Mapping[str, Resource]) -> ResourceSet:
-    resources = dict(sorted({**offered.resources, **others}.items()))
+def _united(some: Mapping[str, Resource], others: Mapping[str, Resource]) -> ResourceSet:
+    resources = dict(sorted({**some, **others}.items()))
     version = digest_of((resource.name, resource.version) for resource in resources.values())
     return ResourceSet(version, MappingProxyType(resources))
 

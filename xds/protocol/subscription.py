@@ -19,15 +19,20 @@ FULL_STATE_TYPES: Final = frozenset({CLUSTER, LISTENER, SCOPED_ROUTE})
 # 500 (extensions, envoyproxy/envoy#32823) or refuses (secrets, #32832), so it keeps the last one until it lets go.
 KEPT_WHILE_SUBSCRIBED: Final = frozenset({EXTENSION, SECRET})
 
-# The version of a name that is not there, in `Refusal.version`.
+# The version of a name that is not there, in `Refusal.version`, and of one that must be sent again, in `sent`.
 ABSENT: Final = ""
+UNKNOWN: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A response that has not been answered. `number` grows over the whole stream."""
+    """A response that has not been answered. `number` grows over the whole stream.
+
+    `offered` is the version of all that was offered of the type when it was sent.
+    """
 
     response: Response
+    offered: str
     number: int
     sent_at: float
 
@@ -64,6 +69,8 @@ class Subscription:
     sent: dict[str, str] = field(default_factory=dict)
     acked: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Refusal] = field(default_factory=dict)
+    # Refused together, so that nobody knows which was meant: each is next sent in a response of its own.
+    suspects: set[str] = field(default_factory=set)
     # Not sent, because the client has refused what they need.
     held: set[str] = field(default_factory=set)
     # The resources of the last accepted response, for the state-of-the-world types that send complete sets.
@@ -83,12 +90,21 @@ class Subscription:
             return list(resources.values())
         return [resources[name] for name in sorted(self.names) if name in resources]
 
+    def unanswered(self, after: int = 0) -> set[str]:
+        """The names that responses in flight, those after the one of this number, bring or take away."""
+        return {
+            name
+            for flight in self.in_flight.values()
+            if flight.number > after
+            for name in (*(each.name for each in flight.response.resources), *flight.response.removed)
+        }
+
     def forget(self, name: str) -> None:
         """The client has dropped the name and what it held of it."""
         for table in (self.sent, self.acked, self.refused):
             table.pop(name, None)
-        self.asked.discard(name)
-        self.held.discard(name)
+        for names in (self.asked, self.suspects, self.held):
+            names.discard(name)
 
     def forget_uncovered(self) -> None:
         if self.wildcard:
@@ -96,13 +112,13 @@ class Subscription:
         for name in (self.sent.keys() | self.acked.keys() | self.refused.keys() | self.asked) - self.names:
             self.forget(name)
 
-    def reconsider(self, resources: Mapping[str, Resource]) -> list[str]:
-        """After a change: drop the refusals of what is no longer offered, and return their names."""
-        moved = [
-            name
+    def reconsider(self, resources: Mapping[str, Resource]) -> dict[str, Refusal]:
+        """After a change: drop the refusals of what is no longer offered, and return them."""
+        moved = {
+            name: refusal
             for name, refusal in self.refused.items()
             if refusal.version == ABSENT or name not in resources or resources[name].version != refusal.version
-        ]
+        }
         for name in moved:
             del self.refused[name]
         self.dirty = True

@@ -339,3 +339,26 @@ def test_a_state_of_the_world_request_may_come_without_any_field_but_its_type() 
     proxy = published(snapshot(CDS={"a": "1"}))
     sent = proxy.send(SotwRequest(type_url=TYPE_URLS["CDS"], node=Node("n", "")))
     assert sent == ["CDS a@1"]
+
+
+def test_w6_of_several_that_were_refused_together_the_good_ones_come_once_the_bad_one_changes() -> None:
+    proxy = published(snapshot(RDS={"good": "1", "bad": "1"}))
+    proxy.ask("RDS", "good", "bad")
+    assert proxy.nack("RDS") == []
+    sent = proxy.publish(snapshot(RDS={"good": "1", "bad": "2"}))
+    assert sent == ["RDS bad@2", "RDS good@1"]
+    assert proxy.ack() == []
+    assert proxy.stream.live
+
+
+def test_w6_and_another_bad_version_does_not_take_them_along_again() -> None:
+    proxy = published(snapshot(RDS={"good": "1", "bad": "1"}))
+    proxy.ask("RDS", "good", "bad")
+    proxy.nack("RDS")
+    proxy.publish(snapshot(RDS={"good": "1", "bad": "2"}))
+    bad, good = proxy.outstanding
+    proxy.answer(bad, "no")
+    proxy.answer(good)
+    routes = proxy.stream.subscriptions[TYPE_URLS["RDS"]]
+    assert list(routes.acked) == ["good"]
+    assert list(routes.refused) == ["bad"]
