@@ -258,6 +258,9 @@ def _limit_problems(gateway: Gateway, at: tuple[str | int, ...], route: Route) -
 def _schema_problems(gateway: Gateway) -> Iterator[Problem]:
     for name, schema in gateway.schemas.items():
         try:
-            jsonschema_rs.Draft202012Validator(dict(schema))
+            # As authz compiles it, so that what loads can be enforced: no unknown formats, nothing fetched.
+            jsonschema_rs.Draft202012Validator(
+                dict(schema), validate_formats=True, ignore_unknown_formats=False, offline=True
+            )
         except (ValueError, jsonschema_rs.ValidationError) as error:
             yield Problem(("schemas", name), f"not a JSON Schema: {str(error).splitlines()[0]}", "JSON Schema 2020-12")

@@ -25,8 +25,10 @@ gateways:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The hook is given every test of the run, those of other folders too.
     for item in items:
-        item.add_marker(pytest.mark.e2e)
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.fixture(scope="session")
