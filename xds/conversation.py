@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Generic, Literal
 
@@ -43,7 +44,6 @@ class Conversation(Generic[RequestT]):
         publisher: Publisher,
         metrics: XdsMetrics,
         *,
-        dialect: str,
         peer: str,
         admit: Callable[[Node], str],
         limit: Callable[[Node], int | None],
@@ -52,7 +52,6 @@ class Conversation(Generic[RequestT]):
         self._stream = stream
         self._publisher = publisher
         self._metrics = metrics
-        self._dialect = dialect
         self._peer = peer
         self._admit = admit
         self._limit = limit
@@ -75,11 +74,13 @@ class Conversation(Generic[RequestT]):
         try:
             while not self._closing:
                 self._wake.clear()
+                # A client that has said its last word is still told what it asked for before.
+                last = reader.done()
                 if ended := await self._answer_all(write):
                     return ended
-                if reader.done() and self._inbox.empty():
-                    break
                 await self._push(write)
+                if last:
+                    break
                 if self._inbox.empty():
                     await self._sleep()
             return Ended("OK")
@@ -98,11 +99,9 @@ class Conversation(Generic[RequestT]):
     async def _sleep(self) -> None:
         deadline = self._stream.deadline
         wait = None if deadline is None else max(0.0, deadline - self._clock())
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._wake.wait()
-        except TimeoutError:
-            await asyncio.sleep(0)
 
     async def _answer_all(self, write: Callable[[Response], Awaitable[None]]) -> Ended | None:
         while not self._inbox.empty() and not self._closing:
@@ -139,13 +138,13 @@ class Conversation(Generic[RequestT]):
     def _join(self, node: Node) -> None:
         self._stream.limit = self._limit(node)
         self._connection = self._publisher.join(node, self._peer, self._stream, self._wake.set)
-        self._metrics.opened(node.cluster, self._dialect, self._publisher.nodes.count(node.cluster))
+        self._metrics.opened(node.cluster, self._stream.dialect, self._publisher.nodes.count(node.cluster))
 
     def _leave(self) -> None:
         if self._connection is not None:
             group = self._connection.node.cluster
             self._publisher.leave(self._connection)
-            self._metrics.closed(group, self._dialect, self._publisher.nodes.count(group))
+            self._metrics.closed(group, self._stream.dialect, self._publisher.nodes.count(group))
             self._connection = None
 
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from operator import methodcaller
 from typing import Any, Final
 
 import grpc
 import structlog
-from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from protos import discovery_pb2 as pb
 from xds import access, wire
 from xds.conversation import Conversation
 from xds.metrics import XdsMetrics
 from xds.protocol.delta import Delta
-from xds.protocol.messages import Node
+from xds.protocol.dialect import Dialect
 from xds.protocol.sotw import Sotw
 from xds.protocol.stream import PATIENCE_SECONDS, Stream
 from xds.publisher import Publisher
@@ -41,6 +38,7 @@ _OPTIONS: Final = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.max_ping_strikes", 0),
 )
+_Context = grpc.aio.ServicerContext[Any, Any]
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -103,10 +101,9 @@ class _Discovery:
         self._conversations: set[Conversation[Any]] = set()
 
     async def register(self, server: grpc.aio.Server) -> None:
-        server.add_generic_rpc_handlers((self._handlers(None, wire.AGGREGATED, wire.AGGREGATED_METHODS),))
-        for type_url, (service, methods) in wire.SERVICES.items():
-            server.add_generic_rpc_handlers((self._handlers(type_url, service, methods),))
-        names = [wire.AGGREGATED, *(service for service, _ in wire.SERVICES.values())]
+        services = ((None, wire.AGGREGATED), *wire.SERVICES.items())
+        server.add_generic_rpc_handlers(tuple(self._handlers(only, *service) for only, service in services))
+        names = [name for _, (name, _) in services]
         for name in ("", *names):
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
@@ -118,50 +115,39 @@ class _Discovery:
             conversation.close()
 
     def _handlers(self, only: str | None, service: str, methods: str) -> grpc.GenericRpcHandler[Any, Any]:
-        by_name = {}
-        for prefix, is_delta, kind in (
-            ("Stream", False, pb.DiscoveryRequest),
-            ("Delta", True, pb.DeltaDiscoveryRequest),
-        ):
-            if is_delta or only not in wire.DELTA_ONLY:
-                by_name[prefix + methods] = grpc.stream_stream_rpc_method_handler(
-                    partial(self._converse, is_delta, only),
-                    request_deserializer=kind.FromString,
-                    response_serializer=methodcaller("SerializeToString"),
-                )
+        by_name = {
+            prefix + methods: grpc.stream_stream_rpc_method_handler(
+                partial(self._converse, dialect, only),
+                request_deserializer=read,
+                response_serializer=partial(write, identifier=self._identifier),
+            )
+            for prefix, dialect, read, write in (
+                ("Stream", Sotw(), wire.read_sotw, wire.write_sotw),
+                ("Delta", Delta(), wire.read_delta, wire.write_delta),
+            )
+            if prefix == "Delta" or only not in wire.DELTA_ONLY
+        }
         return grpc.method_handlers_generic_handler(service, by_name)
 
     async def _converse(
-        self,
-        is_delta: bool,
-        only: str | None,
-        requests: AsyncIterator[Any],
-        context: grpc.aio.ServicerContext[Any, Any],
+        self, dialect: Dialect[Any], only: str | None, requests: AsyncIterator[Any], context: _Context
     ) -> None:
-        read: Callable[[Any], Any] = wire.read_delta if is_delta else wire.read_sotw
-        write: Callable[..., Message] = wire.write_delta if is_delta else wire.write_sotw
+        trusted = self._trust_domain
         conversation: Conversation[Any] = Conversation(
-            Stream(Delta() if is_delta else Sotw(), only=only, patience=self._patience),
+            Stream(dialect, only=only, patience=self._patience),
             self._publisher,
             self._metrics,
-            dialect="delta" if is_delta else "sotw",
             peer=context.peer(),
-            admit=partial(self._admit, context),
+            admit=lambda node: trusted and access.denial(node, context.auth_context(), trusted),
             limit=lambda node: None if node.user_agent == "envoy" else MAX_RESPONSE_BYTES,
             clock=time.monotonic,
         )
         self._conversations.add(conversation)
         try:
-            ended = await conversation.run(
-                (read(request) async for request in requests),
-                lambda response: context.write(write(response, self._identifier)),
-            )
+            ended = await conversation.run(requests, context.write)
         finally:
             self._conversations.discard(conversation)
         if ended.status != "OK":
             self._metrics.denied(ended.status)
             _LOG.warning("xds_stream_ended", status=ended.status, reason=ended.reason, peer=context.peer())
             await context.abort(grpc.StatusCode[ended.status], ended.reason)
-
-    def _admit(self, context: grpc.aio.ServicerContext[Any, Any], node: Node) -> str:
-        return access.denial(node, context.auth_context(), self._trust_domain) if self._trust_domain else ""

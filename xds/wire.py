@@ -13,10 +13,10 @@ from protos import discovery_pb2 as pb
 from xds.protocol.messages import DeltaRequest, Node, Response, SotwRequest
 from xds.snapshot import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, RUNTIME, SCOPED_ROUTE, SECRET, VIRTUAL_HOST
 
-AGGREGATED: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-AGGREGATED_METHODS: Final = "AggregatedResources"
+# The service of all types, and what follows "Stream" and "Delta" in the names of its methods.
+AGGREGATED: Final = ("envoy.service.discovery.v3.AggregatedDiscoveryService", "AggregatedResources")
 
-# By type URL: the service of that type alone, and what follows "Stream" and "Delta" in the names of its methods.
+# By type URL: the service of that type alone, likewise.
 SERVICES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         CLUSTER: ("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"),
@@ -50,7 +50,9 @@ def read_node(node: pb.Node) -> Node:
     return Node(node.id, node.cluster, node.user_agent_name, version, place.region, place.zone, place.sub_zone)
 
 
-def read_sotw(request: pb.DiscoveryRequest) -> SotwRequest:
+def read_sotw(raw: bytes) -> SotwRequest:
+    """A DiscoveryRequest. Raises google.protobuf.message.DecodeError where it is none."""
+    request = pb.DiscoveryRequest.FromString(raw)
     return SotwRequest(
         type_url=request.type_url,
         nonce=request.response_nonce,
@@ -61,7 +63,9 @@ def read_sotw(request: pb.DiscoveryRequest) -> SotwRequest:
     )
 
 
-def read_delta(request: pb.DeltaDiscoveryRequest) -> DeltaRequest:
+def read_delta(raw: bytes) -> DeltaRequest:
+    """A DeltaDiscoveryRequest. Raises google.protobuf.message.DecodeError where it is none."""
+    request = pb.DeltaDiscoveryRequest.FromString(raw)
     return DeltaRequest(
         type_url=request.type_url,
         nonce=request.response_nonce,
@@ -73,15 +77,15 @@ def read_delta(request: pb.DeltaDiscoveryRequest) -> DeltaRequest:
     )
 
 
-def write_sotw(response: Response, identifier: str) -> pb.DiscoveryResponse:
+def write_sotw(response: Response, identifier: str) -> bytes:
     message = pb.DiscoveryResponse(version_info=response.version, type_url=response.type_url, nonce=response.nonce)
     message.control_plane.identifier = identifier
     for resource in response.resources:
         message.resources.add(type_url=response.type_url, value=resource.body)
-    return message
+    return message.SerializeToString()
 
 
-def write_delta(response: Response, identifier: str) -> pb.DeltaDiscoveryResponse:
+def write_delta(response: Response, identifier: str) -> bytes:
     message = pb.DeltaDiscoveryResponse(
         system_version_info=response.version,
         type_url=response.type_url,
@@ -93,7 +97,7 @@ def write_delta(response: Response, identifier: str) -> pb.DeltaDiscoveryRespons
         entry = message.resources.add(name=resource.name, version=resource.version)
         entry.resource.type_url = response.type_url
         entry.resource.value = resource.body
-    return message
+    return message.SerializeToString()
 
 
 def readable(message: str) -> str:

@@ -17,6 +17,7 @@ from xds.snapshot import Resource, ResourceSet
 class Delta:
     """A `Dialect` without state."""
 
+    name = "delta"
     sets_have_versions = False
     in_order = False
 

@@ -30,6 +30,10 @@ class Dialect(Protocol[RequestT]):
     """How a request changes a subscription, and what is then owed to the client."""
 
     @property
+    def name(self) -> str:
+        """In metrics."""
+
+    @property
     def sets_have_versions(self) -> bool:
         """A response has its set's version, and not only its resources have theirs."""
 

@@ -17,6 +17,7 @@ from xds.snapshot import Resource, ResourceSet, digest_of
 class Sotw:
     """A `Dialect` without state."""
 
+    name = "sotw"
     sets_have_versions = True
     in_order = True
 

@@ -80,6 +80,10 @@ class Stream(Generic[RequestT]):
         return MappingProxyType(self._subscriptions)
 
     @property
+    def dialect(self) -> str:
+        return self._dialect.name
+
+    @property
     def deadline(self) -> float | None:
         return self._gate.deadline
 
