@@ -11,11 +11,11 @@ from ratelimit.algorithms.step import NEVER, State, Step
 def count_in(amount: int, end: int, span: int, state: State, now: int, hits: int) -> Step:
     """A step in the window that ends at `end` and is `span` long. A state is (end of its window, hits)."""
     count = 0
-    if state and state[0] > now:
+    if state and now < state[0] <= end + 2 * span:
         # A later end than this window's means that the clock went back, or the zone changed: keep to it, so that no
-        # window is granted twice; unless it lies so far ahead that the clock must have been wrong before.
+        # window is granted twice.
         count = state[1]
-        if end < state[0] <= end + 2 * span:
+        if state[0] > end:
             end = state[0]
     wanted = hits or 1
     if count + wanted > amount and wanted > 0:

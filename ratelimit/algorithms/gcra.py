@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import ClassVar
 
-from ratelimit.algorithms.step import LARGEST, NEVER, State, Step
+from ratelimit.algorithms.step import CLOCK_SLACK, LARGEST, NEVER, State, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Gcra:
             raise ValueError(f"gcra needs amount >= 1, period >= 1, tolerance >= 0: {self}")
         shared = gcd(self.amount, self.period)
         spacing, grain = self.period // shared, self.amount // shared
-        finest = (LARGEST - 2 * self.period) // (self.tolerance + 2)
+        finest = (LARGEST - 2 * self.period) // (self.tolerance + CLOCK_SLACK + 2)
         if finest < 1:
             raise ValueError(f"gcra cannot count a period and tolerance this long: {self}")
         if grain > finest:
-            # Beyond 450 million a minute or so, T is rounded up to what a double can hold: strict by under 1 ppm.
+            # Beyond tens of millions a minute, T is rounded up to what a double can hold: never looser than written.
             spacing, grain = -(-spacing * finest // grain), finest
         object.__setattr__(self, "spacing", spacing)
         object.__setattr__(self, "grain", grain)
@@ -50,17 +50,17 @@ class Gcra:
         used = 0
         if state and state[0] >= now:
             tat, beyond = state
-            used = (tat - now) * grain + (beyond if beyond < grain else grain)
-            if used > capacity:
-                # The clock went back, or the tolerance was lowered: no more than a full burst is owed.
-                used = capacity
+            if (tat - now - CLOCK_SLACK) * grain <= capacity:
+                # Grains of another rate are no more than a microsecond of this one.
+                used = (tat - now) * grain + (beyond if beyond < grain else grain)
+        room = capacity - used
         cost = hits * spacing if hits else spacing
-        if used + cost > capacity:
-            retry = -((capacity - used - cost) // grain) if cost <= capacity else NEVER
-            return False, (capacity - used) // spacing, retry, -(-used // grain), state
+        if cost > room:
+            retry = -((room - cost) // grain) if cost <= capacity else NEVER
+            return False, room // spacing if room > 0 else 0, retry, -(-used // grain), state
         if hits:
             used += cost
             if used < 0:
                 used = 0
             state = (now + used // grain, used % grain)
-        return True, (capacity - used) // spacing, 0, -(-used // grain), state
+        return True, (capacity - used) // spacing if used < capacity else 0, 0, -(-used // grain), state

@@ -37,7 +37,7 @@ class SlidingWindow:
     def step(self, state: State, now: int, hits: int) -> Step:
         leaves = now + self.resolution - 1
         leaves += self.period - leaves % self.resolution
-        log = self._live(state, now, leaves)
+        log = _live(state, now, leaves + self.period)
         used = sum(count for _, count in log)
         wanted = hits or 1
         if used + wanted > self.amount and wanted > 0:
@@ -55,15 +55,6 @@ class SlidingWindow:
             state = tuple(number for entry in log for number in entry) or (now, 0)
         return (True, max(self.amount - used, 0), 0, _reset(log, now), state)
 
-    def _live(self, state: State, now: int, latest: int) -> list[tuple[int, int]]:
-        log: list[tuple[int, int]] = []
-        for index in range(0, len(state), 2):
-            if state[index] <= now:
-                break
-            # No hit can leave later than one that came now: the clock went back, or the window became shorter.
-            log.append((min(state[index], latest), state[index + 1]))
-        return log
-
     def _wait(self, log: list[tuple[int, int]], used: int, now: int, wanted: int) -> int:
         if wanted > self.amount:
             return NEVER
@@ -72,6 +63,17 @@ class SlidingWindow:
             if used + wanted <= self.amount:
                 return leaves - now
         return NEVER
+
+
+def _live(state: State, now: int, latest: int) -> list[tuple[int, int]]:
+    log: list[tuple[int, int]] = []
+    for index in range(0, len(state), 2):
+        if state[index] <= now:
+            break
+        # What leaves later than `latest` was written by a clock that was wrong.
+        if state[index] <= latest:
+            log.append((state[index], state[index + 1]))
+    return log
 
 
 def _give_back(log: list[tuple[int, int]], hits: int) -> None:

@@ -18,6 +18,11 @@ LARGEST: Final = 1 << 52
 MOST_HITS: Final = (1 << 32) - 1
 
 
+# A state that reaches further ahead than its limit ever does means that the clock went back, or that the limit was
+# made smaller. Up to here (and windows: up to two of them) it is honoured and the wait told is true; beyond, the clock
+# was wrong, and the state is forgotten: that costs one budget, where honouring it could lock callers out for years.
+CLOCK_SLACK: Final = 60_000_000
+
 # One decision, as a plain tuple because one is made for every limit of every request:
 #
 # admitted: whether the hits pass. Asking with 0 hits charges nothing and says whether a single hit would pass;

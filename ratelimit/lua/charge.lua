@@ -20,6 +20,7 @@ local now = time[1] * 1000000 + time[2]
 local SPARE = 1000
 
 local NEVER = -1
+local CLOCK_SLACK = 60000000
 
 -- Every step: (limit, state, hits) -> admitted, remaining, retry_after, reset_after, state. States are never changed
 -- in place, as a refused request must find them as they were.
@@ -28,28 +29,26 @@ local step = {}
 function step.g(limit, state, hits)
   local grain, spacing, capacity = limit[2], limit[3], limit[4]
   local used = 0
-  if state[1] and state[1] >= now then
-    used = min((state[1] - now) * grain + min(state[2], grain), capacity)
+  if state[1] and state[1] >= now and (state[1] - now - CLOCK_SLACK) * grain <= capacity then
+    used = (state[1] - now) * grain + min(state[2], grain)
   end
+  local room = capacity - used
   local cost = (hits == 0 and 1 or hits) * spacing
-  if used + cost > capacity then
-    local retry = cost <= capacity and ceil((used + cost - capacity) / grain) or NEVER
-    return false, floor((capacity - used) / spacing), retry, ceil(used / grain), state
+  if cost > room then
+    local retry = cost <= capacity and ceil((cost - room) / grain) or NEVER
+    return false, max(floor(room / spacing), 0), retry, ceil(used / grain), state
   end
   if hits ~= 0 then
     used = max(used + cost, 0)
     state = {now + floor(used / grain), used % grain}
   end
-  return true, floor((capacity - used) / spacing), 0, ceil(used / grain), state
+  return true, max(floor((capacity - used) / spacing), 0), 0, ceil(used / grain), state
 end
 
 local function count_in(amount, stop, span, state, hits)
   local count = 0
-  if state[1] and state[1] > now then
-    count = state[2]
-    if stop < state[1] and state[1] <= stop + 2 * span then
-      stop = state[1]
-    end
+  if state[1] and state[1] > now and state[1] <= stop + 2 * span then
+    count, stop = state[2], max(state[1], stop)
   end
   local wanted = hits == 0 and 1 or hits
   if wanted > 0 and count + wanted > amount then
@@ -106,9 +105,11 @@ function step.s(limit, state, hits)
     if state[index] <= now then
       break
     end
-    log[#log + 1] = min(state[index], leaves)
-    log[#log + 1] = state[index + 1]
-    used = used + state[index + 1]
+    if state[index] <= leaves + period then
+      log[#log + 1] = state[index]
+      log[#log + 1] = state[index + 1]
+      used = used + state[index + 1]
+    end
   end
   local wanted = hits == 0 and 1 or hits
   if wanted > 0 and used + wanted > amount then

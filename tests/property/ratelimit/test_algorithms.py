@@ -138,7 +138,14 @@ limits = st.one_of(
 )
 
 
-@given(limits, schedules, st.integers(-2 * MINUTE, 2 * MINUTE))
+jumps = st.one_of(
+    st.integers(-3, 3), st.integers(-2 * MINUTE, 2 * MINUTE), st.integers(-(10**9) * SECOND, 10**9 * SECOND)
+)
+
+
+@given(limits, schedules, jumps)
+@example(SlidingWindow(1, MINUTE), [(0, 0), (0, 0), (0, 1), (0, 0)], -1)
+@example(Gcra(100, MINUTE, 0), [(0, 1), (0, 1), (0, 1), (0, 1)], -MINUTE)
 def test_every_algorithm_keeps_the_promises_of_a_step(
     limit: Gcra | FixedWindow | SlidingWindow | CalendarQuota, schedule: Sequence[tuple[int, int]], jump: int
 ) -> None:
@@ -153,7 +160,10 @@ def test_every_algorithm_keeps_the_promises_of_a_step(
             assert retry_after == 0
         else:
             assert state == before
-            if retry_after >= 0:
+            # A log of arrivals that a clock left behind by going back is bounded (test_windows), and not exact: to put
+            # it right, a refusal would have to write.
+            behind = isinstance(limit, SlidingWindow) and index >= 3 and jump < 0
+            if retry_after >= 0 and not behind:
                 assert limit.step(state, now + retry_after, hits)[0]
                 assert not limit.step(state, now + retry_after - 1, hits)[0]
         if hits == 0:

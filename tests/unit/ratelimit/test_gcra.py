@@ -189,16 +189,25 @@ def test_a_refund_gives_back_what_was_taken_and_no_more() -> None:
     assert bucket.remaining() == 17
 
 
-def test_a_clock_that_goes_back_owes_no_more_than_one_burst() -> None:
+def test_a_clock_that_steps_back_grants_no_second_burst_and_tells_the_true_wait() -> None:
     bucket = twice_for_ten_seconds(100)
-    bucket.hit()
+    bucket.at_once()
+    bucket.now -= 5 * SECOND
+    assert bucket.at_once() == 0
+    assert bucket.retry_after() == 5_200_000
+    bucket.now += bucket.retry_after()
+    assert bucket.at_once() == 1
+
+
+def test_a_clock_that_was_an_hour_ahead_costs_one_burst_and_locks_nobody_out() -> None:
+    bucket = twice_for_ten_seconds(100)
+    bucket.at_once()
     bucket.now -= 3600 * SECOND
-    assert not bucket.hit()
-    # Waiting that long is enough, though the timestamp lies an hour ahead.
-    assert bucket.retry_after() == 600_000
+    assert bucket.at_once() == 17
+    assert bucket.retry_after() == 200_000
 
 
-def test_a_changed_limit_keeps_the_share_that_was_used() -> None:
+def test_a_changed_rate_keeps_the_share_that_was_used() -> None:
     bucket = twice_for_ten_seconds(100)
     bucket.at_once()
     bucket.limit = Gcra(200, MINUTE, 10 * SECOND)
@@ -207,6 +216,16 @@ def test_a_changed_limit_keeps_the_share_that_was_used() -> None:
     assert bucket.at_once() == 17
     bucket.limit = Gcra(100, MINUTE, 10 * SECOND)
     assert bucket.remaining() == 0
+
+
+def test_a_burst_made_smaller_is_owed_in_full() -> None:
+    bucket = twice_for_ten_seconds(100)
+    bucket.at_once()
+    bucket.limit = Gcra(100, MINUTE, SECOND)
+    assert bucket.at_once() == 0
+    assert bucket.retry_after() == 9_200_000
+    bucket.now += bucket.retry_after()
+    assert bucket.at_once() == 1
 
 
 @pytest.mark.parametrize("rate", [1, 3, 7, 99_999, 999_999_937, 1_000_000_000])

@@ -91,7 +91,7 @@ def test_zero_admits_nothing_ever(kind: type[FixedWindow] | type[SlidingWindow])
 
 
 @pytest.mark.parametrize("kind", [FixedWindow, SlidingWindow])
-@pytest.mark.parametrize("back", [1, SECOND, MINUTE, 3600 * SECOND])
+@pytest.mark.parametrize("back", [1, SECOND, MINUTE])
 def test_a_clock_that_goes_back_grants_no_second_budget(
     kind: type[FixedWindow] | type[SlidingWindow], back: int
 ) -> None:
@@ -101,11 +101,12 @@ def test_a_clock_that_goes_back_grants_no_second_budget(
 
 
 @pytest.mark.parametrize("kind", [FixedWindow, SlidingWindow])
-def test_a_clock_that_was_years_ahead_locks_nobody_out_for_years(
+def test_a_clock_that_was_years_ahead_costs_one_budget_and_locks_nobody_out(
     kind: type[FixedWindow] | type[SlidingWindow],
 ) -> None:
     limit = kind(10, MINUTE)
     _, state = spend(limit, UNUSED, NOON + 10**9 * SECOND)
-    admitted, _, retry_after, _ = hit(limit, state, NOON)
-    assert not admitted
-    assert retry_after <= 2 * MINUTE
+    admitted, state = spend(limit, state, NOON)
+    assert admitted == 10
+    assert hit(limit, state, NOON)[2] == MINUTE
+    assert spend(limit, state, NOON + MINUTE)[0] == 10
