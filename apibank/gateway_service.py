@@ -78,7 +78,7 @@ class PolicyInForce:
         async for _ in self._folder.changes(stop):
             try:
                 await self.take()
-            except (PolicyError, PolicyUnusableError, OSError) as error:
+            except (PolicyError, PolicyUnusableError, ValueError, OSError) as error:
                 _LOG.error("policy_refused", gateway=self._name, error=str(error))
 
     async def take(self) -> None:

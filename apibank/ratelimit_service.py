@@ -32,6 +32,7 @@ class RateLimitService:
     metrics_listen: str
     store: str
     grpc_server: GrpcServer
+    exposed: bool = False
 
 
 async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
@@ -48,7 +49,7 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
             limiter.install_all(await asyncio.to_thread(read_folder, service.config))
         except PolicyError as error:
             raise ValueError(str(error)) from error
-        running = await ratelimit.server.serve(limiter, service.listen, service.grpc_server)
+        running = await ratelimit.server.serve(limiter, service.listen, service.grpc_server, exposed=service.exposed)
         held.push_async_callback(running.stop)
         application = observed_app(registry, limiter.ready)
         async with asyncio.TaskGroup() as tasks:

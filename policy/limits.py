@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from policy.kinds import Count, Model, Text, Tier
 
@@ -51,6 +52,14 @@ class Burst(Model):
 Figure = Count | Literal["unlimited"] | Tier
 
 
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("an IANA time zone, such as UTC or Asia/Kolkata") from None
+    return name
+
+
 class Limit(Model):
     """One limit, with one counter per caller, per client address, or for the whole gateway."""
 
@@ -68,8 +77,8 @@ class Limit(Model):
     algorithm: CountingAlgorithm | None = Field(
         None, description="gcra where a burst is given, calendar_quota for day, week and month, else fixed_window."
     )
-    time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = Field(
-        "UTC", description="IANA zone whose calendar bounds a calendar_quota."
+    time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]{1,64}$"), AfterValidator(_known_zone)] = (
+        Field("UTC", description="IANA zone whose calendar bounds a calendar_quota.")
     )
     on_store_failure: StoreFailure = StoreFailure.CLOSED
     shadow: bool = Field(False, description="Count and report, but refuse nobody.")

@@ -146,6 +146,9 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
 def ratelimit(
     config: Annotated[Path, typer.Option("--config", help="Folder of rate-limit files (envoyproxy/ratelimit's YAML).")],
     listen: Listen = "127.0.0.1:8081",
+    exposed: Annotated[
+        bool, typer.Option("--exposed", help="Listen beyond loopback without TLS: the network itself keeps others out.")
+    ] = False,
     metrics_listen: MetricsListen = "127.0.0.1:18002",
     store: Store = None,
     state_dir: StateDir = None,
@@ -166,6 +169,7 @@ def ratelimit(
         # On its own there is no embedded Valkey; one process counts exactly by itself.
         store="memory" if settings.store == "valkey" else settings.store,
         grpc_server=settings.grpc_server,
+        exposed=exposed,
     )
     _run(partial(run_ratelimit, service), log_level=settings.log_level)
 
