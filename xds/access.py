@@ -19,7 +19,8 @@ def denial(node: Node, peer: Mapping[str, Iterable[bytes]], trust_domain: str) -
     """
     group = f"spiffe://{trust_domain}/gateway/{node.cluster}"
     names = {name.decode("utf-8", "replace") for name in peer.get(_ALTERNATIVE_NAMES, ())}
-    if node.cluster and names & {group, f"{group}/{node.id}"}:
+    # A group with a slash would read like a node of another group.
+    if node.cluster and "/" not in node.cluster and names & {group, f"{group}/{node.id}"}:
         return ""
     return "the client certificate is not this node's"
 

@@ -1,0 +1,223 @@
+"""The life of a stream: what is answered first, what is merged, and how it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from prometheus_client import CollectorRegistry
+
+from tests.unit.xds.proxies import NODE, TYPE_URLS, show, snapshot
+from xds.conversation import Conversation, Ended
+from xds.metrics import XdsMetrics
+from xds.protocol.delta import Delta
+from xds.protocol.messages import DeltaRequest, Node, Response
+from xds.protocol.stream import Stream
+from xds.publisher import Publisher
+from xds.snapshot import Snapshot
+
+CLUSTERS = TYPE_URLS["CDS"]
+
+
+class Client:
+    """The other end: a queue of requests, and a list of what came."""
+
+    def __init__(self, publisher: Publisher, *, admit: str = "", limit: int | None = None) -> None:
+        self.now = 0.0
+        self.requests: asyncio.Queue[DeltaRequest | None] = asyncio.Queue()
+        self.responses: list[Response] = []
+        self.blocked = asyncio.Event()
+        self.blocked.set()
+        self.registry = CollectorRegistry()
+        self.conversation: Conversation[DeltaRequest] = Conversation(
+            Stream(Delta()),
+            publisher,
+            XdsMetrics(self.registry),
+            peer="peer",
+            admit=lambda _: admit,
+            limit=lambda _: limit,
+            clock=lambda: self.now,
+        )
+        self.task = asyncio.create_task(self.conversation.run(self._requests(), self._write))
+
+    async def _requests(self) -> AsyncIterator[DeltaRequest]:
+        while (request := await self.requests.get()) is not None:
+            yield request
+
+    async def _write(self, response: Response) -> None:
+        await self.blocked.wait()
+        self.responses.append(response)
+
+    def send(self, **fields: object) -> None:
+        self.requests.put_nowait(DeltaRequest(**{"node": NODE, "type_url": CLUSTERS, **fields}))
+
+    def hang_up(self) -> None:
+        self.requests.put_nowait(None)
+
+    async def shown(self, count: int) -> list[str]:
+        """What came, once this much has come."""
+        async with asyncio.timeout(5):
+            while len(self.responses) < count:
+                await asyncio.sleep(0)
+        return [show(response) for response in self.responses]
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"apibank_xds_{name}", labels)
+
+
+def published(snapshot: Snapshot) -> Publisher:
+    publisher = Publisher()
+    publisher.set_snapshot("edge", snapshot)
+    return publisher
+
+
+async def test_a_request_is_answered_from_the_groups_snapshot_and_changes_follow() -> None:
+    publisher = published(snapshot(CDS={"a": "1"}))
+    client = Client(publisher)
+    client.send()
+    assert await client.shown(1) == ["CDS a@1"]
+    publisher.set_snapshot("edge", snapshot(CDS={"a": "2"}))
+    assert await client.shown(2) == ["CDS a@1", "CDS a@2"]
+    client.hang_up()
+    assert await client.task == Ended("OK")
+
+
+async def test_s10_a_client_of_a_group_without_a_snapshot_waits_for_it() -> None:
+    publisher = Publisher()
+    client = Client(publisher)
+    client.send()
+    await asyncio.sleep(0.01)
+    assert client.responses == []
+    publisher.set_snapshot("other", snapshot(CDS={"b": "1"}))
+    publisher.set_snapshot("edge", snapshot(CDS={"a": "1"}))
+    assert await client.shown(1) == ["CDS a@1"]
+    client.hang_up()
+    await client.task
+
+
+async def test_of_many_changes_a_slow_client_gets_only_the_last() -> None:
+    publisher = published(snapshot(CDS={"a": "0"}))
+    client = Client(publisher)
+    client.send()
+    await client.shown(1)
+    client.blocked.clear()
+    for text in "123456789":
+        publisher.set_snapshot("edge", snapshot(CDS={"a": text}))
+        await asyncio.sleep(0)
+    client.blocked.set()
+    assert (await client.shown(3))[-1] == "CDS a@9"
+    await asyncio.sleep(0.01)
+    assert len(client.responses) == 3
+    client.hang_up()
+    await client.task
+
+
+async def test_a_client_that_never_reads_holds_up_nobody_else() -> None:
+    publisher = published(snapshot(CDS={"a": "1"}))
+    stuck, other = Client(publisher), Client(publisher)
+    stuck.blocked.clear()
+    stuck.send()
+    other.send()
+    assert await other.shown(1) == ["CDS a@1"]
+    publisher.set_snapshot("edge", snapshot(CDS={"a": "2"}))
+    assert await other.shown(2) == ["CDS a@1", "CDS a@2"]
+    stuck.task.cancel()
+    other.hang_up()
+    await asyncio.gather(stuck.task, other.task, return_exceptions=True)
+    assert publisher.nodes.groups() == []
+
+
+async def test_a_client_that_half_closes_after_asking_is_answered() -> None:
+    client = Client(published(snapshot(CDS={"a": "1"})))
+    client.send()
+    client.hang_up()
+    assert await client.task == Ended("OK")
+    assert [show(response) for response in client.responses] == ["CDS a@1"]
+
+
+async def test_a_broken_rule_ends_the_stream_and_says_which() -> None:
+    client = Client(published(snapshot(CDS={"a": "1"})))
+    client.send(node=None)
+    ended = await client.task
+    assert ended.status == "INVALID_ARGUMENT"
+    assert "node" in ended.reason
+
+
+async def test_a_node_that_is_not_admitted_gets_nothing_at_all() -> None:
+    publisher = published(snapshot(CDS={"a": "1"}))
+    client = Client(publisher, admit="not this node's")
+    client.send()
+    assert await client.task == Ended("PERMISSION_DENIED", "not this node's")
+    assert client.responses == []
+    assert publisher.nodes.groups() == []
+
+
+async def test_closing_ends_the_stream_cleanly() -> None:
+    publisher = published(snapshot(CDS={"a": "1"}))
+    client = Client(publisher)
+    client.send()
+    await client.shown(1)
+    client.conversation.close()
+    assert await client.task == Ended("OK")
+    assert publisher.nodes.groups() == []
+
+
+async def test_a_client_is_sent_nothing_that_it_could_not_receive() -> None:
+    client = Client(published(snapshot(CDS={"big": "x" * 5_000, "small": "1"})), limit=4_000)
+    client.send()
+    assert await client.shown(1) == ["CDS small@1"]
+    assert client.metric("oversized_total", type="CDS") == 1
+    client.hang_up()
+    await client.task
+
+
+async def test_what_is_waited_for_too_long_goes_out_when_its_time_comes() -> None:
+    publisher = published(snapshot(CDS={"a": "1"}, RDS={"r": "1"}))
+    client = Client(publisher)
+    client.send()
+    client.send(type_url=TYPE_URLS["RDS"], subscribe=("r",))
+    await client.shown(2)
+    publisher.set_snapshot("edge", snapshot(CDS={"a": "2"}, RDS={"r": "2"}))
+    assert (await client.shown(3))[-1] == "CDS a@2"
+    client.now = 100.0
+    client.send(type_url=TYPE_URLS["SDS"])
+    assert (await client.shown(4))[-1] == "RDS r@2"
+    assert client.metric("gate_expirations_total", type="CDS") == 1
+    client.hang_up()
+    await client.task
+
+
+async def test_the_figures_of_a_stream() -> None:
+    publisher = published(snapshot(CDS={"a": "1", "b": "1"}))
+    client = Client(publisher)
+    client.send()
+    await client.shown(2)
+    first, second = client.responses
+    client.send(nonce=first.nonce)
+    client.send(nonce=second.nonce, error="no")
+    client.send(nonce="never sent")
+    client.send(type_url="type.googleapis.com/x.Y")
+    async with asyncio.timeout(5):
+        while not client.metric("unknown_types_total"):
+            await asyncio.sleep(0)
+    assert client.metric("pushes_total", type="CDS") == 2
+    assert client.metric("pushed_bytes_total", type="CDS") == 2
+    assert client.metric("acks_total", type="CDS") == 1
+    assert client.metric("nacks_total", type="CDS") == 1
+    assert client.metric("stale_nonces_total", type="CDS") == 1
+    assert client.metric("push_ack_seconds_count", type="CDS") == 1
+    assert client.metric("streams", group="edge", dialect="delta") == 1
+    assert client.metric("connected_nodes", group="edge") == 1
+    client.hang_up()
+    await client.task
+    assert client.metric("streams", group="edge", dialect="delta") == 0
+    assert client.metric("connected_nodes", group="edge") == 0
+
+
+async def test_a_connection_that_breaks_is_an_ordinary_end() -> None:
+    async def breaking() -> AsyncIterator[DeltaRequest]:
+        yield DeltaRequest(node=Node("edge-1", "edge"), type_url=CLUSTERS)
+        raise ConnectionResetError
+
+    publisher = published(snapshot(CDS={"a": "1"}))
+    client = Client(publisher)
+    assert await client.conversation.run(breaking(), client._write) == Ended("OK")
+    client.task.cancel()
