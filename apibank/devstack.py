@@ -20,13 +20,14 @@ from typing import Final
 from apibank.addresses import OVERLAY_NAME, address_overlay, secrets_directory
 from apibank.certificates import ensure_certificates
 from apibank.envoy_process import EnvoyNotFoundError
-from apibank.output import fail
+from apibank.output import ANSWER_NO, fail
 from apibank.policies import PolicyFolder, UnknownProfileError, shipped
 from apibank.ports import CENTRAL, PortsTakenError, claim_ports, plan_ports
 from apibank.private_files import private_directory, write_private
+from apibank.probes import answers_ping
 from apibank.ready import READY_NAME, Ready, write_ready
 from apibank.settings import Settings
-from apibank.stack_plan import StackPlan
+from apibank.stack_plan import NotLiveError, StackPlan
 from apibank.supervisor import Event, Happening, StartFailedError, Supervisor
 from apibank.welcome import say_ready, say_starting
 from policy.model import Gateway
@@ -39,7 +40,10 @@ _LIVE_SECONDS: Final = 60.0
 
 def run_stack(settings: Settings, *, only: Sequence[str] | None, ready_file: Path | None) -> int:
     """Run until SIGINT or SIGTERM; the exit code. Nothing is left running when it returns."""
-    state_dir = private_directory(settings.state_dir).resolve()
+    try:
+        state_dir = private_directory(settings.state_dir).resolve()
+    except OSError as error:
+        fail(f"error: the state directory {settings.state_dir} cannot be made: {error.strerror}")
     settings = settings.model_copy(update={"state_dir": state_dir})
     started = time.monotonic()
     with _alone(state_dir):
@@ -48,11 +52,11 @@ def run_stack(settings: Settings, *, only: Sequence[str] | None, ready_file: Pat
             with claim_ports(plan.ports):
                 return asyncio.run(_run(plan, ready_file, started))
         except PolicyError as error:
-            fail(f"{error}\n\nnothing was started", code=1)
-        except (PortsTakenError, EnvoyNotFoundError, UnknownProfileError, FileNotFoundError, ValueError) as error:
-            fail(f"error: {error}", code=1)
-        except StartFailedError as error:
-            fail(f"error: {error}\nthe stack was stopped again; logs are in {state_dir / 'logs'}", code=1)
+            fail(f"{error}\n\nnothing was started", code=ANSWER_NO)
+        except (PortsTakenError, EnvoyNotFoundError, UnknownProfileError, OSError, ValueError) as error:
+            fail(f"error: {error}")
+        except (StartFailedError, NotLiveError) as error:
+            fail(f"error: {error}\nthe stack was stopped again; logs are in {state_dir / 'logs'}")
 
 
 @contextlib.contextmanager
@@ -62,7 +66,7 @@ def _alone(state_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fail(f"error: a stack is running in {state_dir}: stop it, or choose another --state-dir", code=1)
+            fail(f"error: a stack is running in {state_dir}: stop it, or choose another --state-dir")
         try:
             yield
         finally:
@@ -120,6 +124,8 @@ def _ensure_control_token(path: Path) -> None:
 
 
 async def _run(plan: StackPlan, ready_file: Path | None, started: float) -> int:
+    if plan.settings.store.startswith("redis://") and not await answers_ping(plan.settings.store):
+        raise ValueError(f"the store {plan.settings.store} does not answer")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -60,8 +60,10 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], empty: str) -> Non
         # Text, not markup: a value with brackets is shown as it is.
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     # A pipe has no width; a wide table is better than a folded one there.
-    width = None if sys.stdout.isatty() else 240
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
 def _cell(value: Cell) -> str:

@@ -36,7 +36,7 @@ def say_ready(plan: StackPlan, ready: Ready, seconds: float) -> None:
     rows = [
         ("central", ready.central.https),
         ("http (redirects)", ready.central.http),
-        ("agents' door", ready.central.internal_https),
+        *([("agents' door", ready.central.internal_https)] if "agents" in ready.gateways else []),
         *((f"{name} service", url) for name, url in ready.upstreams.items()),
         ("issuers", "  ".join(ready.issuers.values())),
         ("control API", ready.control_api),

@@ -1,6 +1,6 @@
 """The control API: what the command line asks a running control plane. HTTP, for scripts, with a secret.
 
-Every answer is JSON; refusals are problem+json (RFC 9457). `docs/operate/control-api.md` shows each call.
+Every answer is JSON; refusals are problem+json (RFC 9457).
 """
 
 import hmac
@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Protocol
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,8 @@ def control_app(federation: Federation, keys: Keys, secret: Callable[[], str]) -
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
 
-    async def authorized(request: Request) -> None:
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, b"Bearer " + secret().encode()):
-            raise _Refused(401, "control_token_invalid", "Send the control token as Bearer; see control.token.")
-
-    app.include_router(_status_routes(federation), dependencies=[Depends(authorized)])
-    app.include_router(_key_routes(keys), dependencies=[Depends(authorized)])
+    app.include_router(_status_routes(federation))
+    app.include_router(_key_routes(keys))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:
@@ -114,16 +111,48 @@ def control_app(federation: Federation, keys: Keys, secret: Callable[[], str]) -
     @app.exception_handler(_Refused)
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, _Refused)
-        body = {
-            "type": f"https://waooaw.ai/problems/{error.code}",
-            "title": error.code.replace("_", " ").capitalize(),
-            "status": error.status,
-            "detail": str(error),
-            "code": error.code,
-        }
-        return JSONResponse(body, error.status, media_type="application/problem+json")
+        return _problem(error.status, error.code, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        # Where and which rule, never the value: it may be a secret in the wrong place.
+        errors = [{"pointer": "/" + "/".join(map(str, one["loc"][1:])), "rule": one["msg"]} for one in error.errors()]
+        detail = "; ".join(f"{one['pointer']}: {one['rule']}" for one in errors)
+        return _problem(422, "request_invalid", detail, errors)
+
+    @app.exception_handler(HTTPException)
+    async def elsewhere(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = "not_found" if error.status_code == 404 else "method_not_allowed"
+        return _problem(error.status_code, code, str(error.detail))
+
+    @app.middleware("http")
+    async def token_first(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        # Ahead of routing and of the body: a stranger learns nothing, and has nothing read.
+        if request.url.path.startswith("/v1/") and not _knows(secret(), request):
+            return _problem(401, "control_token_invalid", "Send the control token as Bearer; see control.token.")
+        return await call(request)
 
     return app
+
+
+def _knows(secret: str, request: Request) -> bool:
+    given = request.headers.get("authorization", "").encode()
+    return hmac.compare_digest(given, b"Bearer " + secret.encode())
+
+
+def _problem(status: int, code: str, detail: str, errors: Sequence[dict[str, str]] = ()) -> JSONResponse:
+    body: dict[str, object] = {
+        "type": f"https://waooaw.ai/problems/{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status, media_type="application/problem+json")
 
 
 class _Refused(Exception):  # noqa: N818 - a refusal, turned into an answer above

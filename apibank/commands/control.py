@@ -31,18 +31,10 @@ def ask(settings: Settings, method: str, path: str, body: object = None) -> obje
     if answer.is_success:
         return answer.json()
     try:
-        said = answer.json()
-        detail = said.get("detail", answer.text)
-    except ValueError:
-        detail = answer.text
-    return fail(f"error: {_detail(detail)}")
-
-
-def _detail(detail: object) -> str:
-    # FastAPI's own refusals list one entry per field.
-    if isinstance(detail, list):
-        return "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in detail)
-    return str(detail)
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = f"{answer.status_code} {answer.text[:200]}"
+    return fail(f"error: {detail}")
 
 
 def _secret(path: Path) -> str:

@@ -77,6 +77,10 @@ def sign(
     try:
         body = b"" if body_file is None else body_file.read_bytes()
     except OSError as error:
+        fail(f"error: {body_file} cannot be read: {error.strerror}")
+    try:
+        headers = sign_request(method, url, body, agent, secret)
+    except ValueError as error:
         fail(f"error: {error}")
-    for name, value in sign_request(method, url, body, agent, secret).items():
+    for name, value in headers.items():
         sys.stdout.write(f"{name}: {value}\n")

@@ -48,6 +48,8 @@ def validate(policies: Policies = None, profile: Profile = None, output: Output 
         raise SystemExit(ANSWER_NO) from None
     except OSError as error:
         fail(f"error: {error}")
+    if not loaded:
+        fail(f"error: there is no gateway file in {folder.folder}")
     rows: list[Row] = [
         {
             "gateway": name,
@@ -79,4 +81,7 @@ def schema(
     if target is None:
         sys.stdout.write(text)
     else:
-        target.write_text(text, encoding="utf-8")
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            fail(f"error: {target} cannot be written: {error.strerror}")

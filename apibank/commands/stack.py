@@ -12,11 +12,17 @@ from apibank.commands.options import Database, Output, Policies, Profile, StateD
 from apibank.output import ANSWER_NO, OutputFormat, Row, fail, print_rows, print_value
 from apibank.settings import Settings
 
-_RESOURCE_COLUMNS = ("gateway", "node", "type", "name", "status", "version", "message")
-_GATEWAY_COLUMNS = ("gateway", "version", "live", "published_at", "errors")
+_TYPE_COLUMNS = ("node", "type", "status", "resources", "versions")
+_RESOURCE_COLUMNS = ("node", "type", "name", "status", "version", "message", "place")
+_GATEWAY_COLUMNS = ("gateway", "policy", "live", "published", "errors")
+# What is broken comes first, and stands for its type.
+_ORDER = {"REJECTED": 0, "STALE": 1, "NOT SENT": 2, "SYNCED": 3}
+# Enough of a digest to tell it from others on a screen; -o json has all of it.
+_SHORT = 8
 
 
 class PolicyErrorRecord(TypedDict, total=False):
+    hint: str
     file: str
     line: int
     column: int
@@ -66,6 +72,7 @@ def up(
 
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Print again every second until Ctrl-C.")] = False,
+    resources: Annotated[bool, typer.Option("--resources", help="A line for each resource.")] = False,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -76,15 +83,15 @@ def status(
     Example: apibank status --watch
     """
     settings = settings_of(state_dir=state_dir)
-    good = _show_status(settings, output)
+    good = _show_status(settings, output, resources)
     while watch:
         time.sleep(1)
         sys.stdout.write("\x1b[2J\x1b[H" if sys.stdout.isatty() else "\n")
-        good = _show_status(settings, output)
+        good = _show_status(settings, output, resources)
     raise SystemExit(0 if good else ANSWER_NO)
 
 
-def _show_status(settings: Settings, output: OutputFormat) -> bool:
+def _show_status(settings: Settings, output: OutputFormat, each_resource: bool) -> bool:
     answer = ask(settings, "GET", "/v1/status")
     if not isinstance(answer, dict):
         fail("error: the control API answered something that is no status")
@@ -92,32 +99,64 @@ def _show_status(settings: Settings, output: OutputFormat) -> bool:
     if output is not OutputFormat.TABLE:
         print_value(answer, output)
     else:
-        _print_tables(shown)
+        _print_tables(shown, each_resource)
     synced = all(row["status"] == "SYNCED" for row in shown["resources"])
     return synced and all(not one["errors"] and one["live"] == one["envoys"] > 0 for one in shown["gateways"])
 
 
-def _print_tables(shown: Status) -> None:
-    rows: list[Row] = [
+def _print_tables(shown: Status, each_resource: bool) -> None:
+    gateways: list[Row] = [
         {
             "gateway": one["gateway"],
-            "version": one["version"],
+            "policy": (one["version"] or "")[:_SHORT] or None,
             "live": f"{one['live']} of {one['envoys']}",
-            "published_at": one["published_at"],
+            "published": (one["published_at"] or "")[:19].replace("T", " ") or None,
             "errors": len(one["errors"]),
         }
         for one in shown["gateways"]
     ]
-    print_rows(rows, _GATEWAY_COLUMNS, OutputFormat.TABLE, empty="no gateway has a policy")
+    print_rows(gateways, _GATEWAY_COLUMNS, OutputFormat.TABLE, empty="no gateway has a policy")
     for one in shown["gateways"]:
-        for error in one["errors"]:
-            place = f"{error['file']}:{error['line']}:{error['column']}: " if error["file"] else ""
-            path = f"{error['path']}: " if error["path"] else ""
-            sys.stdout.write(
-                f"\nerror: {place}{path}{error['message']}\n       {one['gateway']} goes on with the last good policy\n"
-            )
+        _print_errors(one)
     sys.stdout.write("\n")
-    # What is broken comes first.
-    order = {"REJECTED": 0, "STALE": 1, "NOT SENT": 2, "SYNCED": 3}
-    resources = sorted(shown["resources"], key=lambda row: order.get(str(row["status"]), 0))
-    print_rows(resources, _RESOURCE_COLUMNS, OutputFormat.TABLE, empty="no Envoy is connected")
+    by_type: dict[tuple[str, str], list[Row]] = {}
+    for row in shown["resources"]:
+        by_type.setdefault((str(row["node"]), str(row["type"])), []).append(row)
+    if not each_resource:
+        rows = sorted(map(_type_row, by_type.values()), key=_worst)
+        print_rows(rows, _TYPE_COLUMNS, OutputFormat.TABLE, empty="no Envoy is connected")
+    wanted = [row for row in shown["resources"] if each_resource or row["status"] != "SYNCED"]
+    if wanted:
+        sys.stdout.write("\n")
+        print_rows(sorted(map(_resource_row, wanted), key=_worst), _RESOURCE_COLUMNS, OutputFormat.TABLE)
+
+
+def _print_errors(one: GatewayRecord) -> None:
+    for error in one["errors"]:
+        place = f"{error['file']}:{error['line']}:{error['column']}: " if error["file"] else ""
+        path = f"{error['path']}: " if error["path"] else ""
+        hint = f"; {error['hint']}" if "hint" in error else ""
+        sys.stdout.write(f"\nerror: {place}{path}{error['message']}{hint}\n")
+    if one["errors"]:
+        sys.stdout.write(f"{one['gateway']} goes on with the last good policy\n")
+
+
+def _type_row(rows: list[Row]) -> Row:
+    worst = min(rows, key=_worst)
+    versions = sorted({str(row["version"])[:_SHORT] for row in rows})
+    return {
+        "node": worst["node"],
+        "type": worst["type"],
+        "status": worst["status"],
+        "resources": len(rows),
+        "versions": versions if len(versions) < 3 else [*versions[:2], f"and {len(versions) - 2} more"],
+    }
+
+
+def _resource_row(row: Row) -> Row:
+    place = f"{row['file']}:{row['line']}" if row["file"] else None
+    return {**row, "version": str(row["version"])[:_SHORT], "place": place}
+
+
+def _worst(row: Row) -> int:
+    return _ORDER.get(str(row["status"]), 0)

@@ -57,8 +57,10 @@ def sign(key: SigningKey, claims: Mapping[str, object], headers: Mapping[str, ob
 
 
 def lifetime(now: float, seconds: int) -> dict[str, object]:
-    """`iat`, `exp`, and a `jti` of its own for each token."""
-    return {"iat": int(now), "exp": int(now) + seconds, "jti": str(uuid.uuid4())}
+    """`iat`, `exp`, and a `jti` of its own for each token. One that has expired was issued before it did."""
+    expires = int(now) + seconds
+    issued = int(now) if seconds > 0 else expires - ACCESS_TOKEN_SECONDS
+    return {"iat": issued, "exp": expires, "jti": str(uuid.uuid4())}
 
 
 def _good_claims(realm: Realm, given: Mapping[str, object]) -> dict[str, object]:
