@@ -264,3 +264,16 @@ def _schema_problems(gateway: Gateway) -> Iterator[Problem]:
             )
         except (ValueError, jsonschema_rs.ValidationError) as error:
             yield Problem(("schemas", name), f"not a JSON Schema: {str(error).splitlines()[0]}", "JSON Schema 2020-12")
+            continue
+        yield from _impossible_fields(("schemas", name), schema)
+
+
+def _impossible_fields(at: tuple[str | int, ...], schema: JsonSchema) -> Iterator[Problem]:
+    """Fields that are required and not admitted: a misspelt name makes a schema that no body meets."""
+    properties, required = schema.get("properties"), schema.get("required")
+    if schema.get("additionalProperties") is not False or not isinstance(properties, Mapping):
+        return
+    for field in required if isinstance(required, list) else ():
+        if field not in properties:
+            expected = "one of: " + ", ".join(map(str, properties))
+            yield Problem((*at, "required"), f"{field!r} is required, and no property has that name", expected)

@@ -73,6 +73,13 @@ def refusals(change: Change, name: str = "marketing") -> dict[str, str]:
         (lambda p: p["tiers"].append("internal"), "limits.day.tiers", "no figure for tier 'internal'"),
         (lambda p: p["schemas"].update(bad={"type": "nothing"}), "schemas.bad", "not a JSON Schema"),
         (
+            lambda p: p["schemas"]["seo-request"]["properties"].update(
+                siite=p["schemas"]["seo-request"]["properties"].pop("site")
+            ),
+            "schemas.seo-request.required",
+            "'site' is required, and no property has that name",
+        ),
+        (
             lambda p: p["schemas"].update(bad={"$ref": "https://example.com/schema.json"}),
             "schemas.bad",
             "not a JSON Schema",
