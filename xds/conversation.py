@@ -35,6 +35,9 @@ class Ended:
     reason: str = ""
 
 
+_UNREADABLE: Final = Ended("INVALID_ARGUMENT", "the stream holds something that is no discovery request")
+
+
 class Conversation(Generic[RequestT]):
     """`admit` says why a node may not have the stream, "" if it may; `limit` how large a response it can receive."""
 
@@ -69,8 +72,6 @@ class Conversation(Generic[RequestT]):
     async def run(self, requests: AsyncIterator[RequestT], write: Callable[[Response], Awaitable[None]]) -> Ended:
         """Answer until the client or `close` ends the stream, or the client breaks the protocol."""
         reader = asyncio.create_task(self._read(requests))
-        # A connection that breaks is an ordinary end.
-        reader.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             while not self._closing:
                 self._wake.clear()
@@ -80,7 +81,7 @@ class Conversation(Generic[RequestT]):
                     return ended
                 await self._push(write)
                 if last:
-                    break
+                    return Ended("OK") if reader.exception() is None else _UNREADABLE
                 if self._inbox.empty():
                     await self._sleep()
             return Ended("OK")

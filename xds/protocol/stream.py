@@ -141,8 +141,11 @@ class Stream(Generic[RequestT]):
             self._offer_supplies(snapshot)
         else:
             self._offer_with_leaving(snapshot)
-        # Before the first snapshot requests were kept, and these are not updates.
-        responses = self._emit(PUSH_ORDER, now, updates=False) if first else []
+        responses: list[Response] = []
+        if first:
+            # Before the first snapshot requests were kept, and their answers wait for nothing.
+            for type_url in PUSH_ORDER:
+                responses += self._emit([type_url], now, updates=self._is_free(type_url))
         return responses + self._advance(snapshot, now)
 
     def tick(self, now: float) -> list[Response]:

@@ -212,12 +212,14 @@ async def test_the_figures_of_a_stream() -> None:
     assert client.metric("connected_nodes", group="edge") == 0
 
 
-async def test_a_connection_that_breaks_is_an_ordinary_end() -> None:
+async def test_what_is_no_request_ends_the_stream_after_what_came_before_is_answered() -> None:
     async def breaking() -> AsyncIterator[DeltaRequest]:
         yield DeltaRequest(node=Node("edge-1", "edge"), type_url=CLUSTERS)
-        raise ConnectionResetError
+        raise ValueError("not protobuf")
 
     publisher = published(snapshot(CDS={"a": "1"}))
     client = Client(publisher)
-    assert await client.conversation.run(breaking(), client._write) == Ended("OK")
     client.task.cancel()
+    ended = await client.conversation.run(breaking(), client._write)
+    assert ended.status == "INVALID_ARGUMENT"
+    assert [show(response) for response in client.responses] == ["CDS a@1"]
