@@ -112,9 +112,15 @@ class Nodes:
     def status(self, group: str) -> list[NodeStatus]:
         return [_status(connections) for _, connections in self._by_node(group)]
 
-    def refusals(self, group: str) -> dict[str, tuple[ResourceStatus, ...]]:
-        """By node id: what the node refused and what is still wanted of it."""
-        return {status.node.id: status.refused for status in self.status(group) if status.refused}
+    def refusals(self, group: str, version: str) -> dict[str, tuple[ResourceStatus, ...]]:
+        """By node id: what the node refused of the snapshot of this version."""
+        refused = {}
+        for node_id, connections in self._by_node(group):
+            # A stream that has yet to take the snapshot up knows only of refusals of former ones.
+            told = [each for each in connections if each.stream.target and each.stream.target.version == version]
+            if told and (of_node := _status(told).refused):
+                refused[node_id] = of_node
+        return refused
 
     def _by_node(self, group: str) -> Iterator[tuple[str, list[Connection]]]:
         connections = sorted(

@@ -44,6 +44,7 @@ class Publisher:
         self._snapshots: dict[str, Snapshot] = {}
         self._wakers: dict[Connection, Callable[[], None]] = {}
         self._waiting: set[asyncio.Future[None]] = set()
+        self._observers: list[Callable[[str, Snapshot], None]] = []
 
     def groups(self) -> list[str]:
         """The groups that have a snapshot."""
@@ -59,10 +60,18 @@ class Publisher:
         the last of several, so that at most one change is ever pending for a proxy.
         """
         self._snapshots[group] = snapshot
+        for observe in self._observers:
+            observe(group, snapshot)
         for connection, wake in self._wakers.items():
             if connection.node.cluster == group:
                 wake()
         self.changed()
+
+    def observe(self, observer: Callable[[str, Snapshot], None]) -> None:
+        """Tell the observer of every snapshot that is published, and of those that have been."""
+        self._observers.append(observer)
+        for group, snapshot in self._snapshots.items():
+            observer(group, snapshot)
 
     def join(self, node: Node, peer: str, stream: Stream[Any], wake: Callable[[], None]) -> Connection:
         """A proxy has connected; `wake` is called whenever there is a new snapshot for it."""
@@ -90,7 +99,7 @@ class Publisher:
         acked = tuple(node_id for node_id, live in nodes.items() if live == version)
         behind = tuple(node_id for node_id, live in nodes.items() if live != version)
         is_current = current is not None and current.version == version
-        refused = self.nodes.refusals(group) if behind and is_current else {}
+        refused = self.nodes.refusals(group, version) if behind and is_current else {}
         return Liveness(version, is_current, acked, behind, refused)
 
     async def wait_live(self, group: str, version: str, *, expected: int = 1, within: float) -> Liveness:

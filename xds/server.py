@@ -78,7 +78,9 @@ async def serve(
         raise ValueError(f"xDS on {listen} needs TLS: only a Unix socket or a loopback address goes without")
     if (credentials is None) != (trust_domain == ""):
         raise ValueError("TLS credentials and a trust domain go together")
-    discovery = _Discovery(publisher, metrics or XdsMetrics(CollectorRegistry()), identifier, trust_domain, patience)
+    metrics = metrics or XdsMetrics(CollectorRegistry())
+    publisher.observe(metrics.published)
+    discovery = _Discovery(publisher, metrics, identifier, trust_domain, patience)
     server = grpc.aio.server(options=_OPTIONS)
     await discovery.register(server)
     port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)

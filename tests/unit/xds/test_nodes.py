@@ -68,7 +68,10 @@ def test_a_refusal_tells_the_proxys_words_the_place_and_what_it_runs_instead() -
     assert str(refused.origin) == "edge.yaml:1"
     assert refused.accepted != refused.version
     assert of_type(status, "CDS").state is State.REJECTED
-    assert nodes.refusals("edge") == {"edge-1": (refused,)}
+    target = proxy.stream.target
+    assert target is not None
+    assert nodes.refusals("edge", target.version) == {"edge-1": (refused,)}
+    assert nodes.refusals("edge", "a version that the stream has yet to take up") == {}
 
 
 def test_a_refusal_of_what_is_no_longer_wanted_is_no_news() -> None:
@@ -78,8 +81,9 @@ def test_a_refusal_of_what_is_no_longer_wanted_is_no_news() -> None:
     proxy.ack_all()
     proxy.publish(snapshot(CDS={"a": "2", "b": "1"}))
     proxy.nack("CDS")
-    proxy.publish(snapshot(CDS={"a": "1", "b": "1"}))
-    assert nodes.refusals("edge") == {}
+    back = snapshot(CDS={"a": "1", "b": "1"})
+    proxy.publish(back)
+    assert nodes.refusals("edge", back.version) == {}
     assert of_type(status_of(nodes), "CDS").state is State.SYNCED
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 
+from prometheus_client import CollectorRegistry
+
 from tests.unit.xds.proxies import NODE, DeltaProxy, snapshot
+from xds.metrics import XdsMetrics
 from xds.protocol.messages import Node
 from xds.publisher import Publisher
 from xds.snapshot import Snapshot
@@ -108,6 +111,19 @@ async def test_waiting_ends_early_when_a_proxy_refuses() -> None:
     assert list(liveness.refused) == ["edge-1"]
 
 
+async def test_waiting_for_the_mended_version_does_not_end_with_the_refusal_of_the_broken_one() -> None:
+    publisher = Publisher()
+    publisher.set_snapshot("edge", FIRST)
+    joined = Joined(publisher)
+    joined.proxy.nack("CDS", "bad")
+    publisher.set_snapshot("edge", SECOND)
+    waiting = asyncio.create_task(publisher.wait_live("edge", SECOND.version, within=30))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    joined.take(SECOND)
+    assert (await waiting).complete
+
+
 async def test_waiting_ends_early_when_another_version_takes_the_place() -> None:
     publisher = Publisher()
     publisher.set_snapshot("edge", FIRST)
@@ -132,3 +148,14 @@ async def test_nobody_connected_is_complete_but_not_what_was_expected() -> None:
     assert publisher.live("edge", FIRST.version).complete
     assert (await publisher.wait_live("edge", FIRST.version, within=0.01)).total == 0
     assert (await publisher.wait_live("edge", FIRST.version, expected=0, within=30)).complete
+
+
+async def test_an_observer_hears_of_what_was_published_before_and_after_it_came() -> None:
+    publisher, registry = Publisher(), CollectorRegistry()
+    publisher.set_snapshot("edge", FIRST)
+    publisher.observe(XdsMetrics(registry).published)
+    publisher.set_snapshot("edge", snapshot(CDS={"a": "22", "b": "333"}))
+    labels = {"group": "edge", "type": "CDS"}
+    assert registry.get_sample_value("apibank_xds_snapshots_total", {"group": "edge"}) == 2
+    assert registry.get_sample_value("apibank_xds_resources", labels) == 2
+    assert registry.get_sample_value("apibank_xds_resource_bytes", labels) == 5
