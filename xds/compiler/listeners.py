@@ -25,6 +25,6 @@ def listener(unit: ListenerUnit) -> Listener:
         name=unit.name,
         address=address(unit.listener.address),
         filter_chains=[chain],
-        # A slow reader must not make Envoy keep its answers; a checked body has a bound of its own (ext_authz).
+        # A slow reader must not make Envoy keep its answers; requests have a bound of their own (filters/buffer.py).
         per_connection_buffer_limit_bytes=32_768,
     )

@@ -20,7 +20,7 @@ from policy import descriptors
 from policy.model import Gateway
 from xds.compiler import names
 from xds.compiler.encode import draft, encode, entries, entry, pack
-from xds.compiler.filters import cors, ext_authz, ratelimit
+from xds.compiler.filters import buffer, cors, ext_authz, ratelimit
 from xds.compiler.hcm import STREAM_IDLE
 from xds.compiler.units import LimitShape, ListenerUnit, RouteKey, RouteUnit, limit_shapes
 
@@ -82,6 +82,8 @@ def route_entry(key: RouteKey) -> bytes:
     """A route as an item of its virtual host."""
     unit = RouteUnit(*key)
     own = {ext_authz.NAME: pack(ext_authz.for_route(unit))}
+    if unit.max_body_bytes is not None:
+        own[buffer.NAME] = pack(buffer.for_route(unit.max_body_bytes))
     if unit.limits is not None:
         own[ratelimit.NAME] = limits_of_route(unit.limits)
     timeout = timedelta(milliseconds=unit.timeout_ms)

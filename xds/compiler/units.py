@@ -21,6 +21,8 @@ class ListenerUnit(NamedTuple):
     services: Services
     # Whether a request is refused while the rate-limit service cannot answer.
     limits_fail_closed: bool
+    # The longest body of a request, where its route says nothing else.
+    max_body_bytes: int
 
     @property
     def redirects(self) -> bool:
@@ -48,20 +50,22 @@ class RouteUnit(NamedTuple):
     timeout_ms: int
     # The longest body that authz is shown; 0 where it needs none.
     checked_body_bytes: int
+    # The longest body of a request; None: that of the listener.
+    max_body_bytes: int | None
     # None: those of the virtual host.
     limits: tuple[LimitShape, ...] | None
 
 
 # The fields of a RouteUnit, as a plain tuple: it is made, compared and looked up faster, and each change of a policy
 # does that with every route.
-RouteKey = tuple[int, str, bool, str, str, int, int, tuple[LimitShape, ...] | None]
+RouteKey = tuple[int, str, bool, str, str, int, int, int | None, tuple[LimitShape, ...] | None]
 
 
 def listener_units(gateway: Gateway) -> Iterator[ListenerUnit]:
     # The filter has one answer to a lost rate-limit service for all limits, so the strictest of them decides.
     closed = any(limit.on_store_failure is StoreFailure.CLOSED for limit in gateway.limits.values())
     for name, listener in gateway.listeners.items():
-        yield ListenerUnit(gateway.gateway, name, listener, gateway.services, closed)
+        yield ListenerUnit(gateway.gateway, name, listener, gateway.services, closed, gateway.defaults.max_body_bytes)
 
 
 def limit_shapes(gateway: Gateway, names: tuple[str, ...]) -> tuple[LimitShape, ...]:
@@ -77,7 +81,7 @@ def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
     for name, route in gateway.routes.items():
         if route.listeners is not None and listener not in route.listeners:
             continue
-        path, limits = route.path, route.limits
+        path, limits, longest = route.path, route.limits, route.max_body_bytes
         if limits is not None and limits not in shapes:
             shapes[limits] = limit_shapes(gateway, limits)
         keys.append(
@@ -88,7 +92,8 @@ def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
                 name,
                 route.upstream,
                 route.timeout_ms or timeout_ms,
-                (route.max_body_bytes or most_bytes) if gateway.checks_body(route) else 0,
+                (longest or most_bytes) if gateway.checks_body(route) else 0,
+                None if longest == most_bytes else longest,
                 shapes[limits],
             )
         )
@@ -98,4 +103,4 @@ def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
 
 def upstreams_of(keys: Iterable[RouteKey]) -> set[str]:
     """Where these routes lead."""
-    return {upstream for _, _, _, _, upstream, _, _, _ in keys}
+    return {upstream for _, _, _, _, upstream, _, _, _, _ in keys}

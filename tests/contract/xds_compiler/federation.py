@@ -6,7 +6,7 @@ import socket
 import ssl
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Federation:
         *,
         port: int | None = None,
         address: str = "127.0.0.1",
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """One request over TLS on a connection of its own: status, headers, body."""

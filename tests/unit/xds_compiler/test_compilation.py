@@ -137,7 +137,7 @@ def test_the_filters_stand_in_their_order() -> None:
         name: [one.name.removeprefix("envoy.filters.http.") for one in manager.http_filters]
         for name, manager in managers.items()
     }
-    rest = ["header_mutation", "ext_authz", "ratelimit", "router"]
+    rest = ["buffer", "header_mutation", "ext_authz", "ratelimit", "router"]
     assert short == {
         "https": ["health_check", "local_ratelimit", "cors", *rest],
         "http": ["health_check", "local_ratelimit", "router"],

@@ -6,6 +6,7 @@ from typing import Final
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
 
 from xds.compiler.filters import (
+    buffer,
     cors,
     ext_authz,
     header_mutation,
@@ -16,12 +17,14 @@ from xds.compiler.filters import (
 )
 from xds.compiler.units import ListenerUnit
 
-# A flood is stopped before it costs anything; pages of other origins learn nothing; authz reads the client's address
-# that header_mutation writes; ratelimit reads the tier and the caller that authz writes.
+# A flood is stopped before it costs anything; pages of other origins learn nothing; a body is there, and not too
+# long, before anybody judges; authz reads the client's address that header_mutation writes; ratelimit reads the tier
+# and the caller that authz writes.
 ORDER: Final[tuple[Callable[[ListenerUnit], HttpFilter | None], ...]] = (
     health_check.filter_,
     local_ratelimit.filter_,
     cors.filter_,
+    buffer.filter_,
     header_mutation.filter_,
     ext_authz.filter_,
     ratelimit.filter_,
