@@ -73,21 +73,28 @@ class Conversation(Generic[RequestT]):
         """Answer until the client or `close` ends the stream, or the client breaks the protocol."""
         reader = asyncio.create_task(self._read(requests))
         try:
-            while not self._closing:
-                self._wake.clear()
-                # A client that has said its last word is still told what it asked for before.
-                last = reader.done()
-                if ended := await self._answer_all(write):
-                    return ended
-                await self._push(write)
-                if last:
-                    return Ended("OK") if reader.exception() is None else _UNREADABLE
-                if self._inbox.empty():
-                    await self._sleep()
-            return Ended("OK")
+            ended = await self._talk(reader, write)
         finally:
             reader.cancel()
             self._leave()
+        if ended.status != "OK":
+            self._metrics.denied(ended.status)
+            _LOG.warning("xds_stream_ended", status=ended.status, reason=ended.reason, peer=self._peer)
+        return ended
+
+    async def _talk(self, reader: asyncio.Task[None], write: Callable[[Response], Awaitable[None]]) -> Ended:
+        while not self._closing:
+            self._wake.clear()
+            # A client that has said its last word is still told what it asked for before.
+            last = reader.done()
+            if ended := await self._answer_all(write):
+                return ended
+            await self._push(write)
+            if last:
+                return Ended("OK") if reader.exception() is None else _UNREADABLE
+            if self._inbox.empty():
+                await self._sleep()
+        return Ended("OK")
 
     async def _read(self, requests: AsyncIterator[RequestT]) -> None:
         try:

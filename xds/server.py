@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final
 
 import grpc
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
@@ -39,7 +38,6 @@ _OPTIONS: Final = (
     ("grpc.http2.max_ping_strikes", 0),
 )
 _Context = grpc.aio.ServicerContext[Any, Any]
-_LOG: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +148,4 @@ class _Discovery:
         finally:
             self._conversations.discard(conversation)
         if ended.status != "OK":
-            self._metrics.denied(ended.status)
-            _LOG.warning("xds_stream_ended", status=ended.status, reason=ended.reason, peer=context.peer())
             await context.abort(grpc.StatusCode[ended.status], ended.reason)
