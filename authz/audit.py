@@ -25,8 +25,11 @@ _LOG: Final = structlog.get_logger(__name__)
 _BATCH: Final = 64
 _MAX_PATH: Final = 512
 _MAX_AGENT: Final = 200
-# Things in a path or a user agent that are, or could be, a credential.
-_SECRET: Final = re.compile(r"waw_[a-z]+_sk_[0-9A-Za-z]*|ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*")
+# Things in a path or a user agent that could be a credential. The search takes what it has looked at along even where
+# that is none, and so never looks at it again: its time is linear in the text.
+_SUSPECT: Final = re.compile(r"waw_[a-z]++_sk_[0-9A-Za-z]*+|ey[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_.-]*+)?")
+_HALF_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]?\Z")
+_MASK: Final = "[redacted]"
 
 
 @dataclass(slots=True)
@@ -82,13 +85,30 @@ class Pseudonyms:
         )
 
 
-def _redacted(text: str, limit: int) -> str:
-    if "%" in text and _SECRET.search(unquote_plus(text)):
-        return "[redacted]"
+def _masked(text: str, is_cut: bool) -> str:
+    """The text without what is a credential, or the beginning of one that goes on where the text was cut."""
     # Hardly any text holds either of the two, and looking for them is cheaper than searching for the pattern.
-    if "_sk_" in text or "ey" in text:
-        text = _SECRET.sub("[redacted]", text)
-    return text[:limit]
+    if "_sk_" not in text and "ey" not in text:
+        return text
+
+    def mask(found: re.Match[str]) -> str:
+        word = found[0]
+        return _MASK if "." in word or "_sk_" in word or (is_cut and found.end() == len(text)) else word
+
+    return _SUSPECT.sub(mask, text)
+
+
+def _redacted(text: str, limit: int) -> str:
+    # Whatever a client sends, only this much is looked at; it is more than is kept, since a mask can be shorter than
+    # what it covers.
+    looked_at = text[: 2 * limit]
+    is_cut = len(looked_at) < len(text)
+    if "%" in looked_at:
+        # An escape of which only the beginning is left would stand between a credential and the cut.
+        decoded = unquote_plus(_HALF_ESCAPE.sub("", looked_at) if is_cut else looked_at)
+        if _masked(decoded, is_cut) != decoded:
+            return _MASK
+    return _masked(looked_at, is_cut)[:limit]
 
 
 def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pseudonyms) -> AuditEvent:

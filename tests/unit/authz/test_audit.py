@@ -2,16 +2,23 @@
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import unquote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from authz import audit
 from authz.audit import AuditEvent, JsonLinesSink, Pseudonyms, audit_event
 from authz.decision import Decision
 from authz.principal import NOBODY
 from tests.unit.authz.world import API_KEY, NOW, request, token
 
 EVENT = audit_event(request(), Decision(None, NOBODY), NOW, Pseudonyms(b"k"))
+CREDENTIAL = re.compile(r"waw_[a-z]+_sk_[0-9A-Za-z]*|ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*")
 
 
 def event(number: int) -> AuditEvent:
@@ -53,6 +60,53 @@ def test_what_a_client_writes_is_bounded() -> None:
         Pseudonyms(),
     )
     assert len(repr(found)) < 2000
+
+
+@pytest.mark.requirement("R95", "R106")
+@pytest.mark.parametrize("cut", range(-30, 30))
+@pytest.mark.parametrize(
+    "secret", [API_KEY, token(), f"eyAAAAAAAA{API_KEY}", "".join(f"%{ord(c):02x}" for c in token())]
+)
+def test_a_credential_that_is_cut_in_half_is_not_recorded(secret: str, cut: int) -> None:
+    # Two short texts of the mask's length bring what stands at the cut within what is kept.
+    for limit in (200, 400):
+        agent = f"{API_KEY} {'x' * (limit - len(API_KEY) - 1 - cut)}{secret}{'y' * 500}"
+        found = audit_event(request(headers={"user-agent": agent}), Decision(None, NOBODY), NOW, Pseudonyms())
+        shown = unquote_plus(found.user_agent)
+        assert "_sk_" not in shown
+        assert not re.search("ey[A-Za-z0-9_-]{8}", shown)
+
+
+@given(st.text(st.sampled_from("eyaA0_-. /"), max_size=200) | st.text(max_size=50))
+def test_no_text_that_is_recorded_looks_like_a_credential(text: str) -> None:
+    asked = request(path=f"/{text}", headers={"user-agent": text})
+    found = audit_event(asked, Decision(None, NOBODY), NOW, Pseudonyms())
+    assert not CREDENTIAL.search(found.user_agent)
+    assert not CREDENTIAL.search(found.path)
+
+
+class Searches:
+    """A pattern that remembers how much text it was given."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern = pattern
+        self.lengths: list[int] = []
+
+    def sub(self, replacement: Callable[[re.Match[str]], str], text: str) -> str:
+        self.lengths.append(len(text))
+        return self.pattern.sub(replacement, text)
+
+
+@pytest.mark.parametrize("fragment", ["ey", "eyAAAAAAAA", "%65%79", f"{API_KEY} ", "waw_a_sk_"])
+def test_of_a_hostile_text_only_a_beginning_is_looked_at(fragment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = Searches(audit._SUSPECT)
+    monkeypatch.setattr(audit, "_SUSPECT", searches)
+    text = fragment * (60_000 // len(fragment))
+    asked = request(path=f"/{text}", headers={"user-agent": text})
+    found = audit_event(asked, Decision(None, NOBODY), NOW, Pseudonyms())
+    assert searches.lengths
+    assert sum(searches.lengths) <= 4 * (512 + 200)
+    assert "[redacted]" in found.user_agent
 
 
 def test_events_are_written_as_lines_in_their_order() -> None:
