@@ -56,7 +56,7 @@ class Cors(Model):
 
     origins: Annotated[tuple[Origin, ...], Field(min_length=1)]
     methods: tuple[Method, ...] = (Method.GET, Method.POST)
-    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key", "x-request-id")
+    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key", "x-request-id", "x-requested-with")
     exposed_headers: tuple[str, ...] = ("x-request-id", "ratelimit", "ratelimit-policy", "retry-after")
     credentials: bool = False
     max_age_seconds: Seconds = 600

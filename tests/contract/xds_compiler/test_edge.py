@@ -160,6 +160,27 @@ def test_the_pages_of_waooaw_may_call_and_others_may_not(federation: Federation)
     assert not federation.authz.asked
 
 
+@pytest.mark.requirement("R92")
+def test_a_page_may_send_its_refresh_cookie(federation: Federation) -> None:
+    asked = {
+        "origin": "https://app.waooaw.ai",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-requested-with",
+    }
+    status, headers, _ = federation.call("OPTIONS", "/api/auth/refresh", headers=asked)
+    assert status == 200
+    assert headers["access-control-allow-credentials"] == "true"
+    assert "x-requested-with" in headers["access-control-allow-headers"].split(", ")
+    assert headers["vary"] == "origin"
+
+
+def test_what_may_differ_between_origins_is_cached_for_each(federation: Federation) -> None:
+    for path in ("/api/marketing/content", "/api/nothing"):
+        for origin in ({}, {"origin": "https://waooaw.ai"}, {"origin": "https://evil.test"}):
+            assert federation.call("GET", path, headers=origin)[1]["vary"] == "origin"
+    assert "vary" not in federation.call("POST", "/api/agents/orchestration", port=federation.internal)[1]
+
+
 def test_a_page_can_read_why_it_was_refused(federation: Federation) -> None:
     federation.authz.decide = lambda request: denied(401, "{}")
     status, headers, _ = federation.call("GET", "/api/marketing/content", headers={"origin": "https://waooaw.ai"})

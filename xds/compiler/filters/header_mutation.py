@@ -1,4 +1,4 @@
-"""The client's address for authz, the limits and the services; Strict-Transport-Security for browsers.
+"""The client's address for authz, the limits and the services; Strict-Transport-Security and Vary for browsers.
 
 CheckRequest.source.address is the TCP peer, whatever Envoy has found out about the client; a header carries what it
 has found out. The gateway that clients reach also writes it over X-Forwarded-For, for the gateway behind.
@@ -30,7 +30,7 @@ def filter_(unit: ListenerUnit) -> HttpFilter | None:
     written = [CLIENT_ADDRESS_HEADER]
     if unit.listener.client_address is ClientAddress.PEER:
         written.append("x-forwarded-for")
-    response = [Mutation(append=option) for option in hsts(unit.listener)]
+    response = [Mutation(append=option) for option in (*hsts(unit.listener), *_vary(unit.listener))]
     mutations = Mutations(
         request_mutations=[Mutation(append=overwrite(header, _ADDRESS)) for header in written],
         response_mutations=response,
@@ -43,6 +43,14 @@ def hsts(listener: Listener) -> list[HeaderValueOption]:
     if listener.tls is None or not listener.tls.hsts_seconds:
         return []
     return [overwrite(HSTS, f"max-age={listener.tls.hsts_seconds}")]
+
+
+def _vary(listener: Listener) -> list[HeaderValueOption]:
+    """No cache may show the page of one origin what another's was answered (Fetch standard, CORS and HTTP caches)."""
+    if listener.cors is None:
+        return []
+    append = HeaderValueOptionHeaderAppendAction.APPEND_IF_EXISTS_OR_ADD
+    return [HeaderValueOption(header=HeaderValue(key="vary", value="origin"), append_action=append)]
 
 
 def overwrite(header: str, value: str) -> HeaderValueOption:
