@@ -12,6 +12,8 @@ from ratelimit.request import Descriptor, Entries, Request
 from ratelimit.rules import DomainRules, Rule
 from ratelimit.store import CounterStore, Outcome, Unavailable
 
+# As many as authz decides by (kept_versions), the newest among them.
+_KEPT_VERSIONS: Final = 4
 _UNCOUNTED: Final = Outcome(True, ())
 
 
@@ -34,8 +36,12 @@ class RateLimiter:
         self.generation = 0
 
     def replace_rules(self, gateway: Gateway) -> None:
-        """Put a gateway's limits in force. Raises ValueError, and changes nothing, for what cannot be counted."""
-        self.install(compile_limits(gateway))
+        """Put a gateway's limits in force. Raises ValueError, and changes nothing, for what cannot be counted.
+
+        What Envoy asks by one of the few versions before, and the new one has no rule for, goes on counting.
+        """
+        rules = compile_limits(gateway)
+        self.install(rules.after(self._domains.get(rules.domain), _KEPT_VERSIONS))
 
     def install(self, rules: DomainRules) -> None:
         """Put a domain's rules in force, instead of those that it had."""

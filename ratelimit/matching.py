@@ -44,7 +44,7 @@ class Plan:
 
 
 def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
-    """Find the rules; a domain or a descriptor that nobody configured has none, and passes."""
+    """Find the rules; a domain that nobody configured has none, and passes; of a descriptor, the domain says."""
     domain = domains.get(request.domain)
     if domain is None:
         unmatched = len(request.descriptors)
@@ -71,7 +71,7 @@ def _label(rule: Rule | None) -> Label:
 def _rule(domain: DomainRules, descriptor: Descriptor) -> Rule | None:
     if descriptor.override is not None:
         return _overridden(descriptor.override)
-    return domain.root.match(descriptor.entries)
+    return domain.match(descriptor.entries)
 
 
 def _unreplaced(rules: tuple[Rule | None, ...]) -> tuple[Rule | None, ...]:

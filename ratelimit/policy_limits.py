@@ -13,10 +13,14 @@ _SECOND = 1_000_000
 
 
 def compile_limits(gateway: Gateway) -> DomainRules:
-    """The domain of the gateway's name. Raises ValueError for a figure or a zone that cannot be counted."""
+    """The domain of the gateway's name. Raises ValueError for a figure or a zone that cannot be counted.
+
+    Strict, as Envoy may be configured by another version of the policy than this one (refused, or not yet there): a
+    limit that has another name here must not be no limit.
+    """
     limits = {(descriptors.LIMIT, name): _node(name, limit) for name, limit in gateway.limits.items()}
     headers = Headers.ALWAYS if gateway.services.ratelimit.headers is LimitHeaders.ALWAYS else Headers.REFUSAL
-    return DomainRules(gateway.gateway, Node(exact=limits), headers)
+    return DomainRules(gateway.gateway, Node(exact=limits), headers, strict=True)
 
 
 def _node(name: str, limit: Written) -> Node:

@@ -1,8 +1,9 @@
 """The limits of a domain, as a tree over descriptors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 from ratelimit.algorithms import FixedWindow, Limit
 from ratelimit.request import Entries, Unit
@@ -86,10 +87,37 @@ class Node:
         return self.any_value.get(key)
 
 
+# One for all: what is refused without a figure leaves no counter behind, whatever the descriptor holds.
+UNMATCHED: Final = Rule("unmatched", nothing_admitted(Unit.MINUTE))
+
+
 @dataclass(frozen=True, slots=True)
 class DomainRules:
-    """All limits of one domain."""
+    """All limits of one domain.
+
+    strict: a descriptor that no rule fits is refused, where it otherwise passes.
+    earlier: the roots of the versions before, the newest first, for descriptors that `root` has no rule for.
+    """
 
     domain: str
     root: Node
     headers: Headers = Headers.ALWAYS
+    strict: bool = False
+    earlier: tuple[Node, ...] = ()
+
+    def match(self, entries: Entries) -> Rule | None:
+        """The rule of the newest version that has one."""
+        rule = self.root.match(entries)
+        if rule is not None:
+            return rule
+        for root in self.earlier:
+            rule = root.match(entries)
+            if rule is not None:
+                return rule
+        return UNMATCHED if self.strict else None
+
+    def after(self, before: "DomainRules | None", kept: int) -> "DomainRules":
+        """The same rules, with those of the version before as earlier ones; `kept` versions in all."""
+        if before is None:
+            return self
+        return replace(self, earlier=(before.root, *before.earlier)[: kept - 1])

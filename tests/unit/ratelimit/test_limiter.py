@@ -64,3 +64,85 @@ async def test_requests_are_decided_in_their_order_whether_they_count_or_not(lim
         False,
     ]
     assert [len(outcome.readings) for outcome in outcomes if isinstance(outcome, Outcome)] == [0, 1, 1, 0, 1]
+
+
+def renamed(**names: str) -> Gateway:
+    """Marketing with some limits under other names."""
+    policy = marketing()
+    return policy.model_copy(update={"limits": {names.get(name, name): each for name, each in policy.limits.items()}})
+
+
+def with_day(**fields: object) -> Gateway:
+    policy = marketing()
+    return policy.model_copy(update={"limits": {**policy.limits, "day": Limit.model_validate(fields)}})
+
+
+async def admitted_of(limiter: RateLimiter, times: int, limit: str, **subject: str) -> int:
+    subject = subject or {"tier": "free", "caller": "sub:jane"}
+    planned = limiter.plan(Request("marketing", (Descriptor((("limit", limit), *subject.items())),)))
+    outcomes = await limiter.decide_many([planned] * times)
+    return sum(outcome.admitted for outcome in outcomes if isinstance(outcome, Outcome))
+
+
+@pytest.mark.requirement("R42", "R70")
+async def test_a_limit_is_held_under_its_old_name_while_envoy_has_not_heard_of_the_new_one(
+    limiter: RateLimiter,
+) -> None:
+    limiter.replace_rules(marketing())
+    assert await admitted_of(limiter, 4, "day") == 4
+    limiter.replace_rules(renamed(day="daily"))
+    # The counter is the one that it was.
+    assert await free_day_left(limiter) == 6
+    assert await admitted_of(limiter, 150, "day") == 6
+    assert await admitted_of(limiter, 150, "daily") == 10
+
+
+async def test_a_name_that_two_versions_have_counts_by_the_newer(limiter: RateLimiter) -> None:
+    limiter.replace_rules(marketing())
+    limiter.replace_rules(with_day(unit="day", tiers={"free": 3}))
+    assert await admitted_of(limiter, 20, "day") == 3
+    # What the newer one admits no more is not looked up in the older.
+    assert await admitted_of(limiter, 20, "day", tier="business", caller="sub:joe") == 0
+
+
+async def test_a_limit_that_takes_another_shape_counts_descriptors_of_either(limiter: RateLimiter) -> None:
+    limiter.replace_rules(marketing())
+    limiter.replace_rules(with_day(unit="day", requests=3))
+    assert await admitted_of(limiter, 20, "day") == 10
+    assert await admitted_of(limiter, 20, "day", caller="sub:jane") == 3
+
+
+@pytest.mark.requirement("R70")
+async def test_a_name_that_four_later_versions_do_not_have_is_refused(limiter: RateLimiter) -> None:
+    limiter.replace_rules(marketing())
+    for _ in range(3):
+        limiter.replace_rules(renamed(day="daily"))
+        assert await admitted_of(limiter, 1, "day") == 1
+    limiter.replace_rules(renamed(day="daily"))
+    assert await admitted_of(limiter, 20, "day") == 0
+    assert await admitted_of(limiter, 20, "daily") == 10
+
+
+async def test_earlier_versions_are_kept_within_a_bound(limiter: RateLimiter) -> None:
+    for index in range(50):
+        limiter.replace_rules(renamed(day=f"day-{index}"))
+    assert len(limiter._domains["marketing"].earlier) == 3
+
+
+@pytest.mark.requirement("R70")
+@pytest.mark.parametrize(
+    ("limit", "subject"), [("other", {}), ("day", {"tier": "free"}), ("day", {"caller": "sub:jane"})]
+)
+async def test_what_a_policy_has_no_rule_for_is_refused(
+    limiter: RateLimiter, limit: str, subject: dict[str, str]
+) -> None:
+    limiter.replace_rules(marketing())
+    assert await admitted_of(limiter, 20, limit, **subject) == 0
+
+
+async def test_a_domain_that_is_not_a_policys_lets_pass_what_it_does_not_know(limiter: RateLimiter) -> None:
+    limiter.install(DomainRules("marketing", Node(any_value={"limit": Node(Rule("r", FixedWindow(1, 10**12)))})))
+    assert await admitted_of(limiter, 20, "day", tier="free") == 20
+    limiter.install(DomainRules("marketing", Node()))
+    assert await admitted_of(limiter, 20, "day") == 20
+    assert limiter._domains["marketing"].earlier == ()

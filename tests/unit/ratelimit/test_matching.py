@@ -93,3 +93,14 @@ def test_an_override_is_a_fixed_window_of_its_unit(unit: Unit) -> None:
     assert planned.charges[0].limit == FixedWindow(7, unit.microseconds)
     assert planned.rules[0] is not None
     assert planned.rules[0].unit is unit
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_no_rule_fits_passes_unless_its_domain_is_strict(strict: bool) -> None:
+    domain = DomainRules("d", Node(any_value={"k": Node(any_value={"l": Node(Rule("r", LIMIT))})}), strict=strict)
+    unmatched = Request("d", (Descriptor((("x", "1"),)), Descriptor((("k", "1"),))))
+    planned = plan(unmatched, {"d": domain})
+    assert [charge.limit.amount for charge in planned.charges] == ([0, 0] if strict else [])
+    assert planned.fails_open is not strict
+    matched = plan(Request("d", (Descriptor((("k", "1"), ("l", "2"))),)), {"d": domain})
+    assert matched.charges[0].limit == LIMIT

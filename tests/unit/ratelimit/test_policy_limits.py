@@ -135,6 +135,27 @@ def test_headers_are_sent_as_the_gateway_says() -> None:
     assert compile_limits(gateway("central")).headers is Headers.REFUSAL
 
 
-def test_a_limit_or_a_domain_that_nobody_wrote_has_no_rule() -> None:
-    assert rule(gateway("marketing"), "other", tier="free", caller="sub:jane") is None
+@pytest.mark.requirement("R70")
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (),
+        (("limit", "other"),),
+        (("limit", "other"), ("tier", "free"), ("caller", "sub:jane")),
+        (("limit", "requests"),),
+        (("limit", "requests"), ("tier", "free")),
+        (("limit", "requests"), ("tier", "unknown")),
+        (("limit", "requests"), ("caller", "sub:jane")),
+        (("limit", "requests"), ("tier", "free"), ("caller", "sub:jane"), ("more", "x")),
+        (("tier", "free"), ("limit", "requests"), ("caller", "sub:jane")),
+    ],
+)
+def test_a_descriptor_that_no_limit_of_the_policy_fits_is_refused(entries: tuple[tuple[str, str], ...]) -> None:
+    found = compile_limits(gateway("marketing")).match(entries)
+    assert found is not None
+    assert (found.limit, found.code) == (FixedWindow(0, MINUTE), "rate_limited")
+    assert (found.fails_open, found.shadow) == (False, False)
+
+
+def test_the_domain_is_the_gateway() -> None:
     assert compile_limits(gateway("marketing")).domain == "marketing"
