@@ -10,6 +10,9 @@ from pydantic import JsonValue
 from authz.decision import FieldError
 
 MAX_ERRORS: Final = 20
+# The validator finds all errors before it tells the first, so of larger documents none are told.
+_MAX_TOLD_VALUES: Final = 256
+_MAX_TOLD_CHARACTERS: Final = 65_536
 # Patterns without look-around and back-references run in linear time; the others give up, and so refuse, after this.
 _BACKTRACKS: Final = 50_000
 _EXACT: Final = "x-exact-integer"
@@ -73,6 +76,22 @@ def _declared_names(schema: dict[str, JsonValue]) -> Iterator[str]:
             yield from _declared_names(subschema)
 
 
+def _is_small(document: JsonValue) -> bool:
+    """Whether the document is one whose errors can be listed at little cost. Looks at no more than such a one holds."""
+    values, characters = [document], 0
+    for value in values:
+        if isinstance(value, str):
+            characters += len(value)
+        elif isinstance(value, dict):
+            characters += sum(map(len, value)) if len(value) <= _MAX_TOLD_VALUES else 0
+            values.extend(islice(value.values(), _MAX_TOLD_VALUES))
+        elif isinstance(value, list):
+            values.extend(islice(value, _MAX_TOLD_VALUES))
+        if len(values) >= _MAX_TOLD_VALUES or characters > _MAX_TOLD_CHARACTERS:
+            return False
+    return True
+
+
 def _pointer(path: Sequence[str | int], declared: frozenset[str]) -> str:
     """RFC 6901. Names that the schema does not declare are the client's words and stand as `*`."""
     parts = (str(part) if isinstance(part, int) or part in declared else "*" for part in path)
@@ -98,9 +117,14 @@ class BodySchema:
             raise ValueError(f"not a JSON Schema that can be enforced: {str(error).splitlines()[0]}") from error
 
     def errors(self, document: JsonValue) -> tuple[FieldError, ...]:
-        """Where the document breaks the schema, at most MAX_ERRORS of it; empty when it does not."""
+        """Where the document breaks the schema, at most MAX_ERRORS of it; empty when it does not.
+
+        Of a large document it is said only that it does.
+        """
         if self._validator.is_valid(document):
             return ()
+        if not _is_small(document):
+            return (FieldError("", "schema"),)
         found = islice(self._validator.iter_errors(document), MAX_ERRORS)
         return tuple(
             dict.fromkeys(

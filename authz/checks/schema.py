@@ -7,10 +7,12 @@ from authz.case import Case
 from authz.decision import FieldError, Refusal
 from authz.reasons import Reason
 from authz.request import Request
-from authz.strict_json import Malformed, read_json
+from authz.strict_json import MAX_VALUES, Malformed, read_json
 
 _JSON: Final = re.compile(r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE)
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Routes of large bodies admit one value for so many octets.
+_OCTETS_PER_VALUE: Final = 64
 _PARTIAL: Final = "x-envoy-auth-partial-body"
 
 
@@ -29,7 +31,7 @@ def check_schema(case: Case) -> Refusal | None:
     refusal = _check_media_type(request)
     if refusal is not None:
         return refusal
-    document = read_json(request.body or b"")
+    document = read_json(request.body or b"", max_values=max(MAX_VALUES, case.route.max_body // _OCTETS_PER_VALUE))
     if isinstance(document, Malformed):
         return Refusal(Reason.BODY_MALFORMED, errors=(FieldError("", document.rule),))
     case.document = document

@@ -3,6 +3,7 @@
 import base64
 import json
 import posixpath
+from math import isfinite
 from urllib.parse import unquote
 
 import orjson
@@ -45,6 +46,21 @@ def test_json_never_raises_and_what_it_takes_a_second_reader_takes_alike(octets:
     found = read_json(octets)
     if not isinstance(found, Malformed):
         assert orjson.loads(octets) == found
+
+
+NUMBER_LIKE = st.from_regex(r"-?(0|[1-9][0-9]{0,320})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+
+
+@given(NUMBER_LIKE)
+@example("9007199254740992")
+@example("1e309")
+@example("1E+0309")
+@example("1" * 211 + "e99")
+def test_a_number_that_is_read_is_one_that_a_double_holds(text: str) -> None:
+    found = read_json(text.encode())
+    exact = "." not in text and "e" not in text.lower()
+    holds = abs(int(text)) < 2**53 if exact else isfinite(float(text))
+    assert found == ((int(text) if exact else float(text)) if holds else Malformed("number"))
 
 
 @given(st.binary(max_size=64))

@@ -2,6 +2,7 @@
 
 import json
 
+import jsonschema_rs
 import pytest
 
 from authz.body_schema import MAX_ERRORS, BodySchema
@@ -110,7 +111,51 @@ def test_an_error_repeats_nothing_that_the_client_sent() -> None:
 
 def test_the_errors_of_one_body_are_bounded() -> None:
     schema = BodySchema({"type": "array", "items": {"type": "integer"}})
-    assert len(schema.errors(["x"] * 1000)) == MAX_ERRORS
+    assert len(schema.errors(["x"] * 200)) == MAX_ERRORS
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        ["x"] * 256,
+        ["x"] * 30_000,
+        [["x"] * 16] * 16,
+        {str(n): "x" for n in range(256)},
+        ["x" * 65_537],
+        {"x" * 65_537: 0},
+    ],
+    ids=["list", "long list", "lists", "object", "text", "name"],
+)
+def test_of_a_large_document_it_is_only_said_that_it_is_wrong(
+    document: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = BodySchema({"items": {"type": "integer"}, "additionalProperties": False})
+    validator = OnlyWhether(schema._validator)
+    monkeypatch.setattr(schema, "_validator", validator)
+    assert schema.errors(document) == (FieldError("", "schema"),)  # type: ignore[arg-type]
+    assert validator.asked == 1
+
+
+class OnlyWhether:
+    """A validator that does not list errors."""
+
+    def __init__(self, validator: jsonschema_rs.Draft202012Validator) -> None:
+        self.validator = validator
+        self.asked = 0
+
+    def is_valid(self, document: object) -> bool:
+        self.asked += 1
+        return self.validator.is_valid(document)
+
+
+@pytest.mark.parametrize(("size", "read"), [(4000, True), (5000, False)])
+def test_a_body_of_too_many_values_is_not_read(size: int, read: bool) -> None:
+    refusal, case = check(body=json.dumps([1] * size).encode(), headers=JSON)
+    assert refusal is not None
+    rule = "schema" if read else "count"
+    assert refusal.reason is (Reason.BODY_INVALID if read else Reason.BODY_MALFORMED)
+    assert refusal.errors == (FieldError("", rule),)
+    assert (case.document is NO_DOCUMENT) is not read
 
 
 @pytest.mark.parametrize(
