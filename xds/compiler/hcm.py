@@ -9,6 +9,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
     HttpProtocolOptionsHeadersWithUnderscoresAction,
+    SchemeHeaderTransformation,
     TypedExtensionConfig,
 )
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -49,6 +50,7 @@ _CONNECTION_WINDOW: Final = 1_048_576
 
 def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
     behind_a_gateway = unit.listener.client_address is ClientAddress.FORWARDED
+    over_tls = unit.listener.tls is not None
     return HttpConnectionManager(
         stat_prefix=f"{unit.gateway}_{unit.name}",
         rds=Rds(config_source=ads(), route_config_name=names.routes_of(unit.name)),
@@ -58,6 +60,8 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action=HttpConnectionManagerPathWithEscapedSlashesAction.REJECT_REQUEST,
+        # A client may claim another (RFC 9113 §8.3.1); what came over TLS is https.
+        scheme_header_transformation=SchemeHeaderTransformation(scheme_to_overwrite="https") if over_tls else None,
         strip_any_host_port=True if unit.redirects else None,
         # At the edge the TCP peer is the client, or the one that `trusted_hops` proxies of ours name; behind a
         # gateway it is the last address of X-Forwarded-For, which that gateway wrote.

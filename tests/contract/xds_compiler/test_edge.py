@@ -94,6 +94,14 @@ def test_what_is_refused_before_there_is_a_request_is_a_problem_with_an_id_too(
     assert problem(*answer)["code"] == code
 
 
+def test_what_came_over_tls_is_https_whatever_the_request_line_says(federation: Federation) -> None:
+    line = b"GET http://127.0.0.1/api/marketing/content HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    assert raw(federation, line)[0] == 200
+    for one in federation.authz.asked:
+        assert one.attributes.request.http.scheme == "https"
+        assert one.attributes.request.http.headers.get(":scheme", "https") == "https"
+
+
 def test_a_service_that_cannot_be_reached_is_503(federation: Federation) -> None:
     answer = federation.call("GET", "/api/sales/leads")
     assert answer[0] == 503
