@@ -177,6 +177,10 @@ class RedisStore:
 
     async def _send(self, command: Sequence[str | int | bytes]) -> list[int]:
         """One command on the connection that is ours alone: half the cost of the client's own way round it."""
+        # Closed from the other side, as by a restart, or with an answer that nobody asked for. Only before sending may
+        # it be replaced: then nothing can have been charged.
+        if self._connection is not None and await self._connection.can_read():
+            await self._hang_up()
         if self._connection is None:
             self._connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
         connection = self._connection

@@ -240,6 +240,53 @@ async def test_a_valkey_that_is_gone_is_a_loss_at_once_and_counts_again_when_it_
         await store.close()
 
 
+async def heard_the_end(store: RedisStore) -> None:
+    """Until the loop has read that the server closed the connection."""
+    connection = store._connection
+    assert connection is not None
+    async with asyncio.timeout(10):
+        while not await connection.can_read():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_valkey_that_was_restarted_between_two_charges_decides_the_next() -> None:
+    with socket_path() as path:
+        store = RedisStore.from_url(f"unix://{path}", timeout=10)
+        with server_on(path):
+            assert await admitted(store, Charge(b"before", PLENTY))
+        with server_on(path):
+            await heard_the_end(store)
+            assert await admitted(store, Charge(b"after", PLENTY))
+            # Once, and not twice for the connection that was replaced.
+            assert await remaining(store, Charge(b"after", PLENTY)) == [999]
+        with server_on(path):
+            await heard_the_end(store)
+            assert await admitted(store, Charge(b"again", PLENTY))
+            assert await remaining(store, Charge(b"again", PLENTY)) == [999]
+        await store.close()
+
+
+async def test_a_charge_that_was_sent_is_not_sent_again_when_its_connection_ends() -> None:
+    received = 0
+
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        while command := await reader.read(65536):
+            if b"EVALSHA" in command:
+                received += 1
+                break
+            writer.write(b"+OK\r\n" * command.count(b"CLIENT"))
+        writer.close()
+
+    with socket_path() as path:
+        server = await asyncio.start_unix_server(dying, path)
+        store = RedisStore.from_url(f"unix://{path}", timeout=10)
+        assert (await loss_of(store))[0] is Loss.UNREACHABLE
+        assert received == 1
+        await store.close()
+        server.close()
+
+
 async def test_a_valkey_that_hangs_costs_nobody_more_than_the_time_out() -> None:
     with valkey() as (url, server):
         store = RedisStore.from_url(url, timeout=0.5)
