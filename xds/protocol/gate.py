@@ -29,8 +29,7 @@ class Gate:
 
     def is_closed(self, type_urls: Iterable[str], subscriptions: Mapping[str, Subscription]) -> bool:
         return any(
-            self._awaited.get(type_url)
-            or any(flight.number > self._forgiven for flight in subscriptions[type_url].in_flight.values())
+            self._awaited.get(type_url) or subscriptions[type_url].last_in_flight > self._forgiven
             for type_url in type_urls
             if type_url in subscriptions
         )

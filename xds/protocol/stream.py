@@ -277,11 +277,15 @@ class Stream(Generic[RequestT]):
     def _offer_asked(self, subscription: Subscription, target: Snapshot) -> None:
         """A name that is asked for before its step is given at once if it comes, and not at all if it goes."""
         type_url = subscription.type_url
+        if self._users_follow or not subscription.asked:
+            return
         offered = self._offered[type_url].resources
         coming = target.resources.get(type_url, {})
         early = {name: coming[name] for name in subscription.asked if name in coming and name not in offered}
-        going = set() if type_url in SUPPLIES else {name for name in subscription.asked if name not in coming}
-        if early or not going.isdisjoint(offered):
+        going = {name for name in subscription.asked if name in offered and name not in coming}
+        if type_url in SUPPLIES:
+            going.clear()
+        if early or going:
             staying = {name: resource for name, resource in offered.items() if name not in going}
             self._offer(type_url, _united(staying, early))
 

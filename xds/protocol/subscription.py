@@ -125,6 +125,12 @@ class Subscription:
         return moved
 
     @property
+    def last_in_flight(self) -> int:
+        """The number of the last response that has not been answered; 0 if there is none."""
+        # From the end: what has been answered leaves holes at the beginning, and a dictionary walks over these.
+        return next((flight.number for flight in reversed(self.in_flight.values())), 0)
+
+    @property
     def settled(self) -> bool:
         """The client has accepted everything that it is owed."""
         return not (self.dirty or self.asked or self.greeting or self.in_flight or self.refused or self.held)

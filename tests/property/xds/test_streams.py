@@ -201,7 +201,7 @@ class SotwLife(Life):
 
 
 SETTINGS = settings(
-    max_examples=100,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
