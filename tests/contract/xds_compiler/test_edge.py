@@ -148,7 +148,9 @@ def test_the_public_door_speaks_tls_1_2_and_1_3_and_sends_hsts(federation: Feder
 
 def test_each_door_answers_health_checks_without_asking_anybody(federation: Federation) -> None:
     for port in (federation.https, federation.internal):
-        assert federation.call("GET", "/healthz", port=port)[0] == 200
+        status, headers, _ = federation.call("GET", "/healthz", port=port)
+        assert status == 200
+        assert not [name for name in headers if name.startswith("x-envoy-")]
     assert not federation.authz.asked
 
 
@@ -228,14 +230,15 @@ def test_central_is_let_in_by_its_certificate(federation: Federation) -> None:
     assert source.certificate
 
 
-def test_a_flood_from_one_address_is_stopped_ahead_of_python(federation: Federation) -> None:
+@pytest.mark.parametrize(("path", "address"), [("/api/nothing", "127.0.0.9"), ("/healthz", "127.0.0.11")])
+def test_a_flood_from_one_address_is_stopped_ahead_of_python(federation: Federation, path: str, address: str) -> None:
     context = ssl.create_default_context(cafile=str(federation.certificates.ca_file))
     flooder = http.client.HTTPSConnection(
-        "127.0.0.1", federation.https, context=context, source_address=("127.0.0.9", 0), timeout=10
+        "127.0.0.1", federation.https, context=context, source_address=(address, 0), timeout=10
     )
     refused = None
     for _ in range(3000):
-        flooder.request("GET", "/api/nothing")
+        flooder.request("GET", path)
         answer = flooder.getresponse()
         content = answer.read()
         if answer.status == 429:

@@ -137,11 +137,12 @@ def test_the_filters_stand_in_their_order() -> None:
         name: [one.name.removeprefix("envoy.filters.http.") for one in manager.http_filters]
         for name, manager in managers.items()
     }
-    rest = ["buffer", "header_mutation", "ext_authz", "ratelimit", "router"]
+    first = ["local_ratelimit", "header_mutation", "health_check"]
+    rest = ["buffer", "ext_authz", "ratelimit", "router"]
     assert short == {
-        "https": ["health_check", "local_ratelimit", "cors", *rest],
-        "http": ["health_check", "local_ratelimit", "router"],
-        "internal_https": ["health_check", "local_ratelimit", *rest],
+        "https": [*first, "cors", *rest],
+        "http": [*first, "router"],
+        "internal_https": [*first, *rest],
     }
 
 

@@ -17,15 +17,15 @@ from xds.compiler.filters import (
 )
 from xds.compiler.units import ListenerUnit
 
-# A flood is stopped before it costs anything; pages of other origins learn nothing; a body is there, and not too
-# long, before anybody judges; authz reads the client's address that header_mutation writes; ratelimit reads the tier
-# and the caller that authz writes.
+# A flood is stopped before it costs anything; what header_mutation removes from answers, those of the filters after it
+# have added; pages of other origins learn nothing; a body is there, and not too long, before anybody judges; authz
+# reads the client's address that header_mutation writes; ratelimit reads the tier and the caller that authz writes.
 ORDER: Final[tuple[Callable[[ListenerUnit], HttpFilter | None], ...]] = (
-    health_check.filter_,
     local_ratelimit.filter_,
+    header_mutation.filter_,
+    health_check.filter_,
     cors.filter_,
     buffer.filter_,
-    header_mutation.filter_,
     ext_authz.filter_,
     ratelimit.filter_,
     router.filter_,

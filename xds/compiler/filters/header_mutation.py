@@ -23,14 +23,16 @@ HSTS = "strict-transport-security"
 
 _ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 
+# With this the health_check filter would tell everybody the name of our node's cluster.
+_HEALTH_CHECKED = "x-envoy-upstream-healthchecked-cluster"
 
-def filter_(unit: ListenerUnit) -> HttpFilter | None:
-    if unit.redirects:
-        return None
-    written = [CLIENT_ADDRESS_HEADER]
-    if unit.listener.client_address is ClientAddress.PEER:
+
+def filter_(unit: ListenerUnit) -> HttpFilter:
+    written = [] if unit.redirects else [CLIENT_ADDRESS_HEADER]
+    if written and unit.listener.client_address is ClientAddress.PEER:
         written.append("x-forwarded-for")
-    response = [Mutation(append=option) for option in (*hsts(unit.listener), *_vary(unit.listener))]
+    response = [Mutation(remove=_HEALTH_CHECKED)]
+    response += [Mutation(append=option) for option in (*hsts(unit.listener), *_vary(unit.listener))]
     mutations = Mutations(
         request_mutations=[Mutation(append=overwrite(header, _ADDRESS)) for header in written],
         response_mutations=response,
