@@ -27,6 +27,7 @@ class Reason(StrEnum):
     # The request as such.
     HEADER_INVALID = "header_invalid"
     PATH_INVALID = "path_invalid"
+    QUERY_INVALID = "query_invalid"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
     # Who is calling.
@@ -94,6 +95,7 @@ ANSWERS: Final[Mapping[Reason, Answer]] = MappingProxyType(
             400, "Invalid header", "A header that may be sent once was sent twice, or holds octets that are not UTF-8."
         ),
         Reason.PATH_INVALID: Answer(400, "Invalid path", "The path is not in its normal form."),
+        Reason.QUERY_INVALID: Answer(400, "Invalid query", "A query has at most 8192 octets and 256 parameters."),
         Reason.METHOD_NOT_ALLOWED: Answer(405, "Method not allowed", "See the Allow header for the methods served."),
         Reason.ADDRESS_NOT_ALLOWED: Answer(
             403, "Address not allowed", "Requests from your network address are not admitted here."

@@ -1,4 +1,4 @@
-"""The path is in normal form, and the route that Envoy chose is the one that serves it.
+"""The path is in normal form, the query is bounded, and the route that Envoy chose is the one that serves it.
 
 Envoy normalises paths before it routes. That this still holds is checked here, because a path that two programs read
 differently reaches one route under another's rules (attacks A31 to A34).
@@ -13,6 +13,8 @@ from authz.decision import Refusal
 from authz.reasons import Reason
 
 MAX_PATH: Final = 8192
+MAX_QUERY: Final = 8192
+MAX_PARAMETERS: Final = 256
 
 # What nearly every path looks like: nothing to decode, no empty and no dot segments.
 _PLAIN: Final = re.compile(r"/(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*(?:/|$))*")
@@ -45,11 +47,18 @@ def is_normal_path(path: str) -> bool:
     return all(_is_normal_segment(segment) for segment in path[1:].removesuffix("/").split("/"))
 
 
+def is_bounded_query(query: str) -> bool:
+    """Whether the query is one that whoever takes it apart is done with soon."""
+    return len(query) <= MAX_QUERY and query.count("&") + query.count(";") < MAX_PARAMETERS
+
+
 def check_target(case: Case) -> Refusal | None:
     path = case.request.path
     # Without raw headers `!` may stand for an octet that is not UTF-8.
     if not is_normal_path(path) or (not case.request.exact and "!" in path):
         return Refusal(Reason.PATH_INVALID)
+    if case.request.query is not None and not is_bounded_query(case.request.query):
+        return Refusal(Reason.QUERY_INVALID)
     if not case.route.serves(path):
         return Refusal(Reason.ROUTE_MISMATCH, case.route.name)
     return None

@@ -135,6 +135,24 @@ def test_a_path_with_a_possibly_hidden_octet_is_refused_unless_it_came_raw() -> 
     assert outcome(check_target, case(path=path, exact=True)) is None
 
 
+@pytest.mark.parametrize(
+    ("query", "admitted"),
+    [
+        ("", True),
+        ("a=" + "b" * 8190, True),
+        ("a=" + "b" * 8191, False),
+        ("&".join(["a=1"] * 256), True),
+        ("&".join(["a=1"] * 257), False),
+        ("&;" * 127 + "&", True),
+        ("&;" * 128, False),
+    ],
+)
+@pytest.mark.parametrize("route", ["content", "docs"])
+def test_a_query_is_bounded_in_length_and_in_parameters(route: str, query: str, admitted: bool) -> None:
+    found = outcome(check_target, case(route, path=f"/api/marketing/{route}?{query}"))
+    assert found is (None if admitted else Reason.QUERY_INVALID)
+
+
 @pytest.mark.requirement("R13", "R35", "R64", "R75")
 @pytest.mark.parametrize(
     ("route", "listener", "address", "admitted"),

@@ -127,6 +127,19 @@ def test_each_gateway_takes_the_credentials_that_its_policy_names(asked: Request
         "/api/marketing/content?access%5ftoken=x",
         "/api/marketing/content?a=b;api_key=x",
         "/api/marketing/content?apikey",
+        "/api/marketing/content?jwt=x",
+        "/api/marketing/content?token=x",
+        "/api/marketing/content?id_token=x",
+        "/api/marketing/content?authorization=Bearer%20x",
+        "/api/marketing/content?a=b&+token=x",
+        "/api/marketing/content?token%5B%5D=x",
+        "/api/marketing/content?access.token=x",
+        "/api/marketing/content?next=%2F%3Fa%26token%3Dx",
+        "/api/marketing/content?x=waw_test_sk_x",
+        "/api/marketing/content?x=WAW_LIVE_SK_x",
+        f"/api/marketing/content?x={token()}",
+        f"/api/marketing/content?x=a%20{token().replace('.', '%2e')}",
+        f"/api/marketing/content/{token()}",
     ],
 )
 @pytest.mark.parametrize("route", ["content", "docs"])
@@ -135,7 +148,7 @@ def test_a_credential_in_the_url_is_refused_whatever_else_is_shown(route: str, p
     assert reason(request(route, there, token=token())) is Reason.CREDENTIALS_IN_URL
 
 
-@pytest.mark.parametrize("query", ["?", "?a=1&tokens=2", "?key=1", "?q=access_token"])
+@pytest.mark.parametrize("query", ["?", "?a=1&tokens=2", "?key=1", "?q=access_token", "?q=eyes.and.ears"])
 def test_a_query_without_a_credential_passes(query: str) -> None:
     assert reason(request(path=f"/api/marketing/content{query}", token=token())) is None
 
