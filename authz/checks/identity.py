@@ -48,8 +48,8 @@ def _has_credentials_in_url(request: Request) -> bool:
     # Both are bounded: check_target has refused what is longer.
     if _IN_PATH.search(_decoded(request.path)):
         return True
-    query = request.query
-    return bool(query) and _IN_QUERY.search(_decoded(query.replace("+", " "))) is not None
+    query = "" if request.query is None else request.query
+    return _IN_QUERY.search(_decoded(query.replace("+", " "))) is not None
 
 
 def _decoded(text: str) -> str:
