@@ -10,6 +10,8 @@ from authz.request import Request
 from authz.strict_json import MAX_VALUES, Malformed, read_json
 
 _JSON: Final = re.compile(r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE)
+# RFC 9110 §8.6; no length that can be meant has more digits.
+_LENGTH: Final = re.compile("[0-9]{1,18}")
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Routes of large bodies admit one value for so many octets.
 _OCTETS_PER_VALUE: Final = 64
@@ -19,9 +21,11 @@ _PARTIAL: Final = "x-envoy-auth-partial-body"
 def check_schema(case: Case) -> Refusal | None:
     request, method = case.request, case.method
     if request.method in _BODILESS:
-        return Refusal(Reason.BODY_NOT_ALLOWED) if request.body or _announces_body(request) else None
+        # HTTP/2 announces nothing; there, only what has arrived by now says that there is a body.
+        has_body = request.body or request.size > 0 or _announces_body(request)
+        return Refusal(Reason.BODY_NOT_ALLOWED) if has_body else None
     if not case.route.checks_body:
-        return None
+        return _check_announced(case)
     incomplete = _check_whole(case)
     if incomplete is not None:
         return incomplete
@@ -41,6 +45,14 @@ def check_schema(case: Case) -> Refusal | None:
 
 def _announces_body(request: Request) -> bool:
     return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
+def _check_announced(case: Case) -> Refusal | None:
+    """A body that the check does not carry is at least not said to be too long."""
+    length = case.request.headers.get("content-length", "0")
+    if not _LENGTH.fullmatch(length):
+        return Refusal(Reason.HEADER_INVALID, "content-length")
+    return Refusal(Reason.BODY_TOO_LARGE) if max(int(length), case.request.size) > case.route.max_body else None
 
 
 def _check_whole(case: Case) -> Refusal | None:

@@ -276,12 +276,44 @@ def test_a_whole_body_passes_with_what_envoy_says_about_it() -> None:
     assert check(body=TEXT, headers=headers, size=-1)[0] is None
 
 
-@pytest.mark.parametrize("changes", [{"body": b"x"}, {"headers": {"content-length": "1"}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body": b"x"},
+        {"headers": {"content-length": "1"}},
+        {"headers": {"transfer-encoding": "chunked"}},
+        {"size": 1},
+    ],
+)
 def test_a_request_that_reads_has_no_body(changes: dict[str, object]) -> None:
     refusal, _ = check(method="GET", **changes)
     assert refusal is not None
     assert refusal.reason is Reason.BODY_NOT_ALLOWED
     assert check(method="GET", headers={"content-length": "0"})[0] is None
+
+
+@pytest.mark.parametrize("route", ["plain", "docs"])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"headers": {"content-length": "65536"}}, None),
+        ({"headers": {"content-length": "65537"}}, Reason.BODY_TOO_LARGE),
+        ({"headers": {"content-length": "9" * 18}}, Reason.BODY_TOO_LARGE),
+        ({"size": 65_536}, None),
+        ({"size": 65_537}, Reason.BODY_TOO_LARGE),
+        ({"size": -1}, None),
+        ({"headers": {"content-length": "9" * 19}}, Reason.HEADER_INVALID),
+        ({"headers": {"content-length": "-1"}}, Reason.HEADER_INVALID),
+        ({"headers": {"content-length": "1, 1"}}, Reason.HEADER_INVALID),
+        ({"headers": {"content-length": "\u0661"}}, Reason.HEADER_INVALID),
+        ({"headers": {"content-length": ""}}, Reason.HEADER_INVALID),
+    ],
+)
+def test_a_body_that_is_not_looked_at_is_not_announced_as_too_long_either(
+    route: str, changes: dict[str, object], reason: Reason | None
+) -> None:
+    refusal, _ = check(route, **changes)
+    assert (None if refusal is None else refusal.reason) is reason
 
 
 def test_where_no_schema_is_named_the_body_is_the_services_business() -> None:
