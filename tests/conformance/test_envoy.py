@@ -95,6 +95,7 @@ def separate(delta: bool) -> dict[str, Any]:
     return {"api_config_source": source, "resource_api_version": "V3"}
 
 
+@pytest.mark.requirement("U2")
 @AGGREGATED
 @pytest.mark.parametrize("aggregated", [True, False], ids=["ADS", "separate"])
 async def test_an_envoy_gets_everything_acknowledges_it_and_serves(drive: Drive, delta: bool, aggregated: bool) -> None:
