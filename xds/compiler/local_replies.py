@@ -17,7 +17,12 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     ResponseFlagFilter,
     StatusCodeFilter,
 )
-from envoy_data_plane.envoy.config.core.v3 import HeaderValueOption, RuntimeUInt32, SubstitutionFormatString
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    HeaderValueOption,
+    RuntimeUInt32,
+    SubstitutionFormatString,
+)
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
 from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -75,9 +80,10 @@ def local_replies(always: Sequence[HeaderValueOption] = ()) -> LocalReplyConfig:
 def _keep_what_a_service_said() -> ResponseMapper:
     said = ExpressionFilter(expression="response.code_details in ['ext_authz_denied', 'request_rate_limited']")
     extension = ExtensionFilter(name="envoy.access_loggers.extension_filters.cel", typed_config=pack(said))
+    said_body = DataSource(inline_string="%LOCAL_REPLY_BODY%")
     return ResponseMapper(
         filter=AccessLogFilter(extension_filter=extension),
-        body_format_override=SubstitutionFormatString(text_format="%LOCAL_REPLY_BODY%", content_type=CONTENT_TYPE),
+        body_format_override=SubstitutionFormatString(text_format_source=said_body, content_type=CONTENT_TYPE),
     )
 
 

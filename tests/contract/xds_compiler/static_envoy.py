@@ -58,7 +58,7 @@ def validate(compiled: Snapshot, folder: Path) -> "subprocess.CompletedProcess[s
     """`envoy --mode validate`: exit code 0, or the words with which an Envoy would refuse."""
     file = folder / "bootstrap.json"
     file.write_text(json.dumps(static_bootstrap(compiled)))
-    command = [str(find_envoy()), "--mode", "validate", "-c", str(file), "--log-level", "error"]
+    command = [str(find_envoy()), "--mode", "validate", "-c", str(file), "--log-level", "warn"]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
