@@ -92,7 +92,9 @@ ANSWERS: Final[Mapping[Reason, Answer]] = MappingProxyType(
             503, "Audit unavailable", "This request must be recorded and cannot be at the moment; try again later."
         ),
         Reason.HEADER_INVALID: Answer(
-            400, "Invalid header", "A header that may be sent once was sent twice, or holds octets that are not UTF-8."
+            400,
+            "Invalid header",
+            "A header that may be sent once was sent twice, is not of its form, or holds octets that are not UTF-8.",
         ),
         Reason.PATH_INVALID: Answer(400, "Invalid path", "The path is not in its normal form."),
         Reason.QUERY_INVALID: Answer(400, "Invalid query", "A query has at most 8192 octets and 256 parameters."),

@@ -1,10 +1,11 @@
-"""The path is in normal form, the query is bounded, and the route that Envoy chose is the one that serves it.
+"""The authority is one host, path and query are in order, and the route that Envoy chose is the one that serves them.
 
 Envoy normalises paths before it routes. That this still holds is checked here, because a path that two programs read
 differently reaches one route under another's rules (attacks A31 to A34).
 """
 
 import re
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,10 @@ from authz.reasons import Reason
 MAX_PATH: Final = 8192
 MAX_QUERY: Final = 8192
 MAX_PARAMETERS: Final = 256
+MAX_AUTHORITY: Final = 261
 
+# RFC 3986 §3.2: a name or an IPv4 address, or an IPv6 address in brackets, and a port; never user information.
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9.-]++|\[([0-9A-Fa-f:.]++)\])(?::[0-9]{1,5})?")
 # What nearly every path looks like: nothing to decode, no empty and no dot segments.
 _PLAIN: Final = re.compile(r"/(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*(?:/|$))*")
 # RFC 3986 §3.3 pchar without `;`, which some servers cut a segment at.
@@ -52,8 +56,24 @@ def is_bounded_query(query: str) -> bool:
     return len(query) <= MAX_QUERY and query.count("&") + query.count(";") < MAX_PARAMETERS
 
 
+def is_authority(authority: str) -> bool:
+    """Whether all who compare, log or sign this authority mean the same host by it."""
+    if len(authority) > MAX_AUTHORITY:
+        return False
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or found[1] is None:
+        return found is not None
+    try:
+        ip_address(found[1])
+    except ValueError:
+        return False
+    return True
+
+
 def check_target(case: Case) -> Refusal | None:
     path = case.request.path
+    if not is_authority(case.request.authority):
+        return Refusal(Reason.HEADER_INVALID, "authority")
     # Without raw headers `!` may stand for an octet that is not UTF-8.
     if not is_normal_path(path) or (not case.request.exact and "!" in path):
         return Refusal(Reason.PATH_INVALID)

@@ -136,6 +136,48 @@ def test_a_path_with_a_possibly_hidden_octet_is_refused_unless_it_came_raw() -> 
 
 
 @pytest.mark.parametrize(
+    ("authority", "admitted"),
+    [
+        ("api.example.com", True),
+        ("API.example.com:8443", True),
+        ("localhost", True),
+        ("192.0.2.1:80", True),
+        ("[2001:db8::1]", True),
+        ("[::1]:8443", True),
+        ("[::ffff:192.0.2.1]:1", True),
+        ("[192.0.2.1]", True),
+        ("", False),
+        (":443", False),
+        ("a,b", False),
+        ("a b", False),
+        ("a ", False),
+        ("a\n", False),
+        ('a"', False),
+        ("user@api.example.com", False),
+        ("user:1@api.example.com", False),
+        ("api.example.com:", False),
+        ("api.example.com:123456", False),
+        ("api.example.com:x", False),
+        ("api.example.com:\u0661", False),
+        ("api.example.com/x", False),
+        ("api.example.com?x", False),
+        ("caf\u00e9.example.com", False),
+        ("a_b.example.com", False),
+        ("::1", False),
+        ("[::1", False),
+        ("[]", False),
+        ("[::1%eth0]", False),
+        ("[::g]", False),
+        ("[1:2]", False),
+        ("a" * 261, True),
+        ("a" * 262, False),
+    ],
+)
+def test_an_authority_is_one_host_and_perhaps_a_port(authority: str, admitted: bool) -> None:
+    assert outcome(check_target, case(authority=authority)) is (None if admitted else Reason.HEADER_INVALID)
+
+
+@pytest.mark.parametrize(
     ("query", "admitted"),
     [
         ("", True),
