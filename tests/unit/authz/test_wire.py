@@ -9,7 +9,7 @@ from authz.pipeline import decide
 from authz.principal import NOBODY
 from authz.reasons import Reason
 from authz.wire import Answers, read_request, write_failure
-from policy.descriptors import IDENTITY_HEADERS, SPOOFABLE_HEADERS
+from policy.descriptors import IDENTITY_HEADERS, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 from protos import ext_authz_pb2 as pb
 from tests.unit.authz.world import AGENTS, API_KEY, NOW, facts, request, rules, signed, token
 
@@ -163,7 +163,34 @@ def test_a_gateway_that_passes_credentials_on_removes_none() -> None:
 
 
 CLAIMS = ("x-user-id", "x-auth-request-email", "x-consumer-username", "x-waooaw-new", *SPOOFABLE_HEADERS)
+CLAIMS += ("x-jwt-claim-sub", "x-ms-client-principal-id", "x-ms-client-principal", "x-goog-authenticated-user-email")
+CLAIMS += ("x-amzn-oidc-identity", *(f"{prefix}x" for prefix in SPOOFABLE_PREFIXES))
 SPOOFED = dict.fromkeys(CLAIMS, "admin")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "x-authorization",
+            "x-access-token",
+            "x-id-token",
+            "x-forwarded-access-token",
+            "x-user",
+            "x-username",
+            "x-uid",
+        ),
+        *("x-tenantid", "x-principal", "x-permissions", "x-webauth-user", "cf-access-jwt-assertion", "client-ip"),
+        *("ssl-client-cert", "x-original-forwarded-for", "x-jwt-assertion", "x-ms-client-principal-name"),
+    ],
+)
+def test_a_name_under_which_services_look_for_an_identity_is_a_claim(name: str) -> None:
+    assert name in answer_to(token(), headers={name: "admin"}).ok_response.headers_to_remove
+
+
+@pytest.mark.parametrize("names", [SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES], ids=["headers", "prefixes"])
+def test_the_names_are_in_order_and_each_is_there_once(names: tuple[str, ...]) -> None:
+    assert list(names) == sorted({name.lower() for name in names})
 
 
 @pytest.mark.parametrize("route", ["content", "docs"])
