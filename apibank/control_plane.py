@@ -50,12 +50,14 @@ class ControlPlane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish what the folder says now, and again after every change, until stopped."""
-        await self.publish()
-        # What a start has made lives as long as the process: collecting it again and again would hold up changes.
-        gc.collect()
-        gc.freeze()
-        async for _ in self._folder.changes(stop, also=self._certificate_folders()):
+        async for _ in self._folder.changes(stop, also=await asyncio.to_thread(self._certificate_folders)):
+            first = not self._states
             await self.publish()
+            if first:
+                # What a start has made lives as long as the process: collecting it again and again would hold up
+                # changes.
+                gc.collect()
+                gc.freeze()
 
     async def publish(self) -> None:
         """Read the folder and publish whatever has changed."""

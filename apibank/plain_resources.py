@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
-from apibank.policies import DEBOUNCE_MS, read_source
+from apibank.policies import read_source
+from apibank.watching import bursts
 from policy.problem import PolicyError
 from xds.publisher import Publisher
 from xds.resources_dir import read_group
@@ -21,7 +21,7 @@ async def follow_resources(folder: Path, publisher: Publisher, stop: asyncio.Eve
     Raises FileNotFoundError where the folder is not there.
     """
     await _publish(folder, publisher)
-    async for _ in awatch(folder, debounce=DEBOUNCE_MS, step=20, stop_event=stop):
+    async for _ in bursts(folder, stop=stop, recursive=True):
         await _publish(folder, publisher)
 
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from watchfiles import Change, awatch
-
+from apibank.watching import bursts
 from policy.load import Loaded, load_gateway, load_gateways
 from policy.model import Gateway
 from policy.problem import Diagnostic, PolicyError, Position, Source
 
 _REPOSITORY = Path(__file__).resolve().parents[1] / "envoy"
-# Editors and deployments write several files in a row; a change is taken up this long after the last of them.
-DEBOUNCE_MS = 100
 
 
 def shipped(*parts: str) -> Path:
@@ -84,22 +81,18 @@ class PolicyFolder:
         sources = [read_source(self.folder / f"{name}.yaml") for name in self.names()]
         return load_gateways(Gateway, sources, [read_source(path) for path in self.overlays])
 
-    async def changes(self, stop: asyncio.Event, also: Sequence[Path] = ()) -> AsyncIterator[None]:
-        """Yields after each burst of changes to the files, the overlays, or the folders in `also`."""
+    def changes(self, stop: asyncio.Event, also: Sequence[Path] = ()) -> AsyncIterator[None]:
+        """Yields at once, and after each burst of changes to the files, the overlays, or the folders in `also`."""
         # Folders, not files: editors and deployments put a new file in the old one's place.
+        folder = self.folder.resolve()
         overlays = {path.resolve() for path in self.overlays}
         whole = {path.resolve() for path in also if path.is_dir()}
-        watched = {self.folder.resolve(), *(path.parent for path in overlays), *whole}
 
-        def concerns_us(_: Change, changed: str) -> bool:
-            path = Path(changed)
-            gateway_file = path.parent == self.folder.resolve() and path.suffix == ".yaml"
+        def concerns_us(path: Path) -> bool:
+            gateway_file = path.parent == folder and path.suffix == ".yaml"
             return gateway_file or path in overlays or path.parent in whole
 
-        async for _ in awatch(
-            *watched, watch_filter=concerns_us, debounce=DEBOUNCE_MS, step=20, stop_event=stop, recursive=False
-        ):
-            yield
+        return bursts(folder, *{path.parent for path in overlays}, *whole, stop=stop, concerns=concerns_us)
 
 
 def read_source(path: Path) -> Source:

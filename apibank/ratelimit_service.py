@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
 import ratelimit.server
 from apibank.observed import listener_of, observed_app, process_registry
-from apibank.policies import DEBOUNCE_MS
 from apibank.settings import GrpcServer
+from apibank.watching import bursts
 from apibank.web import serve_web
 from policy.problem import PolicyError
 from ratelimit.config_files import read_folder, reload_folder
@@ -58,7 +57,7 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
 
 
 async def _follow(config: Path, limiter: RateLimiter, stop: asyncio.Event) -> None:
-    async for _ in awatch(config, debounce=DEBOUNCE_MS, step=20, stop_event=stop, recursive=False):
+    async for _ in bursts(config, stop=stop):
         wrong = reload_folder(limiter, config)
         if wrong is not None:
             _LOG.error("config_refused", error=str(wrong))

@@ -71,6 +71,8 @@ async def test_only_policies_and_overlays_count_as_changes(folder: Path, tmp_pat
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0.3)
+    assert seen == 1
+    seen = 0
     (tmp_path / "database").write_text("of somebody else", encoding="utf-8")
     (folder / "notes.txt").write_text("of somebody else", encoding="utf-8")
     await asyncio.sleep(0.5)
