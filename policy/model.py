@@ -56,7 +56,7 @@ class Route(Model):
     tiers: tuple[Tier, ...] | None = Field(None, description="Instead of the gateway's `tiers`.")
     networks: tuple[Name, ...] | None = Field(None, description="Allow-lists for the client's address.")
     body: Mapping[Method, Name] = Field(default_factory=dict, description="Method -> schema that its body must meet.")
-    max_body_bytes: Count | None = Field(None, description="A longer body is 413, where a body is checked.")
+    max_body_bytes: Count | None = Field(None, description="A longer body is 413, checked or not.")
     limits: tuple[Name, ...] | None = Field(None, description="Limits that count here; all must admit.")
     upstream: Name
     timeout_ms: Milliseconds | None = None
