@@ -30,7 +30,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client import CollectorRegistry
 
-from authz.audit import JsonLinesSink
+from authz.audit import JsonLinesSink, Pseudonyms, audit_event
 from authz.authorizer import Authorizer
 from authz.decision import NonceClaim
 from authz.facts import AgentSecrets, Facts, FactsBoard, PartnerKey, PartnerKeys
@@ -41,6 +41,7 @@ from authz.identity.verified_tokens import VerifiedTokens
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
 from authz.pipeline import decide
+from authz.request import Request
 from authz.rules import Rules, compile_rules
 from authz.server import SERVICE, ServerKind, serve
 from authz.wire import Answers, read_request
@@ -50,6 +51,8 @@ from policy.load import load_gateway
 from policy.model import Gateway
 from policy.problem import Source
 from protos import ext_authz_pb2 as pb
+from tests.unit.authz import hostile as hostiles
+from tests.unit.authz import world
 from waooaw_signing import sign
 
 NOW: Final = 1_800_000_000.0
@@ -218,6 +221,21 @@ def decisions() -> dict[str, float]:
     return found
 
 
+def hostile(count: int = 8) -> dict[str, float]:
+    """Milliseconds that the slowest of the hostile requests take, decided and recorded, each the least of three."""
+    known, pseudonyms = world.facts(), Pseudonyms()
+
+    def answer(asked: Request) -> None:
+        decision = decide(asked, hostiles.RULES[asked.gateway], known, world.NOW)
+        audit_event(asked, decision, world.NOW, pseudonyms)
+
+    found = {
+        name: microseconds(lambda asked=asked: answer(asked), number=1, rounds=3) / 1e3  # type: ignore[misc]
+        for name, asked in hostiles.requests()
+    }
+    return dict(sorted(found.items(), key=lambda each: -each[1])[:count])
+
+
 def memory_of_tokens(count: int) -> float:
     """Megabytes that so many remembered tokens of as many callers take."""
     asked = read_request(pb.CheckRequest.FromString(_token_checks()[0]))
@@ -365,6 +383,7 @@ def main() -> None:
         runs[f"{kind}, token, remembered, half load"] = measure(kind, "token, remembered", arguments.seconds, half)
     report = {
         "decisions (us)": decisions(),
+        "slowest hostile requests (ms)": hostile(),
         f"{arguments.tokens} tokens (MB)": memory_of_tokens(arguments.tokens),
         "runs": {name: asdict(figures) for name, figures in runs.items()},
     }

@@ -7,12 +7,19 @@ from dataclasses import replace
 from types import FrameType
 
 from authz.request import Request
-from tests.unit.authz.world import AGENTS, API_KEY, CONTENT, MESSAGE, request, signed, token
+from tests.unit.authz.world import API_KEY, CONTENT, MESSAGE, agents_rules, request, rules, signed, token
 
 HEADERS = 60_000
 BODY = 65_536
 AGENTS_BODY = 1_048_576
+RULES = {
+    "marketing": rules(),
+    "agents": agents_rules(
+        defaults={"methods": {"GET": "read", "POST": "write"}, "max_body_bytes": AGENTS_BODY},
+    ),
+}
 
+GOOD = token()
 # Repeated until the space is full: each has once been, or would be, slow for some way of reading it.
 FRAGMENTS = (
     *("a", "0", ".", "=", ",", ";", '"', "\\", "(", "-", "/", " ", "%", "%41", "%41&", "&", "=&", ";=", "é", "😀"),
@@ -97,36 +104,52 @@ def bodies(size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def requests() -> Iterator[tuple[str, Request]]:
-    """By a name that says what is hostile about each."""
-    good = token()
+    """By a name that says what is hostile about each. All are to be decided by RULES of their gateway."""
     for fragment in FRAGMENTS:
-        text = filled(fragment, HEADERS)
-        yield f"user-agent {fragment}", request(token=good, headers={"user-agent": text})
-        yield f"path {fragment}", request(token=good, path=f"/api/marketing/content/{text}")
-        yield f"short path {fragment}", request(token=good, path=f"/api/marketing/content/{text[:8000]}")
-        yield f"query {fragment}", request(token=good, path=f"/api/marketing/content?{text}")
-        yield f"short query {fragment}", request("docs", path=f"/api/marketing/docs?{text[:8192]}")
-        yield f"authorization {fragment}", request(headers={"authorization": f"Bearer {text}"})
-        yield f"short authorization {fragment}", request(headers={"authorization": f"Bearer {text[:8000]}"})
-        yield f"token {fragment}", request(token=f"{good.split('.')[0]}.{text[:7000]}.{'A' * 342}")
-        yield f"x-api-key {fragment}", request(key=API_KEY + text)
-        yield f"authority {fragment}", request(token=good, authority=text)
-        yield f"method {fragment}", request(token=good, method=text)
-        yield (
-            f"content-type {fragment}",
-            request(token=good, method="POST", json_body=CONTENT, headers={"content-type": f"application/json;{text}"}),
-        )
-        yield f"content-length {fragment}", request("docs", method="POST", headers={"content-length": text})
-        yield f"address {fragment}", request("office", token=good, address=text)
-        for name in ("signature", "signature-input", "content-digest"):
-            yield f"{name} {fragment}", signed(headers={name: text})
-            yield f"short {name} {fragment}", signed(headers={name: text[:4096]})
-    yield "headers", request(token=good, headers={f"x-{number:05}": "" for number in range(HEADERS // 8)})
-    yield "spoofed headers", request(token=good, headers={f"x-user-{number:04}": "" for number in range(HEADERS // 11)})
+        for name, asked in (*_without_credentials(fragment), *_with_credentials(fragment)):
+            yield f"{name} {fragment}", _under_rules(asked)
+    for name, asked in _with_many_headers():
+        yield name, asked
     for name, body in bodies(BODY):
-        headers = {"content-type": "application/json"}
-        yield f"body {name}", request(token=good, method="POST", body=body, headers=headers)
+        yield f"body {name}", _with_body(body)
     for name, body in bodies(AGENTS_BODY):
-        yield f"message {name}", replace(signed(body=body), policy=AGENTS.version)
-    payload = json.dumps({**MESSAGE, "payload": {"numbers": [0.123456789] * 20_000}}).encode()
-    yield "message of numbers", signed(body=payload)
+        yield f"message {name}", _under_rules(signed(body=body))
+
+
+def _under_rules(asked: Request) -> Request:
+    return replace(asked, policy=RULES[asked.gateway].version)
+
+
+def _with_body(body: bytes) -> Request:
+    return request(token=GOOD, method="POST", body=body, headers={"content-type": "application/json"})
+
+
+def _with_many_headers() -> Iterator[tuple[str, Request]]:
+    yield "headers", request(token=GOOD, headers={f"x-{number:05}": "" for number in range(HEADERS // 8)})
+    yield "claims", request(token=GOOD, headers={f"x-user-{number:04}": "" for number in range(HEADERS // 12)})
+
+
+def _without_credentials(fragment: str) -> Iterator[tuple[str, Request]]:
+    text = filled(fragment, HEADERS)
+    yield "public path", request("docs", path=f"/api/marketing/docs/{text[:8000]}")
+    yield "public query", request("docs", path=f"/api/marketing/docs?{text[:8192]}")
+    yield "content-length", request("docs", method="POST", headers={"content-length": text})
+    yield "authorization", request(headers={"authorization": f"Bearer {text}"})
+    yield "short authorization", request(headers={"authorization": f"Bearer {text[:8000]}"})
+    yield "payload of a token", request(token=f"{GOOD.split('.')[0]}.{text[:7000]}.{'A' * 342}")
+    yield "x-api-key", request(key=API_KEY + text)
+    for name in ("signature", "signature-input", "content-digest"):
+        yield name, signed(headers={name: text})
+        yield f"short {name}", signed(headers={name: text[:4096]})
+
+
+def _with_credentials(fragment: str) -> Iterator[tuple[str, Request]]:
+    text = filled(fragment, HEADERS)
+    yield "user-agent", request(token=GOOD, headers={"user-agent": text})
+    yield "path", request(token=GOOD, path=f"/api/marketing/content/{text}")
+    yield "query", request(token=GOOD, path=f"/api/marketing/content?{text}")
+    yield "authority", request(token=GOOD, authority=text)
+    yield "method", request(token=GOOD, method=text)
+    yield "address", request("office", token=GOOD, address=text)
+    headers = {"content-type": f"application/json;{text}"}
+    yield "content-type", request(token=GOOD, method="POST", json_body=CONTENT, headers=headers)
