@@ -13,7 +13,6 @@ import hashlib
 import json
 import multiprocessing
 import time
-import timeit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +29,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client import CollectorRegistry
 
-from authz.audit import JsonLinesSink, Pseudonyms, audit_event
+from authz.audit import JsonLinesSink
 from authz.authorizer import Authorizer
 from authz.decision import NonceClaim
 from authz.facts import AgentSecrets, Facts, FactsBoard, PartnerKey, PartnerKeys
@@ -41,18 +40,16 @@ from authz.identity.verified_tokens import VerifiedTokens
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
 from authz.pipeline import decide
-from authz.request import Request
 from authz.rules import Rules, compile_rules
 from authz.server import SERVICE, ServerKind, serve
 from authz.wire import Answers, read_request
+from bench.hostile_checks import hostile, microseconds
 from bench.http2_load import Client
 from policy.access import Algorithm
 from policy.load import load_gateway
 from policy.model import Gateway
 from policy.problem import Source
 from protos import ext_authz_pb2 as pb
-from tests.unit.authz import hostile as hostiles
-from tests.unit.authz import world
 from waooaw_signing import sign
 
 NOW: Final = 1_800_000_000.0
@@ -190,11 +187,6 @@ LOADS: Final[Mapping[str, Load]] = {
 # --- without the wire
 
 
-def microseconds(call: Callable[[], object], number: int = 50, rounds: int = 100) -> float:
-    call()
-    return round(min(timeit.repeat(call, number=number, repeat=rounds, timer=time.process_time)) / number * 1e6, 1)
-
-
 def decisions() -> dict[str, float]:
     """Of each load's first check, read and then decided, and of the parts beside the decision."""
     found: dict[str, float] = {}
@@ -219,21 +211,6 @@ def decisions() -> dict[str, float]:
         "(body against its schema)": microseconds(lambda: None if schema is None else schema.errors(CONTENT)),
     }
     return found
-
-
-def hostile(count: int = 8) -> dict[str, float]:
-    """Milliseconds that the slowest of the hostile requests take, decided and recorded, each the least of three."""
-    known, pseudonyms = world.facts(), Pseudonyms()
-
-    def answer(asked: Request) -> None:
-        decision = decide(asked, hostiles.RULES[asked.gateway], known, world.NOW)
-        audit_event(asked, decision, world.NOW, pseudonyms)
-
-    found = {
-        name: microseconds(lambda asked=asked: answer(asked), number=1, rounds=3) / 1e3  # type: ignore[misc]
-        for name, asked in hostiles.requests()
-    }
-    return dict(sorted(found.items(), key=lambda each: -each[1])[:count])
 
 
 def memory_of_tokens(count: int) -> float:
