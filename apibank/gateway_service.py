@@ -118,7 +118,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             metrics=metrics,
             key_finder=sources,
         )
-        limiter = RateLimiter(counters, RateLimitMetrics(registry))
+        limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources)
         await policy.take()
         await held.enter_async_context(_served(service, services, authorizer, limiter))

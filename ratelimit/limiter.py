@@ -1,7 +1,7 @@
 """One gateway's limits in force: rules by domain, and the store that counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from policy.model import Gateway
@@ -9,7 +9,7 @@ from ratelimit.matching import Plan, plan
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.policy_limits import compile_limits
 from ratelimit.request import Descriptor, Entries, Request
-from ratelimit.rules import DomainRules, Rule
+from ratelimit.rules import DomainRules, Headers, Node, Rule
 from ratelimit.store import CounterStore, Outcome, Unavailable
 
 # As many as authz decides by (kept_versions), the newest among them.
@@ -26,10 +26,16 @@ class Usage:
     reset_after: int
 
 
+# No request can name it: an empty domain is an error.
+_NOWHERE = DomainRules("", Node(), Headers.NEVER, strict=True)
+
+
 class RateLimiter:
     """Decides by the rules of the moment. Rules are replaced whole; counters of limits that stay are kept."""
 
-    def __init__(self, store: CounterStore, metrics: RateLimitMetrics) -> None:
+    def __init__(self, store: CounterStore, metrics: RateLimitMetrics, *, strict: bool = False) -> None:
+        """`strict`: a domain that nobody put in force is refused; without it, such a domain has no limits."""
+        self._strict = strict
         self._store, self.metrics = store, metrics
         self._domains: Mapping[str, DomainRules] = {}
         # Plans made before the rules changed are recognised by it.
@@ -55,6 +61,9 @@ class RateLimiter:
 
     def plan(self, request: Request) -> Plan:
         """What a request is charged; good until `generation` changes."""
+        if self._strict and request.domain not in self._domains:
+            # An Envoy of another gateway, or one ahead of us: whatever it asks, nobody here can say how often.
+            return plan(replace(request, domain=_NOWHERE.domain), {_NOWHERE.domain: _NOWHERE})
         return plan(request, self._domains)
 
     async def decide_many(self, plans: Sequence[Plan]) -> list[Outcome | Unavailable]:

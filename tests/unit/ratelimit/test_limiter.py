@@ -146,3 +146,15 @@ async def test_a_domain_that_is_not_a_policys_lets_pass_what_it_does_not_know(li
     limiter.install(DomainRules("marketing", Node()))
     assert await admitted_of(limiter, 20, "day") == 20
     assert limiter._domains["marketing"].earlier == ()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_domain_that_nobody_put_in_force_passes_only_where_the_service_is_not_strict(strict: bool) -> None:
+    limiter = RateLimiter(MemoryStore(), RateLimitMetrics(CollectorRegistry()), strict=strict)
+    limiter.replace_rules(marketing())
+    asked = Request("sales", (Descriptor((("limit", "requests"), ("tier", "free"), ("caller", "sub:jane"))),))
+    (decision,) = await limiter.decide_many([limiter.plan(asked)])
+    assert isinstance(decision, Outcome)
+    assert decision.admitted is not strict
+    # The name of the domain is data of the request: it becomes no label and no counter.
+    assert limiter.plan(asked).domain in {None, ""}
