@@ -11,10 +11,10 @@ from typing import Final
 import yaml
 
 from apibank.certificates import DevelopmentCertificates
+from apibank.issuer.realms import JWKS_PATH
 from apibank.ports import CENTRAL, LOOPBACK, PortPlan
 from policy.model import Gateway
 
-JWKS_PATH: Final = "/.well-known/jwks.json"
 OVERLAY_NAME: Final = "addresses.yaml"
 
 # A part of an overlay: maps of maps, down to the values that replace the policy's own.

@@ -33,7 +33,6 @@ from apibank.welcome import say_ready, say_starting
 from policy.model import Gateway
 from policy.problem import PolicyError
 
-# Every agent of the federation has a development secret: those of the domains, and the centres of excellence.
 SECRET_BYTES: Final = 32
 _LIVE_SECONDS: Final = 60.0
 
@@ -110,6 +109,7 @@ def _good(folder: PolicyFolder) -> Mapping[str, Gateway]:
 
 
 def _ensure_secrets(state_dir: Path, gateways: Mapping[str, Gateway]) -> None:
+    # Every agent of the federation has one: those of the domains, and the centres of excellence.
     directory = private_directory(secrets_directory(state_dir))
     agents = {name for gateway in gateways.values() if gateway.gateway != CENTRAL for name in gateway.routes}
     for agent in agents:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx2
 
-from apibank.addresses import JWKS_PATH
 from apibank.certificates import DevelopmentCertificates
 from apibank.child_process import Child, Probe
 from apibank.envoy_process import EnvoyProcess, envoy_child, find_envoy
+from apibank.issuer.realms import JWKS_PATH
 from apibank.ports import CENTRAL, LOOPBACK, PortPlan
 from apibank.probes import answers_http
 from apibank.ready import CentralPlace, GatewayPlace, Ready

@@ -19,13 +19,12 @@ from apibank.issuer.grants import register_grants
 from apibank.issuer.keys import ALGORITHM, KeyStore
 from apibank.issuer.oauth import Asked, IssuingServer, Told
 from apibank.issuer.pages import PAGE_HEADERS, sign_in_page
-from apibank.issuer.realms import REALMS, Realm
+from apibank.issuer.realms import JWKS_PATH, REALMS, Realm
 from apibank.issuer.refresh import CUSTOM_HEADER, REFRESH_PATH, refresh, with_cookie
 from apibank.issuer.sessions import Sessions
 from apibank.ports import LOOPBACK
 from apibank.web import WebListener
 
-JWKS_PATH: Final = "/.well-known/jwks.json"
 AUTHORIZE_PATH: Final = "/api/auth/authorize"
 TOKEN_PATH: Final = "/api/auth/token"  # noqa: S105
 REVOKE_PATH: Final = "/api/auth/revoke"

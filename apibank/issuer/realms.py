@@ -7,6 +7,8 @@ from typing import Final
 from pydantic import JsonValue
 
 ACCESS_TOKEN_SECONDS: Final = 3600  # R88
+# Where each issuer publishes its keys.
+JWKS_PATH: Final = "/.well-known/jwks.json"
 
 
 @dataclass(frozen=True, slots=True)
