@@ -19,6 +19,16 @@ from policy.kinds import (
     Seconds,
     SpiffeId,
     Text,
+    is_host_name,
+)
+from policy.resilience import (
+    Bounds,
+    DnsResolution,
+    HealthCheck,
+    HealthProtocol,
+    LoadBalancing,
+    OutlierDetection,
+    SlowStart,
 )
 
 
@@ -36,12 +46,58 @@ class Authority(Model):
     identities: Annotated[tuple[SpiffeId, ...], Field(min_length=1)]
 
 
+class TlsVersion(StrEnum):
+    """TLS 1.0 and 1.1 are not to be used (RFC 8996)."""
+
+    V1_2 = "1.2"
+    V1_3 = "1.3"
+
+
+class CipherSuite(StrEnum):
+    """Suites of TLS 1.2 that keep past traffic secret; those of 1.3 are all good, and not a matter of choice."""
+
+    ECDSA_AES128 = "ECDHE-ECDSA-AES128-GCM-SHA256"
+    RSA_AES128 = "ECDHE-RSA-AES128-GCM-SHA256"
+    ECDSA_AES256 = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    RSA_AES256 = "ECDHE-RSA-AES256-GCM-SHA384"
+    ECDSA_CHACHA20 = "ECDHE-ECDSA-CHACHA20-POLY1305"
+    RSA_CHACHA20 = "ECDHE-RSA-CHACHA20-POLY1305"
+
+
+# What browsers ask of a site that wants to be on their lists of preloaded ones.
+_PRELOAD_SECONDS = 31_536_000
+
+
 class ListenerTls(Model):
     certificate: Name
     client_authority: Name | None = Field(None, description="Demand a client certificate of this authority (mTLS).")
+    minimum_version: TlsVersion = TlsVersion.V1_2
+    cipher_suites: tuple[CipherSuite, ...] = Field(
+        (), description="Those of TLS 1.2 that are taken, the preferred first; none: all of them."
+    )
     hsts_seconds: Annotated[int, Field(strict=True, ge=0, le=63_072_000)] = Field(
         0, description="Strict-Transport-Security max-age (RFC 6797); 0 sends none."
     )
+    hsts_include_subdomains: bool = Field(False, description="The promise holds for every subdomain too.")
+    hsts_preload: bool = Field(False, description="Consent to being built into browsers; hard to take back.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.cipher_suites and self.minimum_version is TlsVersion.V1_3:
+            raise ValueError("cipher_suites are those of TLS 1.2, and minimum_version is 1.3")
+        if (self.hsts_include_subdomains or self.hsts_preload) and not self.hsts_seconds:
+            raise ValueError("hsts_include_subdomains and hsts_preload need hsts_seconds")
+        if self.hsts_preload and not (self.hsts_include_subdomains and self.hsts_seconds >= _PRELOAD_SECONDS):
+            raise ValueError(f"hsts_preload needs hsts_include_subdomains and hsts_seconds of {_PRELOAD_SECONDS}")
+        return self
+
+    @property
+    def hsts(self) -> str | None:
+        """The value of Strict-Transport-Security (RFC 6797 §6.1), None where nothing is promised."""
+        if not self.hsts_seconds:
+            return None
+        subdomains = "; includeSubDomains" if self.hsts_include_subdomains else ""
+        return f"max-age={self.hsts_seconds}{subdomains}{'; preload' if self.hsts_preload else ''}"
 
 
 class ClientAddress(StrEnum):
@@ -69,6 +125,9 @@ class Listener(Model):
     address: BindAddress
     tls: ListenerTls | None = None
     redirect_to_https_port: Port | None = Field(None, description="Answer everything with 301 to https on this port.")
+    acme_challenge: Name | None = Field(
+        None, description="On a listener that redirects: the upstream that answers ACME's http-01 (RFC 8555 §8.3)."
+    )
     client_address: ClientAddress = ClientAddress.PEER
     trusted_hops: Annotated[int, Field(strict=True, ge=0, le=10)] = Field(
         0, description="Proxies of ours in front of this listener that append to X-Forwarded-For."
@@ -86,6 +145,8 @@ class Listener(Model):
             raise ValueError("trusted_hops is for client_address: peer")
         if self.redirect_to_https_port is not None and self.tls is not None:
             raise ValueError("a listener that redirects to https has no tls of its own")
+        if self.acme_challenge is not None and self.redirect_to_https_port is None:
+            raise ValueError("acme_challenge is for a listener that redirects to https; elsewhere it is a route")
         return self
 
 
@@ -95,12 +156,13 @@ class Protocol(StrEnum):
 
 
 class UpstreamTls(Model):
+    minimum_version: TlsVersion = TlsVersion.V1_2
     certificate: Name | None = Field(None, description="The client certificate that we show (mTLS).")
     authority: Name = Field(description="Who must have issued the server's certificate, and for which identities.")
     server_name: Text | None = Field(None, description="SNI.")
 
 
-class Upstream(Model):
+class Upstream(Bounds):
     """A service, or the gateway behind this one: a cluster of Envoy's."""
 
     description: Text | None = None
@@ -108,8 +170,29 @@ class Upstream(Model):
     protocol: Protocol = Protocol.HTTP1
     tls: UpstreamTls | None = None
     connect_timeout_ms: Milliseconds = 1000
-    max_connections: Count = 1024
-    max_requests: Count = 4096
+    load_balancing: LoadBalancing = LoadBalancing.LEAST_REQUEST
+    slow_start: SlowStart | None = None
+    health_check: HealthCheck | None = None
+    outlier_detection: OutlierDetection | None = None
+    dns: DnsResolution | None = Field(None, description="For endpoints that are host names.")
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The endpoints that are host names, which Envoy resolves."""
+        return tuple(endpoint for endpoint in self.endpoints if is_host_name(endpoint))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.dns is not None and not self.named_hosts:
+            raise ValueError("dns is for endpoints that are host names, and there is none")
+        if self.named_hosts and any(endpoint.startswith("unix:") for endpoint in self.endpoints):
+            raise ValueError("host names and Unix sockets do not mix in one upstream")
+        if self.slow_start is not None and self.load_balancing is LoadBalancing.RANDOM:
+            raise ValueError("slow_start needs load_balancing: least_request or round_robin")
+        grpc = self.health_check is not None and self.health_check.protocol is HealthProtocol.GRPC
+        if grpc and self.protocol is not Protocol.HTTP2:
+            raise ValueError("a gRPC health check needs protocol: http2")
+        return self
 
 
 class Authorization(Model):

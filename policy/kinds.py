@@ -70,6 +70,17 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def is_host_name(endpoint: str) -> bool:
+    """Whether an endpoint is a name to resolve, and neither an address nor a Unix socket."""
+    if endpoint.startswith("unix:"):
+        return False
+    try:
+        ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return True
+    return False
+
+
 def _bind_address(text: str) -> str:
     if text.startswith("unix:"):
         raise ValueError("a listener's address is IP:PORT")
