@@ -81,7 +81,7 @@ def _prepare(settings: Settings, only: Sequence[str] | None) -> StackPlan:
     missing = [name for name in wanted or (CENTRAL,) if name not in gateways]
     if missing:
         raise ValueError(f"there is no policy for {', '.join(missing)} in {policies}")
-    ports = plan_ports(settings.port_base, tuple(gateways))
+    ports = plan_ports(settings.port_base, tuple(gateways), settings.envoys)
     certificates = ensure_certificates(settings.state_dir, tuple(gateways), datetime.now(UTC))
     _ensure_secrets(settings.state_dir, gateways)
     _ensure_control_token(settings.token_file())

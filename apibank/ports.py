@@ -20,6 +20,9 @@ MOST_GATEWAYS: Final = 9
 
 _CLAIM, _ADMIN, _MESH, _AUTHZ, _RATELIMIT = 0, 1, 10, 20, 30
 _XDS, _CONTROL_API, _METRICS = 40, 41, 50
+# Admin of a gateway's second Envoy and of those after it: ten ports for each gateway.
+_MORE_ADMINS: Final = 100
+MOST_ENVOYS: Final = 9
 _ISSUER_CUSTOMER, _ISSUER_ADMIN, _VALKEY, _HTTP, _PORTAL = 60, 61, 70, 80, 90
 _HTTPS, _INTERNAL_HTTPS, _UPSTREAM = 443, 444, 800
 _LAST = _UPSTREAM + MOST_GATEWAYS
@@ -27,9 +30,13 @@ _LAST = _UPSTREAM + MOST_GATEWAYS
 
 @dataclass(frozen=True, slots=True)
 class GatewayPorts:
-    """One gateway's ports; `mesh` and `upstream` are None for central, which has neither."""
+    """One gateway's ports; `mesh` and `upstream` are None for central, which has neither.
+
+    Several Envoys of a gateway share its listeners' ports (SO_REUSEPORT); each has an admin port of its own.
+    """
 
     envoy_admin: int
+    more_envoy_admins: tuple[int, ...]
     authz: int
     ratelimit: int
     metrics: int
@@ -72,6 +79,9 @@ class PortPlan:
                 for purpose in ("envoy_admin", "authz", "ratelimit", "metrics", "mesh", "upstream")
                 if (port := getattr(gateway, purpose)) is not None
             }
+            ports |= {
+                f"{name}-{number} envoy_admin": port for number, port in enumerate(gateway.more_envoy_admins, start=2)
+            }
         return ports
 
 
@@ -95,8 +105,19 @@ class PortsTakenError(Exception):
         super().__init__("; ".join(map(str, busy)) + ". Free it, or choose another APIBANK_PORT_BASE.")
 
 
-def plan_ports(base: int, gateways: Sequence[str] = KNOWN_GATEWAYS) -> PortPlan:
-    """The ports of a stack with these gateways. Raises ValueError where they do not fit."""
+def plan_ports(
+    base: int, gateways: Sequence[str] = KNOWN_GATEWAYS, envoys: Mapping[str, int] | None = None
+) -> PortPlan:
+    """The ports of a stack with these gateways, and with so many Envoys of each, one unless named.
+
+    Raises ValueError where they do not fit.
+    """
+    envoys = envoys or {}
+    for name, count in envoys.items():
+        if name not in gateways:
+            raise ValueError(f"there is no gateway {name} to run {count} Envoys of")
+        if not 1 <= count <= MOST_ENVOYS:
+            raise ValueError(f"a gateway has 1 to {MOST_ENVOYS} Envoys on one machine, not {count}")
     if not 1 <= base <= 65_535 - _LAST:
         raise ValueError(f"the port base must lie between 1 and {65_535 - _LAST}, so that every port exists")
     others = [name for name in gateways if name not in KNOWN_GATEWAYS]
@@ -114,14 +135,16 @@ def plan_ports(base: int, gateways: Sequence[str] = KNOWN_GATEWAYS) -> PortPlan:
         issuer_admin=base + _ISSUER_ADMIN,
         valkey=base + _VALKEY,
         portal=base + _PORTAL,
-        gateways={name: _gateway_ports(base, places[name]) for name in gateways},
+        gateways={name: _gateway_ports(base, places[name], envoys.get(name, 1)) for name in gateways},
     )
 
 
-def _gateway_ports(base: int, place: int) -> GatewayPorts:
+def _gateway_ports(base: int, place: int, envoys: int) -> GatewayPorts:
     central = place == 0
+    more = base + _MORE_ADMINS + 10 * place
     return GatewayPorts(
         envoy_admin=base + _ADMIN + place,
+        more_envoy_admins=tuple(range(more + 2, more + 1 + envoys)),
         authz=base + _AUTHZ + place,
         ratelimit=base + _RATELIMIT + place,
         metrics=base + _METRICS + place,

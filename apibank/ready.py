@@ -19,6 +19,7 @@ class CentralPlace(BaseModel):
     http: str
     internal_https: str
     envoy_admin: str
+    envoy_admins: list[str]
     authz: str
     ratelimit: str
 
@@ -30,6 +31,7 @@ class GatewayPlace(BaseModel):
 
     https: str
     envoy_admin: str
+    envoy_admins: list[str]
     authz: str
     ratelimit: str
 

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     )
     grpc_server: GrpcServer = Field("native", description="Server of the hot services: native (Rust) or grpcio.")
     envoy_binary: Path | None = Field(None, description="An Envoy to run instead of the one that comes with apibank.")
+    envoys: Mapping[str, Annotated[int, Field(ge=1, le=9)]] = Field(
+        {}, description="How many Envoys of a gateway the embedded stack runs, one unless named here."
+    )
     envoy_concurrency: Annotated[int, Field(ge=1, le=64)] = Field(1, description="Worker threads of each Envoy.")
     control_api: str | None = Field(
         None, description="URL of the control API that commands talk to; unset: the one in the ready file."

@@ -54,7 +54,11 @@ class StackPlan:
             self._issuer(),
             *self._upstreams(),
         ]
-        envoys = [envoy_child(self._envoy(name), self.settings.state_dir) for name in self.gateways]
+        envoys = [
+            envoy_child(self._envoy(name, number, port), self.settings.state_dir)
+            for name in self.gateways
+            for number, port in enumerate(self._admin_ports(name), start=1)
+        ]
         return [stage for stage in (store, services, envoys) if stage]
 
     async def until_live(self, within: float) -> None:
@@ -76,7 +80,7 @@ class StackPlan:
         wrong = []
         for name in self.gateways:
             state = states.get(name)
-            if state is None or not 0 < state["envoys"] == state["live"]:
+            if state is None or not len(self._admin_ports(name)) <= state["envoys"] == state["live"]:
                 wrong.append(f"{name} is not live: {state and state['errors']}")
         return wrong
 
@@ -91,14 +95,16 @@ class StackPlan:
                 https=https,
                 http=f"http://{LOOPBACK}:{plan.http}",
                 internal_https=f"https://{LOOPBACK}:{plan.internal_https}",
-                envoy_admin=self._admin(CENTRAL),
+                envoy_admin=self._admins(CENTRAL)[0],
+                envoy_admins=self._admins(CENTRAL),
                 authz=f"{LOOPBACK}:{plan.gateways[CENTRAL].authz}",
                 ratelimit=f"{LOOPBACK}:{plan.gateways[CENTRAL].ratelimit}",
             ),
             gateways={
                 name: GatewayPlace(
                     https=f"https://{LOOPBACK}:{plan.gateways[name].mesh}",
-                    envoy_admin=self._admin(name),
+                    envoy_admin=self._admins(name)[0],
+                    envoy_admins=self._admins(name),
                     authz=f"{LOOPBACK}:{plan.gateways[name].authz}",
                     ratelimit=f"{LOOPBACK}:{plan.gateways[name].ratelimit}",
                 )
@@ -124,8 +130,12 @@ class StackPlan:
     def _control_api(self) -> str:
         return f"http://{LOOPBACK}:{self.ports.control_api}"
 
-    def _admin(self, name: str) -> str:
-        return f"http://{LOOPBACK}:{self.ports.gateways[name].envoy_admin}"
+    def _admin_ports(self, name: str) -> tuple[int, ...]:
+        ports = self.ports.gateways[name]
+        return (ports.envoy_admin, *ports.more_envoy_admins)
+
+    def _admins(self, name: str) -> list[str]:
+        return [f"http://{LOOPBACK}:{port}" for port in self._admin_ports(name)]
 
     def _metrics(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports.gateways[name].metrics}/metrics"
@@ -208,12 +218,13 @@ class StackPlan:
         )
         return (self._python("upstreams", command, _http_probe(f"{LOOPBACK}:{first}", "/healthz")),)
 
-    def _envoy(self, name: str) -> EnvoyProcess:
+    def _envoy(self, name: str, number: int, admin_port: int) -> EnvoyProcess:
+        """One of a gateway's Envoys: the first bears the gateway's name alone."""
         return EnvoyProcess(
-            name=f"envoy-{name}",
-            node_id=f"{name}-1",
+            name=f"envoy-{name}" if number == 1 else f"envoy-{name}-{number}",
+            node_id=f"{name}-{number}",
             node_cluster=name,
-            admin_port=self.ports.gateways[name].envoy_admin,
+            admin_port=admin_port,
             control_plane=(f"{LOOPBACK}:{self.ports.xds}",),
             listeners=len(self.gateways[name].listeners),
             binary=find_envoy(self.settings.envoy_binary),

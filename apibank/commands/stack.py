@@ -51,6 +51,10 @@ def up(
     gateways: Annotated[
         str | None, typer.Option("--gateways", metavar="A,B", help="Only these gateways; central is always there.")
     ] = None,
+    envoys: Annotated[
+        list[str] | None,
+        typer.Option("--envoys", metavar="GATEWAY=N", help="Run N Envoys of a gateway; several times."),
+    ] = None,
     state_dir: StateDir = None,
     store: Store = None,
     database: Database = None,
@@ -64,10 +68,26 @@ def up(
     from apibank.devstack import run_stack
 
     settings = settings_of(
-        state_dir=state_dir, store=store, database=database, policies=policies, profile=profile or ["dev"]
+        state_dir=state_dir,
+        store=store,
+        database=database,
+        policies=policies,
+        profile=profile or ["dev"],
+        envoys=_counts(envoys),
     )
     only = None if gateways is None else tuple(name.strip() for name in gateways.split(",") if name.strip())
     raise SystemExit(run_stack(settings, only=only, ready_file=ready_file))
+
+
+def _counts(texts: list[str] | None) -> dict[str, int] | None:
+    """GATEWAY=N, several times."""
+    counts = {}
+    for text in texts or ():
+        name, separator, count = text.partition("=")
+        if not separator or not count.isdigit():
+            fail(f"error: --envoys {text!r} is not GATEWAY=N")
+        counts[name] = int(count)
+    return counts or None
 
 
 def status(

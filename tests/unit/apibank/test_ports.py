@@ -86,3 +86,18 @@ def test_a_second_stack_with_the_same_base_is_refused_even_before_the_first_list
     with claim_ports(plan), pytest.raises(PortsTakenError, match=f"process {os.getpid()}"):
         claim_ports(plan)
     claim_ports(plan).release()
+
+
+def test_each_further_envoy_of_a_gateway_has_an_admin_port_of_its_own() -> None:
+    plan = plan_ports(10_000, envoys={"central": 2, "marketing": 9})
+    assert plan.gateways["central"].more_envoy_admins == (10_102,)
+    assert plan.gateways["marketing"].more_envoy_admins == tuple(range(10_122, 10_130))
+    assert plan.gateways["sales"].more_envoy_admins == ()
+    ports = list(plan.named().values())
+    assert len(set(ports)) == len(ports)
+
+
+@pytest.mark.parametrize(("name", "count"), [("marketing", 0), ("marketing", 10), ("travel", 2)])
+def test_envoys_that_cannot_be_run_are_refused(name: str, count: int) -> None:
+    with pytest.raises(ValueError, match=r"Envoys of|Envoys on"):
+        plan_ports(10_000, envoys={name: count})
