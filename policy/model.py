@@ -147,24 +147,22 @@ class Gateway(Model):
         return [*_reference_problems(self), *_rule_problems(self), *_schema_problems(self)]
 
 
+# Where a name is used, what kind of thing it names, the name, and those that there are.
+_Reference = tuple[tuple[str | int, ...], str, str, Mapping[str, object]]
+
+
 def _unknown(path: tuple[str | int, ...], kind: str, name: str, known: Mapping[str, object]) -> Problem:
     return Problem(
         path, f"there is no {kind} named {name!r}", "one of: " + (", ".join(sorted(known)) or "(none is defined)")
     )
 
 
-def _references(gateway: Gateway) -> Iterator[tuple[tuple[str | int, ...], str, str, Mapping[str, object]]]:
+def _references(gateway: Gateway) -> Iterator[_Reference]:
     for name, listener in gateway.listeners.items():
-        at: tuple[str | int, ...] = ("listeners", name)
-        for index, network in enumerate(listener.networks):
-            yield (*at, "networks", index), "network", network, gateway.networks
-        if listener.tls is not None:
-            yield (*at, "tls", "certificate"), "certificate", listener.tls.certificate, gateway.certificates
-            if listener.tls.client_authority is not None:
-                yield (*at, "tls", "client_authority"), "authority", listener.tls.client_authority, gateway.authorities
+        yield from _listener_references(gateway, name, listener)
     for name, upstream in gateway.upstreams.items():
         if upstream.tls is not None:
-            at = ("upstreams", name, "tls")
+            at: tuple[str | int, ...] = ("upstreams", name, "tls")
             yield (*at, "authority"), "authority", upstream.tls.authority, gateway.authorities
             if upstream.tls.certificate is not None:
                 yield (*at, "certificate"), "certificate", upstream.tls.certificate, gateway.certificates
@@ -178,9 +176,19 @@ def _references(gateway: Gateway) -> Iterator[tuple[tuple[str | int, ...], str, 
         yield from _route_references(gateway, name, route)
 
 
-def _route_references(
-    gateway: Gateway, name: str, route: Route
-) -> Iterator[tuple[tuple[str | int, ...], str, str, Mapping[str, object]]]:
+def _listener_references(gateway: Gateway, name: str, listener: Listener) -> Iterator[_Reference]:
+    at: tuple[str | int, ...] = ("listeners", name)
+    for index, network in enumerate(listener.networks):
+        yield (*at, "networks", index), "network", network, gateway.networks
+    if listener.acme_challenge is not None:
+        yield (*at, "acme_challenge"), "upstream", listener.acme_challenge, gateway.upstreams
+    if listener.tls is not None:
+        yield (*at, "tls", "certificate"), "certificate", listener.tls.certificate, gateway.certificates
+        if listener.tls.client_authority is not None:
+            yield (*at, "tls", "client_authority"), "authority", listener.tls.client_authority, gateway.authorities
+
+
+def _route_references(gateway: Gateway, name: str, route: Route) -> Iterator[_Reference]:
     at: tuple[str | int, ...] = ("routes", name)
     yield (*at, "upstream"), "upstream", route.upstream, gateway.upstreams
     for index, listener in enumerate(route.listeners or ()):

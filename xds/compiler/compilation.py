@@ -68,7 +68,9 @@ def _resources(gateway: Gateway, material: Mapping[str, Material], origins: _Pro
         yield snapshot.LISTENER, Resource.of(unit.name, _listener_body(unit), origin, _listener_needs(unit))
         routes = [] if unit.redirects else route_keys(gateway, unit.name)
         body = encode(route_configuration(gateway, unit, routes))
-        needs = [(snapshot.CLUSTER, upstream) for upstream in sorted(upstreams_of(routes))]
+        challenge = unit.listener.acme_challenge
+        leads_to = upstreams_of(routes) if challenge is None else {challenge}
+        needs = [(snapshot.CLUSTER, upstream) for upstream in sorted(leads_to)]
         written = origin if unit.redirects else origins.of("routes")
         yield snapshot.ROUTE, Resource.of(names.routes_of(unit.name), body, written, needs)
 

@@ -25,11 +25,12 @@ from xds.compiler.hcm import STREAM_IDLE
 from xds.compiler.units import LimitShape, ListenerUnit, RouteKey, RouteUnit, limit_shapes
 
 _HTTPS = 443
+_CHALLENGE_TIMEOUT = timedelta(seconds=5)
 
 
 def route_configuration(gateway: Gateway, unit: ListenerUnit, routes: Sequence[RouteKey]) -> RouteConfiguration:
     """The routes of a listener under one virtual host, which holds what they have in common."""
-    bodies = [_redirect(unit)] if unit.redirects else entries(Route, map(route_entry, routes))
+    bodies = _redirects(unit) if unit.redirects else entries(Route, map(route_entry, routes))
     host = draft(
         VirtualHost,
         name=unit.name,
@@ -68,11 +69,17 @@ def _retries() -> RetryPolicy:
     )
 
 
-def _redirect(unit: ListenerUnit) -> Route:
+def _redirects(unit: ListenerUnit) -> list[Route]:
+    """Everything to https; but an ACME server asks for its challenge over plain HTTP (RFC 8555 §8.3)."""
     port = unit.listener.redirect_to_https_port
     # 443 goes without saying; the host's own port is stripped by the connection manager.
     redirect = RedirectAction(https_redirect=True, port_redirect=0 if port in {None, _HTTPS} else port or 0)
-    return Route(name="https", match=RouteMatch(prefix="/"), redirect=redirect)
+    routes = [Route(name="https", match=RouteMatch(prefix="/"), redirect=redirect)]
+    if (upstream := unit.listener.acme_challenge) is not None:
+        action = RouteAction(cluster=upstream, timeout=_CHALLENGE_TIMEOUT)
+        match = RouteMatch(path_separated_prefix="/.well-known/acme-challenge")
+        routes.insert(0, Route(name="acme-challenge", match=match, route=action))
+    return routes
 
 
 # Routes are the one thing of which there are thousands: each is built and encoded once, however often its

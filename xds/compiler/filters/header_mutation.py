@@ -41,10 +41,9 @@ def filter_(unit: ListenerUnit) -> HttpFilter:
 
 
 def hsts(listener: Listener) -> list[HeaderValueOption]:
-    """RFC 6797 §6.1; for subdomains nobody has promised anything."""
-    if listener.tls is None or not listener.tls.hsts_seconds:
-        return []
-    return [overwrite(HSTS, f"max-age={listener.tls.hsts_seconds}")]
+    """RFC 6797 §6.1, as far as the policy promises it."""
+    promised = None if listener.tls is None else listener.tls.hsts
+    return [] if promised is None else [overwrite(HSTS, promised)]
 
 
 def _vary(listener: Listener) -> list[HeaderValueOption]:
