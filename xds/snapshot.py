@@ -17,6 +17,7 @@ _PREFIX = "type.googleapis.com/envoy."
 CLUSTER: Final = _PREFIX + "config.cluster.v3.Cluster"
 ENDPOINT: Final = _PREFIX + "config.endpoint.v3.ClusterLoadAssignment"
 LISTENER: Final = _PREFIX + "config.listener.v3.Listener"
+LOCALITY_ENDPOINT: Final = _PREFIX + "config.endpoint.v3.LbEndpoint"
 ROUTE: Final = _PREFIX + "config.route.v3.RouteConfiguration"
 SCOPED_ROUTE: Final = _PREFIX + "config.route.v3.ScopedRouteConfiguration"
 VIRTUAL_HOST: Final = _PREFIX + "config.route.v3.VirtualHost"
@@ -28,6 +29,7 @@ SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         CLUSTER: "CDS",
         ENDPOINT: "EDS",
+        LOCALITY_ENDPOINT: "LEDS",
         LISTENER: "LDS",
         ROUTE: "RDS",
         SCOPED_ROUTE: "SRDS",
@@ -69,19 +71,35 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One Envoy resource. `needs` are the (type URL, name) pairs of the resources that it refers to."""
+    """One Envoy resource. `needs` are the (type URL, name) pairs of the resources that it refers to.
+
+    `aliases` are further names to ask for it by; `ttl` is how many seconds a proxy keeps it unless it hears of it.
+    """
 
     name: str
     version: str
     body: bytes
     origin: Origin | None = None
     needs: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[str, ...] = ()
+    ttl: float | None = None
 
     @classmethod
     def of(
-        cls, name: str, body: bytes, origin: Origin | None = None, needs: Iterable[tuple[str, str]] = ()
+        cls,
+        name: str,
+        body: bytes,
+        origin: Origin | None = None,
+        needs: Iterable[tuple[str, str]] = (),
+        aliases: Iterable[str] = (),
+        ttl: float | None = None,
     ) -> Resource:
-        return cls(name, digest(body), body, origin, tuple(needs))
+        """The version is the body's digest. Aliases and a TTL are sent along with the body, so they are part of it."""
+        aliases = tuple(sorted(set(aliases)))
+        version = digest(body)
+        if aliases or ttl is not None:
+            version = digest_of([("body", version), ("ttl", repr(ttl)), *(("alias", alias) for alias in aliases)])
+        return cls(name, version, body, origin, tuple(needs), aliases, ttl)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,18 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 
 from protos import discovery_pb2 as pb
 from xds.protocol.messages import DeltaRequest, Node, Response, SotwRequest
-from xds.snapshot import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, RUNTIME, SCOPED_ROUTE, SECRET, VIRTUAL_HOST
+from xds.snapshot import (
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION,
+    LISTENER,
+    LOCALITY_ENDPOINT,
+    ROUTE,
+    RUNTIME,
+    SCOPED_ROUTE,
+    SECRET,
+    VIRTUAL_HOST,
+)
 
 # The service of all types, and what follows "Stream" and "Delta" in the names of its methods.
 AGGREGATED: Final = ("envoy.service.discovery.v3.AggregatedDiscoveryService", "AggregatedResources")
@@ -21,6 +32,7 @@ SERVICES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         CLUSTER: ("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters"),
         ENDPOINT: ("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints"),
+        LOCALITY_ENDPOINT: ("envoy.service.endpoint.v3.LocalityEndpointDiscoveryService", "LocalityEndpoints"),
         LISTENER: ("envoy.service.listener.v3.ListenerDiscoveryService", "Listeners"),
         ROUTE: ("envoy.service.route.v3.RouteDiscoveryService", "Routes"),
         SCOPED_ROUTE: ("envoy.service.route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes"),
@@ -30,7 +42,7 @@ SERVICES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         RUNTIME: ("envoy.service.runtime.v3.RuntimeDiscoveryService", "Runtime"),
     }
 )
-DELTA_ONLY: Final = frozenset({VIRTUAL_HOST})
+DELTA_ONLY: Final = frozenset({VIRTUAL_HOST, LOCALITY_ENDPOINT})
 
 _MESSAGE_HEAD: Final = 600
 _MESSAGE_TAIL: Final = 1400

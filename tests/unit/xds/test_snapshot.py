@@ -77,5 +77,17 @@ def test_sets_have_equal_versions_exactly_when_they_are_equal(one: dict[str, str
 
 def test_every_type_is_pushed_after_what_it_refers_to() -> None:
     assert [SHORT_NAMES[type_url] for type_url in PUSH_ORDER] == [
-        "CDS", "EDS", "LDS", "RDS", "SRDS", "VHDS", "SDS", "ECDS", "RTDS",
+        "CDS", "EDS", "LEDS", "LDS", "RDS", "SRDS", "VHDS", "SDS", "ECDS", "RTDS",
     ]  # fmt: skip
+
+
+def test_aliases_and_a_ttl_are_part_of_the_version_as_they_are_sent_along() -> None:
+    plain = Resource.of("a", b"1")
+    versions = {
+        plain.version,
+        Resource.of("a", b"1", ttl=30.0).version,
+        Resource.of("a", b"1", ttl=60.0).version,
+        Resource.of("a", b"1", aliases=["x"]).version,
+    }
+    assert len(versions) == 4
+    assert Resource.of("a", b"1", aliases=["x", "y"]) == Resource.of("a", b"1", aliases=["y", "x", "y"])

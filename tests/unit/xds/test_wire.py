@@ -8,7 +8,7 @@ from protos import discovery_pb2 as pb
 from tests.unit.xds.proxies import resource
 from xds import wire
 from xds.protocol.messages import DeltaRequest, Node, Response, SotwRequest
-from xds.snapshot import CLUSTER, SHORT_NAMES, VIRTUAL_HOST
+from xds.snapshot import CLUSTER, SHORT_NAMES
 
 ENVOY = pb.Node(
     id="edge-1",
@@ -104,5 +104,5 @@ def test_every_type_has_a_service_and_reflection_can_describe_it() -> None:
     wire.describe_services()
     for type_url, (name, methods) in wire.SERVICES.items():
         service = descriptor_pool.Default().FindServiceByName(name)
-        expected = [f"Delta{methods}"] if type_url == VIRTUAL_HOST else [f"Stream{methods}", f"Delta{methods}"]
+        expected = [f"Delta{methods}"] if type_url in wire.DELTA_ONLY else [f"Stream{methods}", f"Delta{methods}"]
         assert [method.name for method in service.methods] == expected
