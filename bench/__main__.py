@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-MODULES = ("bench.compiler", "bench.ratelimit", "bench.authz", "bench.stack")
+MODULES = ("bench.compiler", "bench.streams", "bench.changes", "bench.ratelimit", "bench.authz", "bench.stack")
 
 
 def main() -> None:

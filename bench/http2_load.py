@@ -16,11 +16,11 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WIDE = (1 << 31) - 1
 
 
-def _frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return struct.pack(">I", len(body))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + body
 
 
-def _header_block(path: str) -> bytes:
+def header_block(path: str) -> bytes:
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -46,13 +46,13 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.latencies: list[float] = []
         self.good = 0
-        self._headers = _header_block(path)
+        self._headers = header_block(path)
         self._bodies = [b"\0" + struct.pack(">I", len(raw)) + raw for raw in messages]
         self._is_good = is_good
         self._stream, self._received = -1, b""
         self._sent: dict[int, float] = {}
-        self.socket.sendall(_PREFACE + _frame(SETTINGS, 0, 0, struct.pack(">HI", 4, _WIDE)))
-        self.socket.sendall(_frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", _WIDE - 65_535)))
+        self.socket.sendall(_PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, _WIDE)))
+        self.socket.sendall(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", _WIDE - 65_535)))
 
     def run(self, seconds: float, under_way: int) -> None:
         """Keep that many calls under way for so long."""
@@ -85,8 +85,8 @@ class Client:
         now, frames = time.perf_counter(), []
         for _ in range(count):
             self._stream += 2
-            frames.append(_frame(HEADERS, END_HEADERS, self._stream, self._headers))
-            frames.append(_frame(DATA, END_STREAM, self._stream, self._bodies[self._stream // 2 % len(self._bodies)]))
+            frames.append(frame(HEADERS, END_HEADERS, self._stream, self._headers))
+            frames.append(frame(DATA, END_STREAM, self._stream, self._bodies[self._stream // 2 % len(self._bodies)]))
             self._sent[self._stream] = now
         self.socket.sendall(b"".join(frames))
 
@@ -107,9 +107,9 @@ class Client:
                 ended += 1
                 self.latencies.append(now - self._sent.pop(stream))
             elif kind == SETTINGS and not flags & ACK:
-                self.socket.sendall(_frame(SETTINGS, ACK, 0, b""))
+                self.socket.sendall(frame(SETTINGS, ACK, 0, b""))
             elif kind == PING and not flags & ACK:
-                self.socket.sendall(_frame(PING, ACK, 0, data[at + 9 : at + 9 + length]))
+                self.socket.sendall(frame(PING, ACK, 0, data[at + 9 : at + 9 + length]))
             at += 9 + length
         self._received = data[at:]
         return ended
