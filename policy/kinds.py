@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -107,6 +108,10 @@ Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]
 SpiffeId = Annotated[str, StringConstraints(pattern=r"^spiffe://[a-z0-9.-]+(/[A-Za-z0-9._-]+)+$")]
 ScopeNamespace = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+LintCode = Annotated[str, StringConstraints(pattern=r"^AB[0-9]{3}$")]
+# Long enough to say something.
+Reason = Annotated[str, StringConstraints(min_length=10, max_length=200)]
+LintExceptions = Mapping[LintCode, Reason]
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 # Strict, so that neither "100" nor true passes for a number.

@@ -16,7 +16,20 @@ from pydantic import Field
 
 from policy.access import AgentSignatures, Callers, Issuer, JsonSchema
 from policy.edge import Authority, Certificate, Listener, Services, Upstream
-from policy.kinds import Action, Count, Method, Milliseconds, Model, Name, Network, Path, ScopeNamespace, Text, Tier
+from policy.kinds import (
+    Action,
+    Count,
+    LintExceptions,
+    Method,
+    Milliseconds,
+    Model,
+    Name,
+    Network,
+    Path,
+    ScopeNamespace,
+    Text,
+    Tier,
+)
 from policy.limits import Limit
 from policy.problem import Problem
 
@@ -60,6 +73,7 @@ class Route(Model):
     limits: tuple[Name, ...] | None = Field(None, description="Limits that count here; all must admit.")
     upstream: Name
     timeout_ms: Milliseconds | None = None
+    lint_exceptions: LintExceptions = Field(default_factory=dict, description="Warnings that are meant here, and why.")
 
 
 class Defaults(Model):
@@ -98,12 +112,16 @@ class Gateway(Model):
     listeners: Annotated[Mapping[Name, Listener], Field(min_length=1)]
     defaults: Defaults
     routes: Annotated[Mapping[Name, Route], Field(min_length=1)]
+    lint_exceptions: LintExceptions = Field(
+        default_factory=dict, description="Warnings of the linter that are meant everywhere in this file, and why."
+    )
 
     @cached_property
     def version(self) -> str:
         """Digest of everything that this gateway does, overlays included: equal policies have equal versions."""
         # Route order and key order carry no meaning, so the canonical form sorts them.
-        canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        # Defaults are left out, so that a field that is new to the model changes the version of no policy without it.
+        canonical = orjson.dumps(self.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()[:16]
 
     def methods_of(self, route: Route) -> Mapping[Method, Action]:
