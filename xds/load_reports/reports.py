@@ -78,6 +78,10 @@ class LoadReports:
         """By node id: all that the proxy has reported since it first connected."""
         return dict(self._totals.get(group, {}))
 
+    def connected(self, group: str) -> frozenset[str]:
+        """The ids of the group's proxies that report: of no other is silence a good sign."""
+        return frozenset(reporter.node.id for reporter in self._open if reporter.node.cluster == group)
+
     def interval(self, group: str) -> float:
         """How often the group's proxies shall report now, in seconds."""
         return min(self._watched.get(group, ()), default=self._idle)
