@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -102,9 +103,9 @@ class Resource:
         return cls(name, version, body, origin, tuple(needs), aliases, ttl)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResourceSet:
-    """All resources of one type, by name, and the version that stands for them."""
+    """All resources of one type, by name, and the version that stands for them: equal versions are equal sets."""
 
     version: str
     resources: Mapping[str, Resource]
@@ -120,8 +121,32 @@ class ResourceSet:
         version = digest_of((resource.name, resource.version) for resource in by_name.values())
         return cls(version, MappingProxyType(by_name))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResourceSet) and self.version == other.version
+
+    def __hash__(self) -> int:
+        return hash(self.version)
+
 
 EMPTY_SET: Final = ResourceSet.of(())
+
+
+# A change is the same for every stream that takes it, so these two are worked out once for all of them.
+@lru_cache(maxsize=64)
+def changed_names(before: ResourceSet, after: ResourceSet) -> frozenset[str]:
+    """The names that came, went or have another version."""
+    old, new = before.resources, after.resources
+    return frozenset(name for name in old.keys() | new.keys() if _version(old, name) != _version(new, name))
+
+
+@lru_cache(maxsize=64)
+def united(some: ResourceSet, others: ResourceSet) -> ResourceSet:
+    """Both; of two resources with one name the one of `others`."""
+    return ResourceSet.of({**some.resources, **others.resources}.values())
+
+
+def _version(resources: Mapping[str, Resource], name: str) -> str | None:
+    return resources[name].version if name in resources else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -22,6 +23,7 @@ from xds.snapshot import (
     SCOPED_ROUTE,
     SECRET,
     VIRTUAL_HOST,
+    Resource,
 )
 
 # The service of all types, and what follows "Stream" and "Delta" in the names of its methods.
@@ -59,7 +61,16 @@ def read_node(node: pb.Node) -> Node:
         built = node.user_agent_build_version.version
         version = f"{built.major_number}.{built.minor_number}.{built.patch}"
     place = node.locality
-    return Node(node.id, node.cluster, node.user_agent_name, version, place.region, place.zone, place.sub_zone)
+    return Node(
+        node.id,
+        node.cluster,
+        node.user_agent_name,
+        version,
+        place.region,
+        place.zone,
+        place.sub_zone,
+        frozenset(node.client_features),
+    )
 
 
 def read_sotw(raw: bytes) -> SotwRequest:
@@ -93,7 +104,12 @@ def write_sotw(response: Response, identifier: str) -> bytes:
     message = pb.DiscoveryResponse(version_info=response.version, type_url=response.type_url, nonce=response.nonce)
     message.control_plane.identifier = identifier
     for resource in response.resources:
-        message.resources.add(type_url=response.type_url, value=resource.body)
+        if response.wrapped and resource.ttl is not None:
+            wrapper = pb.Resource()
+            _write_resource(wrapper, resource, response, response.version)
+            message.resources.add().Pack(wrapper)
+        else:
+            message.resources.add(type_url=response.type_url, value=resource.body)
     return message.SerializeToString()
 
 
@@ -106,10 +122,21 @@ def write_delta(response: Response, identifier: str) -> bytes:
     )
     message.control_plane.identifier = identifier
     for resource in response.resources:
-        entry = message.resources.add(name=resource.name, version=resource.version)
+        _write_resource(message.resources.add(), resource, response, resource.version)
+    for name in response.unresolved:
+        message.resources.add(name=name, aliases=[name])
+    return message.SerializeToString()
+
+
+def _write_resource(entry: pb.Resource, resource: Resource, response: Response, version: str) -> None:
+    entry.name = resource.name
+    entry.version = version
+    entry.aliases.extend(resource.aliases)
+    if resource.ttl is not None:
+        entry.ttl.FromTimedelta(timedelta(seconds=resource.ttl))
+    if not response.bare:
         entry.resource.type_url = response.type_url
         entry.resource.value = resource.body
-    return message.SerializeToString()
 
 
 def readable(message: str) -> str:

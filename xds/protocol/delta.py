@@ -7,11 +7,23 @@ resource of a response drops the good ones beside it; alone, the nonce names the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from xds.protocol.dialect import Draft, refusal
 from xds.protocol.messages import WILDCARD, DeltaRequest, Response
-from xds.protocol.subscription import ABSENT, KEPT_WHILE_SUBSCRIBED, WILDCARD_TYPES, InFlight, Refusal, Subscription
-from xds.snapshot import Resource, ResourceSet
+from xds.protocol.subscription import (
+    ABSENT,
+    ALIASED_TYPES,
+    KEPT_WHILE_SUBSCRIBED,
+    WILDCARD_TYPES,
+    InFlight,
+    Refusal,
+    Subscription,
+)
+from xds.snapshot import VIRTUAL_HOST, Resource, ResourceSet
+
+# An Envoy subscribes to virtual hosts without a name, and is not ready before it hears of one (envoy#23095, #46641).
+_WILDCARD_TYPES: Final = WILDCARD_TYPES | {VIRTUAL_HOST}
 
 
 class Delta:
@@ -27,7 +39,7 @@ class Delta:
 
     def subscribe(self, subscription: Subscription, request: DeltaRequest, *, first: bool) -> None:
         if first and not request.subscribe and not request.unsubscribe:
-            subscription.wildcard = subscription.greeting = subscription.type_url in WILDCARD_TYPES
+            subscription.wildcard = subscription.greeting = subscription.type_url in _WILDCARD_TYPES
         for name in request.subscribe:
             self._add(subscription, name)
         for name in request.unsubscribe:
@@ -37,6 +49,7 @@ class Delta:
                 if subscription.covers(name):
                     subscription.sent[name] = subscription.acked[name] = version
                     subscription.asked.discard(name)
+                    subscription.inherited.add(name)
         subscription.dirty |= first or bool(request.subscribe or request.unsubscribe)
 
     def _add(self, subscription: Subscription, name: str) -> None:
@@ -46,7 +59,7 @@ class Delta:
                 subscription.asked |= subscription.sent.keys()
             subscription.wildcard = subscription.greeting = True
         else:
-            subscription.names.add(name)
+            subscription.add(name)
             subscription.asked.add(name)
 
     def _drop(self, subscription: Subscription, name: str) -> None:
@@ -54,8 +67,7 @@ class Delta:
             subscription.wildcard = subscription.greeting = False
             subscription.forget_uncovered()
         elif name in subscription.names:
-            subscription.names.discard(name)
-            subscription.forget(name)
+            subscription.drop(name)
             if subscription.wildcard:
                 # The client let go of it, although the wildcard still covers it: it must hear what it is.
                 subscription.asked.add(name)
@@ -64,9 +76,11 @@ class Delta:
         self, subscription: Subscription, offered: ResourceSet, *, updates: bool, held: Callable[[Resource], bool]
     ) -> Sequence[Draft]:
         due: list[Resource] = []
+        subscription.reach(offered.resources)
+        candidates = subscription.candidates(offered.resources)
         if updates:
             subscription.held.clear()
-        for resource in subscription.covered(offered.resources):
+        for resource in candidates:
             if resource.name in subscription.asked:
                 due.append(resource)
             elif self._has_or_refused(subscription, resource):
@@ -78,18 +92,32 @@ class Delta:
                     subscription.held.add(resource.name)
                 else:
                     due.append(resource)
-        gone = [name for name in subscription.asked if name not in offered.resources]
+        gone, unresolved = self._missing(subscription, offered)
         if updates:
             gone += self._deleted(subscription, offered)
         drafts = [Draft((resource,)) for resource in due]
-        if gone:
+        if gone or unresolved:
             # On the first response, so that a rename is one step for the client.
-            drafts[:1] = [Draft(tuple(due[:1]), tuple(sorted(gone)))]
+            drafts[:1] = [Draft(tuple(due[:1]), tuple(sorted(gone)), unresolved)]
         elif not drafts and subscription.greeting:
             drafts = [Draft()]
         subscription.asked.clear()
         subscription.greeting = False
         return drafts
+
+    def _missing(self, subscription: Subscription, offered: ResourceSet) -> tuple[list[str], tuple[str, ...]]:
+        """Of what was asked for: what is to be taken away, and what nothing bears."""
+        missing = [
+            name for name in subscription.asked if name not in offered.resources or not subscription.covers(name)
+        ]
+        if subscription.type_url in KEPT_WHILE_SUBSCRIBED:
+            # The client has it, and can only go on with it.
+            missing = [name for name in missing if name not in subscription.sent]
+        if subscription.type_url not in ALIASED_TYPES:
+            return missing, ()
+        # An Envoy holds requests until it hears of a host that it asked for; that a name is gone would not tell it.
+        unresolved = subscription.names.intersection(missing)
+        return [name for name in missing if name not in unresolved], tuple(sorted(unresolved))
 
     def _has_or_refused(self, subscription: Subscription, resource: Resource) -> bool:
         refused = subscription.refused.get(resource.name)
@@ -100,10 +128,15 @@ class Delta:
     def _deleted(self, subscription: Subscription, offered: ResourceSet) -> list[str]:
         if subscription.type_url in KEPT_WHILE_SUBSCRIBED:
             return []
+        # What an alias no longer leads to goes too; of other types nothing is ever sent that is not subscribed to.
+        aliased = subscription.type_url in ALIASED_TYPES
+        names = subscription.sent if subscription.dirty or aliased else subscription.moved & subscription.sent.keys()
         return [
             name
-            for name in subscription.sent
-            if name not in offered.resources and name not in subscription.asked and name not in subscription.refused
+            for name in names
+            if (name not in offered.resources or (aliased and not subscription.covers(name)))
+            and name not in subscription.asked
+            and name not in subscription.refused
         ]
 
     def sending(self, subscription: Subscription, response: Response) -> None:
@@ -122,12 +155,14 @@ class Delta:
             if refused := subscription.refused.get(resource.name):
                 # An older response, answered after the refusal of a newer one: this is what the client runs.
                 subscription.sent[resource.name] = resource.version
+                subscription.moved.add(resource.name)
                 if refused.version == resource.version:
                     del subscription.refused[resource.name]
         for name in flight.response.removed:
             subscription.acked.pop(name, None)
             if name in subscription.refused:
                 subscription.sent.pop(name, None)
+                subscription.moved.add(name)
 
     def refuse(self, subscription: Subscription, flight: InFlight, message: str, offered: ResourceSet) -> None:
         response = flight.response

@@ -13,13 +13,14 @@ from xds.snapshot import Resource, ResourceSet
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A response to be: what it brings and what it takes away. An empty one is sent too.
+    """A response to be: what it brings, what it takes away, and what nothing bears. An empty one is sent too.
 
     `version` where it is not that of all that is offered.
     """
 
     resources: tuple[Resource, ...] = ()
     removed: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
     version: str = ""
 
 

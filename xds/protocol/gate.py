@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from xds.protocol.subscription import Subscription
-from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, PUSH_ORDER, ROUTE, Resource, Snapshot
+from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, LOCALITY_ENDPOINT, PUSH_ORDER, ROUTE, Resource, Snapshot
 
 # What traffic is sent to, and what sends traffic there.
-SUPPLIES: Final = (CLUSTER, ENDPOINT)
+SUPPLIES: Final = (CLUSTER, ENDPOINT, LOCALITY_ENDPOINT)
 USERS: Final = tuple(type_url for type_url in PUSH_ORDER if type_url not in SUPPLIES)
 
 # What a proxy fetches by name once it has got the other, and does not use the other without.
@@ -48,7 +48,7 @@ class Gate:
         there = snapshot.resources.get(child, {})
         has = subscriptions[child].sent if child != ENDPOINT and child in subscriptions else {}
         for resource in changed:
-            names = _fetched(child, resource)
+            names = fetched(child, resource)
             self._awaited[child].update(name for name in names if name in there and name not in has)
 
     def refused(self, type_url: str, resources: Iterable[Resource]) -> None:
@@ -56,7 +56,7 @@ class Gate:
         child = FETCHES.get(type_url)
         if child is not None:
             for resource in resources:
-                self._awaited[child].difference_update(_fetched(child, resource))
+                self._awaited[child].difference_update(fetched(child, resource))
 
     def to_fetch(self, subscription: Subscription, offered: Mapping[str, Resource]) -> set[str]:
         """The awaited names that can be sent now, unasked."""
@@ -87,7 +87,8 @@ class Gate:
         self.wait("", 0.0)
 
 
-def _fetched(child: str, resource: Resource) -> list[str]:
+def fetched(child: str, resource: Resource) -> list[str]:
+    """The names of the resources of type `child` that a proxy that gets this one waits for."""
     if child == ENDPOINT and not resource.needs:
         # Nobody said what the cluster refers to: its endpoints, if any, have its name.
         return [resource.name]

@@ -10,6 +10,9 @@ from xds.snapshot import Resource
 
 WILDCARD = "*"
 
+# What a state-of-the-world client says of itself that can be sent resources with a TTL.
+WRAPPED_RESOURCES = "xds.config.supports-resource-in-sotw"
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -22,6 +25,7 @@ class Node:
     region: str = ""
     zone: str = ""
     sub_zone: str = ""
+    client_features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +57,22 @@ class DeltaRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`version` is the set's for state of the world, the snapshot's for delta, where it only informs."""
+    """`version` is the set's for state of the world, the snapshot's for delta, where it only informs.
+
+    `unresolved` are names that were asked for and that nothing bears, said in the way of virtual hosts. A `heartbeat`
+    brings nothing new, only time to live; a `bare` one names its resources without their bodies. In a `wrapped` one
+    each resource with a TTL is wrapped, as state of the world has no other place for it.
+    """
 
     type_url: str
     nonce: str
     version: str
     resources: tuple[Resource, ...]
     removed: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    heartbeat: bool = False
+    bare: bool = False
+    wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +129,14 @@ class Oversized:
     size: int
 
 
-Event = Acked | Nacked | StaleNonce | UnknownType | GateExpired | Oversized
+@dataclass(frozen=True, slots=True)
+class ClustersTaken:
+    """On a stream of clusters alone the proxy has accepted changed ones, and waits for these endpoints of theirs.
+
+    A stream of the same proxy that serves endpoints has to send them again (`Stream.supplied`).
+    """
+
+    endpoints: tuple[str, ...]
+
+
+Event = Acked | Nacked | StaleNonce | UnknownType | GateExpired | Oversized | ClustersTaken

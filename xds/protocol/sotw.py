@@ -38,15 +38,15 @@ class Sotw:
             subscription.greeting = False
         if names != subscription.names or wildcard != subscription.wildcard:
             subscription.asked |= names - subscription.names
-            subscription.names, subscription.wildcard = names, wildcard
+            subscription.name(names)
+            subscription.wildcard = wildcard
             subscription.forget_uncovered()
             subscription.dirty = True
 
     def owed(
         self, subscription: Subscription, offered: ResourceSet, *, updates: bool, held: Callable[[Resource], bool]
     ) -> Sequence[Draft]:
-        if updates:
-            subscription.held.clear()
+        subscription.reach(offered.resources)
         if subscription.type_url in FULL_STATE_TYPES:
             drafts = self._complete(subscription, offered, updates=updates)
         else:
@@ -59,8 +59,9 @@ class Sotw:
     def _complete(self, subscription: Subscription, offered: ResourceSet, *, updates: bool) -> list[Draft]:
         resources = self._acceptable(subscription, offered)
         versions = {resource.name: resource.version for resource in resources}
-        if subscription.greeting and subscription.claimed == offered.version and not subscription.asked:
-            # The client runs exactly this already: it has reconnected.
+        claimed = subscription.greeting and subscription.claimed == offered.version and not subscription.asked
+        if claimed and all(resource.ttl is None for resource in resources):
+            # The client runs exactly this already: it has reconnected. Of what has a TTL nobody knows how much is left.
             subscription.sent, subscription.acked = versions, dict(versions)
             subscription.accepted = {resource.name: resource for resource in resources}
             return []
@@ -84,7 +85,10 @@ class Sotw:
         self, subscription: Subscription, offered: ResourceSet, *, updates: bool, held: Callable[[Resource], bool]
     ) -> list[Draft]:
         due: list[Resource] = []
-        for resource in subscription.covered(offered.resources):
+        candidates = subscription.candidates(offered.resources)
+        if updates:
+            subscription.held.clear()
+        for resource in candidates:
             if resource.name in subscription.asked or subscription.greeting:
                 due.append(resource)
             elif updates and subscription.sent.get(resource.name) != resource.version:
@@ -154,3 +158,4 @@ class Sotw:
             # The change is sent, also when it is back to what was or gone.
             subscription.refused.pop(name, None)
             subscription.sent[name] = UNKNOWN
+            subscription.moved.add(name)

@@ -13,13 +13,17 @@ kept waiting: it may be warming. A stream of a single type knows no other type t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Generic
 
 from xds.protocol.dialect import Dialect, Draft, RequestT
-from xds.protocol.gate import SUPPLIES, USERS, Gate
+from xds.protocol.gate import SUPPLIES, USERS, Gate, fetched
+from xds.protocol.lifetimes import Lifetimes
 from xds.protocol.messages import (
+    WRAPPED_RESOURCES,
     Acked,
+    ClustersTaken,
     Event,
     GateExpired,
     Nacked,
@@ -30,19 +34,15 @@ from xds.protocol.messages import (
     StaleNonce,
     UnknownType,
 )
-from xds.protocol.subscription import InFlight, Subscription
-from xds.snapshot import CLUSTER, EMPTY_SET, PUSH_ORDER, Resource, ResourceSet, Snapshot, digest_of
+from xds.protocol.offer import Offer
+from xds.protocol.sizes import parts_of, size_of
+from xds.protocol.subscription import FULL_STATE_TYPES, InFlight, Subscription
+from xds.snapshot import CLUSTER, ENDPOINT, PUSH_ORDER, Resource, Snapshot
 
 PATIENCE_SECONDS: Final = 5.0
 
-_NONE: Final[Mapping[str, Mapping[str, Resource]]] = MappingProxyType({})
-
 # How many responses beyond two per resource may await an answer.
 _UNANSWERED: Final = 100
-
-# A response's own fields, and those of each of its resources beside name and body; both rather too large.
-_RESPONSE_OVERHEAD: Final = 512
-_RESOURCE_OVERHEAD: Final = 256
 
 
 class Stream(Generic[RequestT]):
@@ -66,11 +66,9 @@ class Stream(Generic[RequestT]):
         self._dialect = dialect
         self._only = only
         self._subscriptions: dict[str, Subscription] = {}
-        # What each type's subscribers are given now; it follows the target step by step.
-        self._offered: dict[str, ResourceSet] = dict.fromkeys(PUSH_ORDER, EMPTY_SET)
-        self._users_follow = True
-        self._lingering = False
+        self._offer = Offer(dialect, self._subscriptions)
         self._gate = Gate(patience)
+        self._lifetimes = Lifetimes(whole_sets=dialect.sets_have_versions)
         self._count = 0
         self._events: list[Event] = []
 
@@ -85,7 +83,8 @@ class Stream(Generic[RequestT]):
 
     @property
     def deadline(self) -> float | None:
-        return self._gate.deadline
+        times = (self._gate.deadline, self._lifetimes.deadline if self.target is not None else None)
+        return min((time for time in times if time is not None), default=None)
 
     @property
     def live(self) -> bool:
@@ -93,8 +92,8 @@ class Stream(Generic[RequestT]):
         return (
             self.target is not None
             and bool(self._subscriptions)
-            and self._users_follow
-            and not self._lingering
+            and self._offer.users_follow
+            and not self._offer.lingering
             and all(subscription.settled for subscription in self._subscriptions.values())
         )
 
@@ -122,7 +121,7 @@ class Stream(Generic[RequestT]):
         self._dialect.subscribe(subscription, request, first=first)
         if self.target is None:
             return []
-        self._offer_asked(subscription, self.target)
+        self._offer.asked(subscription, self.target)
         responses = self._emit([type_url], now, updates=self._is_free(type_url))
         return responses + self._advance(self.target, now)
 
@@ -130,17 +129,7 @@ class Stream(Generic[RequestT]):
         """Start towards another snapshot, from wherever the steps towards the last one are."""
         first, self.target = self.target is None, snapshot
         self._gate.keep(snapshot)
-        self._users_follow = False
-        self._lingering = False
-        at_once = PUSH_ORDER if first or self._only is not None else self._unsubscribed(USERS)
-        for type_url in at_once:
-            self._offer(type_url, snapshot.of_type(type_url))
-        if at_once is PUSH_ORDER:
-            self._users_follow = True
-        elif self._users_are_settled(snapshot):
-            self._offer_supplies(snapshot)
-        else:
-            self._offer_with_leaving(snapshot)
+        self._offer.take_up(snapshot, at_once=first or self._only is not None)
         responses: list[Response] = []
         if first:
             # Before the first snapshot requests were kept, and their answers wait for nothing.
@@ -149,15 +138,31 @@ class Stream(Generic[RequestT]):
         return responses + self._advance(snapshot, now)
 
     def tick(self, now: float) -> list[Response]:
-        """Go on without the answers that are overdue."""
-        if self.target is None or self.deadline is None or now < self.deadline:
+        """Go on without the answers that are overdue, and renew what the proxy would soon forget."""
+        if self.target is None:
             return []
-        late = tuple(type_url for type_url, each in self._subscriptions.items() if each.in_flight)
-        self._gate.expire(self._count)
-        responses = self._advance(self.target, now)
-        if responses:
-            self._events.append(GateExpired(late))
+        responses: list[Response] = []
+        if self._gate.deadline is not None and now >= self._gate.deadline:
+            late = tuple(type_url for type_url, each in self._subscriptions.items() if each.in_flight)
+            self._gate.expire(self._count)
+            responses += self._advance(self.target, now)
+            if responses:
+                self._events.append(GateExpired(late))
+        for type_url in self._lifetimes.due(now):
+            responses += self._keep_alive(self._subscriptions[type_url], now)
         return responses
+
+    def supplied(self, names: Iterable[str], now: float) -> list[Response]:
+        """Send these endpoints again, as far as the proxy has them: it accepted their clusters on another stream.
+
+        An aggregated stream sees to that itself.
+        """
+        subscription = self._subscriptions.get(ENDPOINT)
+        if self.target is None or subscription is None:
+            return []
+        offered = self._offer.of_type(ENDPOINT).resources
+        subscription.asked |= {name for name in names if name in subscription.sent and name in offered}
+        return self._advance(self.target, now) if subscription.asked else []
 
     def _broken_rule(self, request: RequestT, type_url: str) -> str:
         node = request.node
@@ -172,32 +177,52 @@ class Stream(Generic[RequestT]):
         return ""
 
     def _settle(self, subscription: Subscription, request: RequestT, now: float) -> None:
-        """Take the request as an answer, if it is one to a response that is in flight."""
+        """Take the request as an answer, if it is one to a response or a heartbeat that is in flight."""
         if not request.nonce:
             return
-        if request.nonce != subscription.last_nonce and (
-            self._dialect.in_order or request.nonce not in subscription.in_flight
-        ):
-            self._events.append(StaleNonce(subscription.type_url))
+        type_url = subscription.type_url
         flight = subscription.in_flight.pop(request.nonce, None)
-        if flight is None:
-            return
+        beat = subscription.beats.pop(request.nonce, None)
+        stale = request.nonce != subscription.last_nonce and (self._dialect.in_order or flight is None)
+        if stale and beat is None:
+            self._events.append(StaleNonce(type_url))
+        if flight is not None:
+            self._take_answer(subscription, flight, request.error)
+        elif beat is not None and request.error is not None:
+            # It no longer has what it was to keep.
+            subscription.asked |= {resource.name for resource in beat.response.resources}
+        self._lifetimes.answered(type_url, now)
+        if answered := flight or beat:
+            seconds = now - answered.sent_at
+            told = answered.response
+            self._events.append(Acked(told, seconds) if request.error is None else Nacked(told, request.error, seconds))
+
+    def _take_answer(self, subscription: Subscription, flight: InFlight, error: str | None) -> None:
         if self._dialect.in_order:
             for nonce in [nonce for nonce, other in subscription.in_flight.items() if other.number < flight.number]:
-                self._dialect.accept(subscription, subscription.in_flight.pop(nonce))
-        if request.error is None:
-            self._dialect.accept(subscription, flight)
-            self._events.append(Acked(flight.response, now - flight.sent_at))
+                self._accept(subscription, subscription.in_flight.pop(nonce))
+            for nonce in [nonce for nonce, other in subscription.beats.items() if other.number < flight.number]:
+                del subscription.beats[nonce]
+        if error is None:
+            self._accept(subscription, flight)
         else:
-            self._dialect.refuse(subscription, flight, request.error, self._offered[subscription.type_url])
+            self._dialect.refuse(subscription, flight, error, self._offer.of_type(subscription.type_url))
             self._gate.refused(subscription.type_url, flight.response.resources)
-            if self._lingering and self.target is not None:
+            if self._offer.lingering and self.target is not None:
                 # What it has never accepted need not be kept for it, and would be refused again.
-                self._offer_with_leaving(self.target)
-            self._events.append(Nacked(flight.response, request.error, now - flight.sent_at))
+                self._offer.supplies_with_leaving(self.target)
         if subscription.type_url == CLUSTER:
             for other in self._subscriptions.values():
                 other.dirty |= bool(other.held)
+
+    def _accept(self, subscription: Subscription, flight: InFlight) -> None:
+        if self._only == CLUSTER:
+            new = [each for each in flight.response.resources if subscription.acked.get(each.name) != each.version]
+            if awaited := tuple(name for each in new for name in fetched(ENDPOINT, each)):
+                self._events.append(ClustersTaken(awaited))
+        self._dialect.accept(subscription, flight)
+        subscription.version = flight.response.version
+        self._lifetimes.accepted(flight)
 
     def _is_free(self, type_url: str) -> bool:
         """Updates of this type may go out now."""
@@ -210,18 +235,18 @@ class Stream(Generic[RequestT]):
         step = ""
         responses = self._emit(SUPPLIES, now)
         if self._gate.is_closed(SUPPLIES, self._subscriptions):
-            waiting = not self._users_follow or any(self._subscriptions[each].dirty for each in self._subscribed(USERS))
+            waiting = not self._offer.users_follow or any(
+                self._subscriptions[each].pending for each in self._subscribed(USERS)
+            )
             step = "use" if waiting else ""
         else:
-            if not self._users_follow:
-                for type_url in USERS:
-                    self._offer(type_url, target.of_type(type_url))
-                self._users_follow = True
+            if not self._offer.users_follow:
+                self._offer.users(target)
             responses += self._emit(USERS, now)
-            if self._lingering and self._gate.is_closed(USERS, self._subscriptions):
+            if self._offer.lingering and self._gate.is_closed(USERS, self._subscriptions):
                 step = "clear"
-            elif self._lingering and not self._has_refused(USERS):
-                self._offer_supplies(target)
+            elif self._offer.lingering and not self._has_refused(USERS):
+                self._offer.supplies(target)
                 responses += self._emit(SUPPLIES, now)
         self._gate.wait(step, now)
         return responses
@@ -229,65 +254,11 @@ class Stream(Generic[RequestT]):
     def _subscribed(self, type_urls: Iterable[str]) -> list[str]:
         return [type_url for type_url in type_urls if type_url in self._subscriptions]
 
-    def _unsubscribed(self, type_urls: Iterable[str]) -> tuple[str, ...]:
-        return tuple(type_url for type_url in type_urls if type_url not in self._subscriptions)
-
     def _has_refused(self, type_urls: Iterable[str]) -> bool:
         """A proxy that refused a route goes on with the former one, and needs what that one needs."""
         return any(
             self._subscriptions[each].refused or self._subscriptions[each].held for each in self._subscribed(type_urls)
         )
-
-    def _users_are_settled(self, snapshot: Snapshot) -> bool:
-        """Nothing that may use a cluster changes or is in question, so that clusters may go at once."""
-        return all(
-            self._subscriptions[each].settled and self._offered[each].version == snapshot.of_type(each).version
-            for each in self._subscribed(USERS)
-        )
-
-    def _offer(self, type_url: str, offered: ResourceSet) -> None:
-        changed = self._offered[type_url].version != offered.version
-        self._offered[type_url] = offered
-        if changed and type_url in self._subscriptions:
-            self._dialect.reconsider(self._subscriptions[type_url], offered)
-
-    def _offer_supplies(self, target: Snapshot, leaving: Mapping[str, Mapping[str, Resource]] = _NONE) -> None:
-        for type_url in SUPPLIES:
-            coming = target.of_type(type_url)
-            also = leaving.get(type_url)
-            self._offer(type_url, _united(coming.resources, also) if also else coming)
-        self._lingering = any(leaving.values())
-
-    def _offer_with_leaving(self, target: Snapshot) -> None:
-        """Offer the coming clusters and endpoints, and those that the proxy may have and shall let go."""
-        self._offer_supplies(target, {type_url: self._leaving(type_url, target) for type_url in SUPPLIES})
-
-    def _leaving(self, type_url: str, target: Snapshot) -> Mapping[str, Resource]:
-        subscription = self._subscriptions.get(type_url)
-        if subscription is None:
-            return {}
-        coming = target.resources.get(type_url, {})
-        had = subscription.acked.keys() | subscription.unanswered()
-        return {
-            name: subscription.accepted.get(name, resource) if name in subscription.refused else resource
-            for name, resource in self._offered[type_url].resources.items()
-            if name not in coming and name in had
-        }
-
-    def _offer_asked(self, subscription: Subscription, target: Snapshot) -> None:
-        """A name that is asked for before its step is given at once if it comes, and not at all if it goes."""
-        type_url = subscription.type_url
-        if self._users_follow or not subscription.asked:
-            return
-        offered = self._offered[type_url].resources
-        coming = target.resources.get(type_url, {})
-        early = {name: coming[name] for name in subscription.asked if name in coming and name not in offered}
-        going = {name for name in subscription.asked if name in offered and name not in coming}
-        if type_url in SUPPLIES:
-            going.clear()
-        if early or going:
-            staying = {name: resource for name, resource in offered.items() if name not in going}
-            self._offer(type_url, _united(staying, early))
 
     def _lacks_cluster(self, resource: Resource) -> bool:
         """The proxy has refused a cluster that the resource sends traffic to, and has no former version of it."""
@@ -305,54 +276,76 @@ class Stream(Generic[RequestT]):
             subscription = self._subscriptions.get(type_url)
             if subscription is None:
                 continue
-            offered = self._offered[type_url]
+            offered = self._offer.of_type(type_url)
             if self._only is None:
                 subscription.asked |= self._gate.to_fetch(subscription, offered.resources)
-            if subscription.asked or subscription.greeting or (updates and subscription.dirty):
+            if subscription.asked or subscription.greeting or (updates and subscription.pending):
                 drafts = self._dialect.owed(subscription, offered, updates=updates, held=self._lacks_cluster)
-                subscription.dirty &= not updates
+                if updates:
+                    subscription.dirty = False
+                    subscription.moved.clear()
+                undivided = self._dialect.sets_have_versions and type_url in FULL_STATE_TYPES
                 for draft in drafts:
-                    responses += self._send(subscription, draft, now)
+                    for part in [draft] if undivided else parts_of(draft, self.limit):
+                        responses += self._send(subscription, part, now)
+            if subscription.inherited:
+                self._lifetimes.inherited(subscription, offered.resources, now)
         return responses
 
     def _send(self, subscription: Subscription, draft: Draft, now: float) -> list[Response]:
         assert self.target is not None
         type_url = subscription.type_url
-        offered = self._offered[type_url].version
-        version = (draft.version or offered) if self._dialect.sets_have_versions else self.target.version
-        response = Response(type_url, str(self._count + 1), version, draft.resources, draft.removed)
-        size = _size(response)
-        if self.limit is not None and size > self.limit and draft.resources:
-            names = tuple(resource.name for resource in draft.resources)
-            self._events.append(Oversized(type_url, names, size))
-            unsent = Response(type_url, "", version, draft.resources)
-            self._dialect.sending(subscription, unsent)
-            message = f"{size} bytes exceed the {self.limit} that the client receives"
-            flight = InFlight(unsent, self._offered[type_url].version, self._count, now)
-            self._dialect.refuse(subscription, flight, message, self._offered[type_url])
-            return self._send(subscription, Draft((), draft.removed), now) if draft.removed else []
-        self._count += 1
+        if self.limit is not None and draft.resources and (size := size_of(draft)) > self.limit:
+            self._withhold(subscription, draft, size, now)
+            return []
         changed = [each for each in draft.resources if subscription.sent.get(each.name) != each.version]
         self._gate.expect(type_url, changed, self.target, self._subscriptions)
         self._gate.sent(type_url, draft.resources)
+        response = self._response(type_url, draft)
         self._dialect.sending(subscription, response)
-        subscription.in_flight[response.nonce] = InFlight(response, offered, self._count, now)
+        subscription.in_flight[response.nonce] = self._flight(response, now)
         if len(subscription.in_flight) > _UNANSWERED + 2 * len(subscription.sent):
             # The client answers nothing; its late answers will be to unknown nonces.
             del subscription.in_flight[next(iter(subscription.in_flight))]
         subscription.last_nonce = response.nonce
         return [response]
 
+    def _withhold(self, subscription: Subscription, draft: Draft, size: int, now: float) -> None:
+        """Take the draft for refused, as the client cannot receive it."""
+        type_url = subscription.type_url
+        self._events.append(Oversized(type_url, tuple(resource.name for resource in draft.resources), size))
+        unsent = Response(type_url, "", draft.version, draft.resources)
+        self._dialect.sending(subscription, unsent)
+        message = f"{size} bytes exceed the {self.limit} that the client receives"
+        self._dialect.refuse(subscription, self._flight(unsent, now), message, self._offer.of_type(type_url))
 
-def _united(some: Mapping[str, Resource], others: Mapping[str, Resource]) -> ResourceSet:
-    resources = dict(sorted({**some, **others}.items()))
-    version = digest_of((resource.name, resource.version) for resource in resources.values())
-    return ResourceSet(version, MappingProxyType(resources))
+    def _keep_alive(self, subscription: Subscription, now: float) -> list[Response]:
+        offered = self._offer.of_type(subscription.type_url).resources
+        responses: list[Response] = []
+        for beat in self._lifetimes.beats(subscription, offered, now):
+            whole = Draft(beat.resources, version=subscription.version)
+            for part in parts_of(whole, self.limit, bare=beat.bare):
+                response = replace(self._response(subscription.type_url, part), heartbeat=True, bare=beat.bare)
+                subscription.beats[response.nonce] = self._flight(response, now)
+                subscription.last_nonce = response.nonce
+                responses.append(response)
+        return responses
 
+    def _response(self, type_url: str, draft: Draft) -> Response:
+        assert self.target is not None
+        self._count += 1
+        whole_sets = self._dialect.sets_have_versions
+        version = (draft.version or self._offer.of_type(type_url).version) if whole_sets else self.target.version
+        wrapped = whole_sets and self.node is not None and WRAPPED_RESOURCES in self.node.client_features
+        return Response(
+            type_url,
+            str(self._count),
+            version,
+            draft.resources,
+            draft.removed,
+            draft.unresolved,
+            wrapped=wrapped and any(resource.ttl is not None for resource in draft.resources),
+        )
 
-def _size(response: Response) -> int:
-    return (
-        _RESPONSE_OVERHEAD
-        + sum(len(each.body) + 2 * len(each.name) + _RESOURCE_OVERHEAD for each in response.resources)
-        + sum(len(name) + 8 for name in response.removed)
-    )
+    def _flight(self, response: Response, now: float) -> InFlight:
+        return InFlight(response, self._offer.of_type(response.type_url).version, self._count, now)

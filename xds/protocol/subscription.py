@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from xds.protocol.messages import Response
-from xds.snapshot import CLUSTER, EXTENSION, LISTENER, SCOPED_ROUTE, SECRET, Resource
+from xds.protocol.names import collection_of, is_collection
+from xds.snapshot import CLUSTER, EXTENSION, LISTENER, SCOPED_ROUTE, SECRET, VIRTUAL_HOST, Resource
 
 # An empty list of names means "everything" for these, and "nothing" for all others.
 WILDCARD_TYPES: Final = frozenset({CLUSTER, LISTENER, SCOPED_ROUTE})
@@ -18,6 +19,10 @@ FULL_STATE_TYPES: Final = frozenset({CLUSTER, LISTENER, SCOPED_ROUTE})
 # A subscription to one of these means that a listener or cluster refers to it. An Envoy told that it is gone answers
 # 500 (extensions, envoyproxy/envoy#32823) or refuses (secrets, #32832), so it keeps the last one until it lets go.
 KEPT_WHILE_SUBSCRIBED: Final = frozenset({EXTENSION, SECRET})
+
+# Resources of these types can be asked for by other names than their own. Those that have some are sent to who asks
+# for them, and not to a wildcard: it is for them that an Envoy asks on demand.
+ALIASED_TYPES: Final = frozenset({VIRTUAL_HOST})
 
 # The version of a name that is not there, in `Refusal.version`, and of one that must be sent again, in `sent`.
 ABSENT: Final = ""
@@ -57,6 +62,12 @@ class Subscription:
     type_url: str
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
+    # Those of the names that stand for collections.
+    collections: set[str] = field(default_factory=set)
+    # The names of resources that are subscribed to by an alias, each with these aliases.
+    reached: dict[str, set[str]] = field(default_factory=dict)
+    # Not part of the wildcard.
+    withheld: frozenset[str] = frozenset()
     # State of the world: a name or "*" has been subscribed to, and from then on an empty list means nothing.
     explicit: bool = False
 
@@ -78,17 +89,81 @@ class Subscription:
 
     in_flight: dict[str, InFlight] = field(default_factory=dict)
     last_nonce: str = ""
-    # Something may be owed: the resources or the subscription changed since `owed` last looked.
+    # Something may be owed, since `owed` last looked: of anything, or of those that changed and nothing else.
     dirty: bool = True
+    moved: set[str] = field(default_factory=set)
+
+    # Heartbeats that have not been answered, by nonce; they are no part of what is in flight.
+    beats: dict[str, InFlight] = field(default_factory=dict)
+    # What the client had when it connected, and was not sent on this stream.
+    inherited: set[str] = field(default_factory=set)
+    # State of the world: the version of the last accepted response.
+    version: str = ""
 
     def covers(self, name: str) -> bool:
-        return self.wildcard or name in self.names
+        if name in self.names or name in self.reached:
+            return True
+        if self.wildcard:
+            return name not in self.withheld
+        return bool(self.collections) and collection_of(name) in self.collections
 
     def covered(self, resources: Mapping[str, Resource]) -> list[Resource]:
         """The subscribed ones of these, by name."""
-        if self.wildcard:
+        if self.wildcard and not self.withheld:
             return list(resources.values())
-        return [resources[name] for name in sorted(self.names) if name in resources]
+        if self.wildcard or self.collections:
+            return [resource for name, resource in resources.items() if self.covers(name)]
+        return [resources[name] for name in sorted(self.names | self.reached.keys()) if name in resources]
+
+    def candidates(self, resources: Mapping[str, Resource]) -> list[Resource]:
+        """Those of these, by name, that may be owed."""
+        if self.dirty or self.greeting:
+            return self.covered(resources)
+        names = self.moved | self.asked | self.held
+        return [resources[name] for name in sorted(names) if name in resources and self.covers(name)]
+
+    def name(self, names: set[str]) -> None:
+        """Subscribe to these names, and to no others."""
+        self.names = names
+        self.collections = {name for name in names if is_collection(self.type_url, name)}
+
+    def add(self, name: str) -> None:
+        self.names.add(name)
+        if is_collection(self.type_url, name):
+            self.collections.add(name)
+
+    def reach(self, resources: Mapping[str, Resource]) -> None:
+        """Find what is subscribed to by an alias, and put names for the aliases and collections asked for."""
+        by_alias: dict[str, str] = {}
+        if self.type_url in ALIASED_TYPES:
+            aliased = [resource for resource in resources.values() if resource.aliases]
+            self.withheld = frozenset(resource.name for resource in aliased)
+            by_alias = {alias: resource.name for resource in aliased for alias in resource.aliases}
+            self.reached = {}
+            for alias in self.names & by_alias.keys() - resources.keys():
+                self.reached.setdefault(by_alias[alias], set()).add(alias)
+        for asked in [name for name in self.asked if name not in resources]:
+            if asked in by_alias:
+                found = {by_alias[asked]}
+            elif is_collection(self.type_url, asked):
+                found = {name for name in resources if collection_of(name) == asked}
+            else:
+                continue
+            if found:
+                self.asked.discard(asked)
+                self.asked |= found
+
+    def drop(self, name: str) -> None:
+        """The client unsubscribes from this name, alias or collection, and drops what it held by it."""
+        self.names.discard(name)
+        self.collections.discard(name)
+        self.forget(name)
+        for reached, aliases in list(self.reached.items()):
+            aliases.discard(name)
+            if not aliases:
+                del self.reached[reached]
+        if self.type_url in ALIASED_TYPES or is_collection(self.type_url, name):
+            self.forget_uncovered()
 
     def unanswered(self, after: int = 0) -> set[str]:
         """The names that responses in flight, those after the one of this number, bring or take away."""
@@ -103,14 +178,15 @@ class Subscription:
         """The client has dropped the name and what it held of it."""
         for table in (self.sent, self.acked, self.refused):
             table.pop(name, None)
-        for names in (self.asked, self.suspects, self.held):
+        for names in (self.asked, self.suspects, self.held, self.inherited):
             names.discard(name)
 
     def forget_uncovered(self) -> None:
-        if self.wildcard:
+        if self.wildcard and not self.withheld:
             return
         for name in (self.sent.keys() | self.acked.keys() | self.refused.keys() | self.asked) - self.names:
-            self.forget(name)
+            if not self.covers(name):
+                self.forget(name)
 
     def reconsider(self, resources: Mapping[str, Resource]) -> dict[str, Refusal]:
         """After a change: drop the refusals of what is no longer offered, and return them."""
@@ -121,8 +197,13 @@ class Subscription:
         }
         for name in moved:
             del self.refused[name]
-        self.dirty = True
+        self.moved |= moved.keys()
         return moved
+
+    @property
+    def pending(self) -> bool:
+        """Something may be owed."""
+        return self.dirty or bool(self.moved)
 
     @property
     def last_in_flight(self) -> int:
@@ -133,4 +214,4 @@ class Subscription:
     @property
     def settled(self) -> bool:
         """The client has accepted everything that it is owed."""
-        return not (self.dirty or self.asked or self.greeting or self.in_flight or self.refused or self.held)
+        return not (self.pending or self.asked or self.greeting or self.in_flight or self.refused or self.held)
