@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from xds.protocol.messages import Node
 from xds.protocol.stream import Stream
-from xds.protocol.subscription import Subscription
+from xds.protocol.subscription import ABSENT, Refusal, Subscription
 from xds.snapshot import CLUSTER, LISTENER, PUSH_ORDER, Origin, Snapshot
 
 # What a proxy asks for first, and cannot be said to run the configuration without.
@@ -85,49 +86,93 @@ class Nodes:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._by_group: dict[str, dict[int, Connection]] = {}
+        # By group, by node id: its connections, the oldest first.
+        self._by_group: dict[str, dict[str, list[Connection]]] = {}
 
     def add(self, node: Node, peer: str, stream: Stream[Any]) -> Connection:
         connection = Connection(next(self._numbers), node, peer, stream)
-        self._by_group.setdefault(node.cluster, {})[connection.number] = connection
+        self._by_group.setdefault(node.cluster, {}).setdefault(node.id, []).append(connection)
         return connection
 
     def remove(self, connection: Connection) -> None:
         group = self._by_group[connection.node.cluster]
-        del group[connection.number]
+        own = group[connection.node.id]
+        own.remove(connection)
+        if not own:
+            del group[connection.node.id]
         if not group:
             del self._by_group[connection.node.cluster]
 
     def groups(self) -> list[str]:
         return sorted(self._by_group)
 
+    def ids(self, group: str) -> list[str]:
+        """Of the group's connected proxies."""
+        return sorted(self._by_group.get(group, ()))
+
     def count(self, group: str) -> int:
         """Proxies, not streams."""
-        return len({connection.node.id for connection in self._by_group.get(group, {}).values()})
+        return len(self._by_group.get(group, ()))
+
+    def connections(self, group: str) -> Iterator[Connection]:
+        """All of the group, in no order."""
+        return itertools.chain.from_iterable(self._by_group.get(group, {}).values())
+
+    def connections_of(self, group: str, node_id: str) -> tuple[Connection, ...]:
+        """The streams of one proxy, the oldest first."""
+        return tuple(self._by_group.get(group, {}).get(node_id, ()))
 
     def live(self, group: str) -> dict[str, str | None]:
         """By node id: the version of the snapshot that the node runs entirely."""
         return {node_id: _live(connections) for node_id, connections in self._by_node(group)}
 
+    def answered(self, group: str, node_id: str) -> str | None:
+        """The version of the snapshot that the node has wholly accepted or refused, None while it owes an answer."""
+        return _answered(self._by_group.get(group, {}).get(node_id, []))
+
     def status(self, group: str) -> list[NodeStatus]:
-        return [_status(connections) for _, connections in self._by_node(group)]
+        synced: _Synced = {}
+        return [_status(connections, synced) for _, connections in self._by_node(group)]
 
     def refusals(self, group: str, version: str) -> dict[str, tuple[ResourceStatus, ...]]:
-        """By node id: what the node refused of the snapshot of this version."""
+        """By node id: what the node refuses of the snapshot of this version."""
         refused = {}
         for node_id, connections in self._by_node(group):
             # A stream that has yet to take the snapshot up knows only of refusals of former ones.
             told = [each for each in connections if each.stream.target and each.stream.target.version == version]
-            if told and (of_node := _status(told).refused):
+            if of_node := tuple(_refused(told)):
                 refused[node_id] = of_node
         return refused
 
-    def _by_node(self, group: str) -> Iterator[tuple[str, list[Connection]]]:
-        connections = sorted(
-            self._by_group.get(group, {}).values(), key=lambda connection: (connection.node.id, connection.number)
-        )
-        for node_id, own in itertools.groupby(connections, key=lambda connection: connection.node.id):
-            yield node_id, list(own)
+    def votes(self, group: str, resource: tuple[str, str, str], *, besides: Container[str]) -> tuple[int, int]:
+        """How many nodes have accepted this (type URL, name, version), and how many have it and owe an answer.
+
+        The nodes `besides` are not counted.
+        """
+        type_url, name, version = resource
+        accepted = owing = 0
+        for node_id, connections in self._by_group.get(group, {}).items():
+            speaking = next((each for each in reversed(connections) if type_url in each.stream.subscriptions), None)
+            if speaking is None or node_id in besides:
+                continue
+            subscription = speaking.stream.subscriptions[type_url]
+            if subscription.acked.get(name) == version:
+                accepted += 1
+            elif subscription.sent.get(name) == version or subscription.covers(name):
+                owing += 1
+        return accepted, owing
+
+    def accepts(self, group: str, resource: tuple[str, str, str]) -> bool:
+        """Some node of the group runs this (type URL, name, version)."""
+        type_url, name, version = resource
+        for connection in self.connections(group):
+            subscription = connection.stream.subscriptions.get(type_url)
+            if subscription is not None and subscription.acked.get(name) == version:
+                return True
+        return False
+
+    def _by_node(self, group: str) -> list[tuple[str, list[Connection]]]:
+        return sorted(self._by_group.get(group, {}).items())
 
 
 def _speaking(connections: Iterable[Connection]) -> dict[str, Connection]:
@@ -146,7 +191,66 @@ def _live(connections: list[Connection]) -> str | None:
     return None if any(root in target.resources and root not in speaking for root in ROOTS) else target.version
 
 
-def _status(connections: list[Connection]) -> NodeStatus:
+def _answered(connections: list[Connection]) -> str | None:
+    if (live := _live(connections)) is not None:
+        return live
+    versions = set()
+    speaking = _speaking(connections)
+    for type_url, connection in speaking.items():
+        stream, subscription = connection.stream, connection.stream.subscriptions[type_url]
+        owing = subscription.dirty or subscription.asked or subscription.greeting or subscription.in_flight
+        # A deadline means that a step is still to come.
+        if stream.target is None or stream.deadline is not None or owing:
+            return None
+        versions.add(stream.target.version)
+        if any(root in stream.target.resources and root not in speaking for root in ROOTS):
+            return None
+    return versions.pop() if len(versions) == 1 else None
+
+
+def _refused(connections: Iterable[Connection]) -> Iterator[ResourceStatus]:
+    for type_url, connection in _speaking(connections).items():
+        subscription, target = connection.stream.subscriptions[type_url], connection.stream.target
+        there = target.resources.get(type_url, {}) if target else {}
+        for name in sorted(subscription.refused):
+            if name in there and subscription.refused[name].version == there[name].version:
+                yield _resource_status(subscription, name, there[name].version)
+
+
+def refused_by(
+    connection: Connection, known: Callable[[tuple[str, str, str]], bool]
+) -> Iterator[tuple[str, str, Refusal]]:
+    """Type URL, name and refusal of what the proxy refuses on this stream, the newest first, up to what is `known`.
+
+    Of a set that was refused together, those that the proxy's words name, if they name any: an Envoy lists whatever
+    it could not take. A refused removal is left out, as there is no content to blame.
+    """
+    for type_url, subscription in connection.stream.subscriptions.items():
+        refused = subscription.refused
+        for name, one in reversed(refused.items()):
+            if known((type_url, name, one.version)):
+                break
+            if one.version != ABSENT and (one.sole or _may_be_meant(name, one, refused)):
+                yield type_url, name, one
+
+
+def _may_be_meant(name: str, refusal: Refusal, refused: Mapping[str, Refusal]) -> bool:
+    message = refusal.message
+    return _names(message, name) or not any(
+        each.message == message and _names(message, other) for other, each in refused.items()
+    )
+
+
+def _names(message: str, name: str) -> bool:
+    """As in `Error adding/updating listener(s) one: address in use, two: no filters`."""
+    return re.search(rf"(?:^|\s){re.escape(name)}: ", message) is not None
+
+
+# The status of a type on all proxies that run it and asked for the same of it, by set version, type and names.
+_Synced = dict[tuple[str, str, frozenset[str] | None], TypeStatus]
+
+
+def _status(connections: list[Connection], synced: _Synced) -> NodeStatus:
     newest = connections[-1]
     speaking = _speaking(connections)
     types = []
@@ -154,11 +258,22 @@ def _status(connections: list[Connection]) -> NodeStatus:
         if type_url in speaking:
             stream = speaking[type_url].stream
             if stream.target is not None:
-                types.append(_type_status(stream.subscriptions[type_url], stream.target))
+                types.append(_shared_status(stream, stream.subscriptions[type_url], stream.target, synced))
         elif type_url in ROOTS and newest.stream.target and type_url in newest.stream.target.resources:
             types.append(_type_status(Subscription(type_url, wildcard=True), newest.stream.target))
     peers = tuple(connection.peer for connection in connections)
     return NodeStatus(newest.node, newest.node.cluster, peers, _live(connections), tuple(types))
+
+
+def _shared_status(stream: Stream[Any], subscription: Subscription, target: Snapshot, synced: _Synced) -> TypeStatus:
+    """Computed once for all proxies that have everything they asked for."""
+    if not stream.live:
+        return _type_status(subscription, target)
+    names = None if subscription.wildcard else frozenset(subscription.names)
+    key = (target.of_type(subscription.type_url).version, subscription.type_url, names)
+    if key not in synced:
+        synced[key] = _type_status(subscription, target)
+    return synced[key]
 
 
 def _type_status(subscription: Subscription, target: Snapshot) -> TypeStatus:
