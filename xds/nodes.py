@@ -126,6 +126,11 @@ class Nodes:
         """By node id: the version of the snapshot that the node runs entirely."""
         return {node_id: _live(connections) for node_id, connections in self._by_node(group)}
 
+    def live_of(self, group: str, node_ids: Iterable[str]) -> dict[str, str | None]:
+        """`live` of those of these nodes that are connected."""
+        by_id = self._by_group.get(group, {})
+        return {node_id: _live(by_id[node_id]) for node_id in node_ids if node_id in by_id}
+
     def answered(self, group: str, node_id: str) -> str | None:
         """The version of the snapshot that the node has wholly accepted or refused, None while it owes an answer."""
         return _answered(self._by_group.get(group, {}).get(node_id, []))

@@ -169,6 +169,11 @@ class Publisher:
         rollout = self._rollouts.get(group)
         return None if rollout is None else rollout.canary
 
+    def candidate(self, group: str) -> Snapshot | None:
+        """What the canary's nodes shall run: the candidate, without what is rolled back."""
+        rollout = self._rollouts.get(group)
+        return None if rollout is None else rollout.candidate
+
     def end_canary(self, group: str, *, promote: bool) -> None:
         """Let the group run the candidate, or its canary nodes what the others run. Without a canary: nothing."""
         rollout = self._rollouts.get(group)
