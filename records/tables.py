@@ -3,7 +3,19 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Index, Integer, MetaData, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -111,3 +123,46 @@ class FactAppliedRow(Table):
     gateway: Mapped[str] = mapped_column(String(64))
     version: Mapped[int] = mapped_column(BigInteger)
     seen_at: Mapped[float] = mapped_column(Double)
+
+
+class PolicyHistoryRow(Table):
+    """One change of one gateway's policy: the text of its file, who changed it and why, and what became of it."""
+
+    __tablename__ = "policy_history"
+    __table_args__ = (Index(None, "gateway", "revision"), Index(None, "version"))
+
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    gateway: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    text: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(String(128))
+    message: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    result: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[str] = mapped_column(Text)
+    canary_percent: Mapped[int | None]
+
+
+class SnapshotRow(Table):
+    """The last configuration that every Envoy of a group accepted, without secrets."""
+
+    __tablename__ = "last_good_snapshots"
+
+    node_group: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    saved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EndpointOverrideRow(Table):
+    """Where an upstream's hosts are until somebody says otherwise, and where its file said they were at that time."""
+
+    __tablename__ = "endpoint_overrides"
+
+    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
+    upstream: Mapped[str] = mapped_column(String(64), primary_key=True)
+    endpoints: Mapped[list[str]] = mapped_column(JSON)
+    written: Mapped[list[str]] = mapped_column(JSON)
+    author: Mapped[str] = mapped_column(String(128))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)

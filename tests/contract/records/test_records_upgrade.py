@@ -40,7 +40,7 @@ async def test_the_audit_table_comes_by_its_own_migration(url: str) -> None:
 async def test_an_older_database_is_brought_forward(url: str) -> None:
     await upgrade(url, "020_admin_audit_logs")
     await upgrade(url)
-    assert await revisions(url) == ["022_fact_versions"]
+    assert await revisions(url) == ["023_policy_history"]
 
 
 async def test_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:

@@ -1,0 +1,176 @@
+"""What became live when, by whom and why: every change of a gateway's policy, with the text of its file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import Select, select, text, update
+
+from records.database import Database
+from records.tables import PolicyHistoryRow
+
+MAX_ROWS: Final = 1000
+# Any number that nothing else on the server locks by: the first bytes of SHA-256("apibank policy history").
+_ADVISORY_LOCK: Final = 0x3A91_5F0E_C27D_8846
+
+
+class Change(StrEnum):
+    """How a change came: a file was saved, or somebody applied it, or took one back."""
+
+    FILE = "file"
+    APPLY = "apply"
+    ROLLBACK = "rollback"
+
+
+class Result(StrEnum):
+    """What became of a change. `running` is the only one that is not final."""
+
+    RUNNING = "running"
+    LIVE = "live"
+    REFUSED = "refused"
+    ROLLED_BACK = "rolled back"
+    HALTED = "halted"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A change to record. `version` is the effective policy's; `text` the gateway's file, without overlays."""
+
+    gateway: str
+    version: str
+    text: str
+    author: str
+    message: str
+    source: Change
+    at: datetime
+    result: Result
+    detail: str = ""
+    canary_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An entry and its number: revisions count up over all gateways."""
+
+    revision: int
+    entry: Entry
+
+
+class PolicyHistory:
+    """The table `policy_history`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, entry: Entry) -> int:
+        """Append a change; returns its revision."""
+        async with self._database.writing() as session:
+            row = _row(entry)
+            session.add(row)
+            await session.flush()
+            return row.revision
+
+    async def add_live(self, entry: Entry) -> int:
+        """Append a change that is live, unless this version is the gateway's newest live one already.
+
+        Returns the revision of the one or the other: replicas that see the same file record it once.
+        """
+        async with self._database.writing() as session:
+            if not self._database.sqlite:
+                await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+            live = PolicyHistoryRow.result.in_([Result.LIVE, Result.ROLLED_BACK])
+            newest = await session.scalar(_newest(entry.gateway).where(live).limit(1))
+            if newest is not None and newest.version == entry.version:
+                return newest.revision
+            row = _row(entry)
+            session.add(row)
+            await session.flush()
+            return row.revision
+
+    async def conclude(self, revision: int, result: Result, detail: str = "") -> None:
+        """Say what became of a change."""
+        values = {"result": result.value, "detail": _storable(detail)}
+        async with self._database.writing() as session:
+            await session.execute(update(PolicyHistoryRow).where(PolicyHistoryRow.revision == revision).values(values))
+
+    async def abandon_running(self, gateways: Sequence[str], detail: str) -> Sequence[Recorded]:
+        """Close what was running when the process ended; returns those changes."""
+        running = (PolicyHistoryRow.result == Result.RUNNING.value) & PolicyHistoryRow.gateway.in_(gateways)
+        async with self._database.writing() as session:
+            found = [_read(row) for row in await session.scalars(select(PolicyHistoryRow).where(running))]
+            await session.execute(
+                update(PolicyHistoryRow).where(running).values(result=Result.ABANDONED.value, detail=detail)
+            )
+            return found
+
+    async def find(self, revision: int) -> Recorded | None:
+        async with self._database.reading() as session:
+            row = await session.get(PolicyHistoryRow, revision)
+            return None if row is None else _read(row)
+
+    async def listing(self, gateway: str | None = None, limit: int = 20) -> Sequence[Recorded]:
+        """The newest first."""
+        async with self._database.reading() as session:
+            rows = await session.scalars(_newest(gateway).limit(max(1, min(limit, MAX_ROWS))))
+            return [_read(row) for row in rows]
+
+    async def of_version(self, prefix: str, gateway: str | None = None) -> Sequence[Recorded]:
+        """The newest change to each version that begins so, the newest first."""
+        query = _newest(gateway).where(PolicyHistoryRow.version.startswith(prefix, autoescape=True))
+        async with self._database.reading() as session:
+            rows = [_read(row) for row in await session.scalars(query.limit(MAX_ROWS))]
+        newest: dict[tuple[str, str], Recorded] = {}
+        for row in rows:
+            newest.setdefault((row.entry.gateway, row.entry.version), row)
+        return list(newest.values())
+
+    async def live_before(self, gateway: str, version: str) -> Recorded | None:
+        """The newest change that was live with another version than this one."""
+        live = (PolicyHistoryRow.result == Result.LIVE.value) & (PolicyHistoryRow.version != version)
+        async with self._database.reading() as session:
+            row = await session.scalar(_newest(gateway).where(live).limit(1))
+            return None if row is None else _read(row)
+
+
+def _newest(gateway: str | None) -> Select[PolicyHistoryRow]:
+    query = select(PolicyHistoryRow).order_by(PolicyHistoryRow.revision.desc())
+    return query if gateway is None else query.where(PolicyHistoryRow.gateway == gateway)
+
+
+def _row(entry: Entry) -> PolicyHistoryRow:
+    return PolicyHistoryRow(
+        gateway=entry.gateway,
+        version=entry.version,
+        text=_storable(entry.text),
+        author=_storable(entry.author)[:128],
+        message=_storable(entry.message),
+        source=entry.source.value,
+        at=entry.at,
+        result=entry.result.value,
+        detail=_storable(entry.detail),
+        canary_percent=entry.canary_percent,
+    )
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL stores no U+0000.
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _read(row: PolicyHistoryRow) -> Recorded:
+    entry = Entry(
+        gateway=row.gateway,
+        version=row.version,
+        text=row.text,
+        author=row.author,
+        message=row.message,
+        source=Change(row.source),
+        at=row.at,
+        result=Result(row.result),
+        detail=row.detail,
+        canary_percent=row.canary_percent,
+    )
+    return Recorded(row.revision, entry)
