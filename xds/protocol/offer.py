@@ -28,12 +28,18 @@ class Offer(Generic[RequestT]):
     """`subscriptions` are the stream's, by type URL.
 
     `users_follow`: what sends traffic is that of the snapshot. `lingering`: clusters or endpoints that shall go are
-    still among those that are offered.
+    still among those that are offered; they go at `deadline`, `linger` seconds after nothing used them any more.
     """
 
-    def __init__(self, dialect: Dialect[RequestT], subscriptions: Mapping[str, Subscription]) -> None:
+    def __init__(
+        self, dialect: Dialect[RequestT], subscriptions: Mapping[str, Subscription], linger: float = 0.0
+    ) -> None:
         self.users_follow = True
         self.lingering = False
+        self.deadline: float | None = None
+        self._linger = linger
+        # Type URL and name of what shall go, and since when the proxy has nothing that uses it.
+        self._unused: dict[tuple[str, str], float] = {}
         self._dialect = dialect
         self._subscriptions = subscriptions
         self._sets: dict[str, ResourceSet] = dict.fromkeys(PUSH_ORDER, EMPTY_SET)
@@ -48,9 +54,12 @@ class Offer(Generic[RequestT]):
         for type_url in PUSH_ORDER:
             if at_once or (type_url not in self._subscriptions and type_url not in SUPPLIES):
                 self._set(type_url, snapshot.of_type(type_url))
+        self.deadline = None
+        wanted = snapshot.resources
+        self._unused = {key: since for key, since in self._unused.items() if key[1] not in wanted.get(key[0], ())}
         if at_once:
             return
-        if self._users_are_settled(snapshot):
+        if self._may_go_at_once(snapshot):
             self.supplies(snapshot)
         else:
             self.supplies_with_leaving(snapshot)
@@ -72,6 +81,26 @@ class Offer(Generic[RequestT]):
     def supplies_with_leaving(self, target: Snapshot) -> None:
         """Offer the coming clusters and endpoints, and those that the proxy may have and shall let go."""
         self.supplies(target, {type_url: self._leaving(type_url, target) for type_url in SUPPLIES})
+
+    def let_go(self, target: Snapshot, now: float) -> None:
+        """Nothing that the proxy runs uses what shall go: offer it until its time has come, and no longer.
+
+        A request may have chosen its route before the proxy took the new one, and reach the cluster only when it has
+        been authorized and its body is there.
+        """
+        leaving: dict[str, ResourceSet] = {}
+        unused: dict[tuple[str, str], float] = {}
+        for type_url in SUPPLIES:
+            staying = []
+            for name, resource in self._leaving(type_url, target).resources.items():
+                since = self._unused.get((type_url, name), now)
+                if now < since + self._linger:
+                    unused[type_url, name] = since
+                    staying.append(resource)
+            leaving[type_url] = ResourceSet.of(staying) if staying else EMPTY_SET
+        self._unused = unused
+        self.deadline = min(unused.values()) + self._linger if unused else None
+        self.supplies(target, leaving)
 
     def asked(self, subscription: Subscription, target: Snapshot) -> None:
         """A name that is asked for before its step is given at once if it comes, and not at all if it goes."""
@@ -96,12 +125,15 @@ class Offer(Generic[RequestT]):
             subscription.moved |= changed_names(before, offered)
             self._dialect.reconsider(subscription, offered)
 
-    def _users_are_settled(self, snapshot: Snapshot) -> bool:
-        """Nothing that may use a cluster changes or is in question, so that clusters may go at once."""
-        return all(
-            self._subscriptions[each].settled and self._sets[each].version == snapshot.of_type(each).version
-            for each in USERS
-            if each in self._subscriptions
+    def _may_go_at_once(self, snapshot: Snapshot) -> bool:
+        """Nothing that may use a cluster changes, is in question, or was in use a moment ago."""
+        users = [each for each in USERS if each in self._subscriptions]
+        return not users or (
+            self._linger == 0
+            and all(
+                self._subscriptions[each].settled and self._sets[each].version == snapshot.of_type(each).version
+                for each in users
+            )
         )
 
     def _leaving(self, type_url: str, target: Snapshot) -> ResourceSet:

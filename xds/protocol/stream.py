@@ -4,7 +4,8 @@ On an aggregated stream a change goes out in three steps, so that no proxy ever 
 
 1. clusters and endpoints, with those that shall go still among them;
 2. once the proxy has answered these, listeners, routes and all else;
-3. once it has answered those too, the removal of clusters and endpoints.
+3. once it has answered those too, and `linger` seconds have passed for requests that were under way, the removal of
+   clusters and endpoints.
 
 A proxy that does not answer within `patience` seconds is waited for no longer. What a proxy asks for by name is never
 kept waiting: it may be warming. A stream of a single type knows no other type to wait for, and has one step.
@@ -59,6 +60,7 @@ class Stream(Generic[RequestT]):
         only: str | None = None,
         patience: float = PATIENCE_SECONDS,
         limit: int | None = None,
+        linger: float = 0.0,
     ) -> None:
         self.node: Node | None = None
         self.target: Snapshot | None = None
@@ -66,7 +68,7 @@ class Stream(Generic[RequestT]):
         self._dialect = dialect
         self._only = only
         self._subscriptions: dict[str, Subscription] = {}
-        self._offer = Offer(dialect, self._subscriptions)
+        self._offer = Offer(dialect, self._subscriptions, linger)
         self._gate = Gate(patience)
         self._lifetimes = Lifetimes(whole_sets=dialect.sets_have_versions)
         self._count = 0
@@ -83,17 +85,17 @@ class Stream(Generic[RequestT]):
 
     @property
     def deadline(self) -> float | None:
-        times = (self._gate.deadline, self._lifetimes.deadline if self.target is not None else None)
+        lifetimes = self._lifetimes.deadline if self.target is not None else None
+        times = (self._gate.deadline, self._offer.deadline, lifetimes)
         return min((time for time in times if time is not None), default=None)
 
     @property
     def live(self) -> bool:
-        """The proxy has accepted everything of the target that it subscribes to, and nothing is left to remove."""
+        """The proxy has accepted everything of the target that it subscribes to; what it has beside it is not used."""
         return (
             self.target is not None
             and bool(self._subscriptions)
             and self._offer.users_follow
-            and not self._offer.lingering
             and all(subscription.settled for subscription in self._subscriptions.values())
         )
 
@@ -138,7 +140,7 @@ class Stream(Generic[RequestT]):
         return responses + self._advance(snapshot, now)
 
     def tick(self, now: float) -> list[Response]:
-        """Go on without the answers that are overdue, and renew what the proxy would soon forget."""
+        """Go on without overdue answers, remove what has lingered, and renew what the proxy would soon forget."""
         if self.target is None:
             return []
         responses: list[Response] = []
@@ -148,6 +150,10 @@ class Stream(Generic[RequestT]):
             responses += self._advance(self.target, now)
             if responses:
                 self._events.append(GateExpired(late))
+        if self._offer.deadline is not None and now >= self._offer.deadline:
+            # Should the proxy have something to answer first, its answer is what goes on from here.
+            self._offer.deadline = None
+            responses += self._advance(self.target, now)
         for type_url in self._lifetimes.due(now):
             responses += self._keep_alive(self._subscriptions[type_url], now)
         return responses
@@ -246,7 +252,7 @@ class Stream(Generic[RequestT]):
             if self._offer.lingering and self._gate.is_closed(USERS, self._subscriptions):
                 step = "clear"
             elif self._offer.lingering and not self._has_refused(USERS):
-                self._offer.supplies(target)
+                self._offer.let_go(target, now)
                 responses += self._emit(SUPPLIES, now)
         self._gate.wait(step, now)
         return responses
