@@ -5,6 +5,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 
@@ -22,6 +23,9 @@ from records.fact_versions import FactVersions
 from records.upgrade import upgrade
 from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
+
+# How long a cluster outlasts the last route to it: longer than authorization, limits and most bodies take together.
+LINGER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
         keys = KeyDesk(ApiKeys(database), FactVersions(database))
         application = control_app(control, keys, lambda: service.token_file.read_text(encoding="utf-8").strip())
         application.mount("/", observed_app(registry, _always))
-        server = await _serve_xds(publisher, service.listen, service.tls, XdsMetrics(registry))
+        server = await _serve_xds(publisher, service.listen, service.tls, XdsMetrics(registry), LINGER_SECONDS)
         try:
             async with asyncio.TaskGroup() as running:
                 running.create_task(control.run(stop))
@@ -81,12 +85,13 @@ async def run_plain(resources: Path, listen: str, tls: XdsTls | None, stop: asyn
 
 
 async def _serve_xds(
-    publisher: Publisher, listen: str, tls: XdsTls | None, metrics: XdsMetrics
+    publisher: Publisher, listen: str, tls: XdsTls | None, metrics: XdsMetrics, linger: float = 0.0
 ) -> xds.server.RunningServer:
     return await xds.server.serve(
         publisher,
         listen,
         identifier=replica_name(),
+        linger=linger,
         metrics=metrics,
         credentials=None if tls is None else tls.credentials(),
         trust_domain="" if tls is None else tls.trust_domain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -65,12 +65,14 @@ async def serve(
     trust_domain: str = "",
     metrics: XdsMetrics | None = None,
     patience: float = PATIENCE_SECONDS,
+    linger: float = 0.0,
 ) -> RunningServer:
     """Serve xDS on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped.
 
     `identifier` names this replica in every response. With `credentials`, which must demand client certificates, the
     certificate decides which node may speak (`access.denial`); without, only a Unix socket or a loopback address is
-    served. ValueError otherwise, RuntimeError when the address is taken.
+    served. `patience` and `linger` are those of `Stream`, in seconds. ValueError where neither is so, RuntimeError when
+    the address is taken.
     """
     if credentials is None and not access.is_private(listen):
         raise ValueError(f"xDS on {listen} needs TLS: only a Unix socket or a loopback address goes without")
@@ -78,7 +80,9 @@ async def serve(
         raise ValueError("TLS credentials and a trust domain go together")
     metrics = metrics or XdsMetrics(CollectorRegistry())
     publisher.observe(metrics.published)
-    discovery = _Discovery(publisher, metrics, identifier, trust_domain, patience)
+    discovery = _Discovery(
+        publisher, metrics, identifier, trust_domain, partial(Stream, patience=patience, linger=linger)
+    )
     server = grpc.aio.server(options=_OPTIONS)
     await discovery.register(server)
     port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
@@ -90,14 +94,19 @@ class _Discovery:
     """What all streams of a server share."""
 
     def __init__(
-        self, publisher: Publisher, metrics: XdsMetrics, identifier: str, trust_domain: str, patience: float
+        self,
+        publisher: Publisher,
+        metrics: XdsMetrics,
+        identifier: str,
+        trust_domain: str,
+        stream: Callable[..., Stream[Any]],
     ) -> None:
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._publisher = publisher
         self._metrics = metrics
         self._identifier = identifier
         self._trust_domain = trust_domain
-        self._patience = patience
+        self._stream = stream
         self._conversations: set[Conversation[Any]] = set()
 
     async def register(self, server: grpc.aio.Server) -> None:
@@ -134,7 +143,7 @@ class _Discovery:
     ) -> None:
         trusted = self._trust_domain
         conversation: Conversation[Any] = Conversation(
-            Stream(dialect, only=only, patience=self._patience),
+            self._stream(dialect, only=only),
             self._publisher,
             self._metrics,
             peer=context.peer(),
