@@ -3,12 +3,13 @@
 `"CDS a@1 b@2 -c"` is a response of clusters that brings a and b and takes c away.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from xds.protocol.delta import Delta
 from xds.protocol.messages import DeltaRequest, Event, Node, Refused, Request, Response, SotwRequest
 from xds.protocol.sotw import Sotw
 from xds.protocol.stream import Stream
+from xds.publisher import Publisher
 from xds.snapshot import SHORT_NAMES, Origin, Resource, Snapshot
 
 NODE = Node("edge-1", "edge")
@@ -158,3 +159,59 @@ class SotwProxy(Proxy):
         for each in responses:
             self.nonces[each.type_url] = each.nonce
         return super()._note(responses)
+
+
+class Joined:
+    """A proxy at a publisher. It does nothing by itself: `follow` lets it take and accept what it shall run."""
+
+    def __init__(self, publisher: Publisher, node: Node = NODE, proxy: Proxy | None = None) -> None:
+        self.proxy = proxy or DeltaProxy()
+        self.publisher = publisher
+        self.woken = 0
+        self.connection = publisher.join(node, "peer", self.proxy.stream, self.wake)
+        self.fetch()
+        for short in ("CDS", "LDS"):
+            self.proxy.ask(short)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def fetch(self) -> list[str]:
+        """Take up what it shall run now; returns what it is sent."""
+        snapshot = self.publisher.snapshot_for(self.connection.node)
+        if snapshot is None or snapshot is self.proxy.stream.target:
+            return []
+        return self.proxy.publish(snapshot)
+
+    def ack(self) -> None:
+        self.proxy.ack_all()
+        self.publisher.changed(self.connection)
+
+    def nack(self, short: str, message: str = "no") -> None:
+        self.proxy.nack(short, message)
+        self.publisher.changed(self.connection)
+
+    def follow(self) -> None:
+        self.fetch()
+        self.ack()
+
+    def leave(self) -> None:
+        self.publisher.leave(self.connection)
+
+
+class Later:
+    """Instead of a clock: what is to be done `after` some seconds is done when a test says that they have passed."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._due: list[tuple[float, Callable[[], None]]] = []
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        self._due.append((self._now + seconds, do))
+
+    def pass_by(self, seconds: float) -> None:
+        self._now += seconds
+        due = [do for at, do in self._due if at <= self._now]
+        self._due = [(at, do) for at, do in self._due if at > self._now]
+        for do in due:
+            do()

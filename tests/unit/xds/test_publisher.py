@@ -4,34 +4,12 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
-from tests.unit.xds.proxies import NODE, DeltaProxy, snapshot
+from tests.unit.xds.proxies import Joined, snapshot
 from xds.metrics import XdsMetrics
 from xds.protocol.messages import Node
 from xds.publisher import Publisher
-from xds.snapshot import Snapshot
 
 FIRST, SECOND = snapshot(CDS={"a": "1"}), snapshot(CDS={"a": "2"})
-
-
-class Joined:
-    """A proxy that takes what it is woken for."""
-
-    def __init__(self, publisher: Publisher, node: Node = NODE) -> None:
-        self.proxy = DeltaProxy()
-        self.publisher = publisher
-        self.woken = 0
-        self.connection = publisher.join(node, "peer", self.proxy.stream, self.wake)
-        if current := publisher.snapshot(node.cluster):
-            self.proxy.publish(current)
-        self.proxy.ask("CDS")
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def take(self, snapshot: Snapshot) -> None:
-        self.proxy.publish(snapshot)
-        self.proxy.ack_all()
-        self.publisher.changed()
 
 
 async def test_a_snapshot_wakes_the_streams_of_its_group_and_no_others() -> None:
@@ -57,7 +35,7 @@ async def test_live_says_who_runs_a_version_and_who_is_behind() -> None:
     publisher = Publisher()
     publisher.set_snapshot("edge", FIRST)
     one, _two = Joined(publisher), Joined(publisher, Node("edge-2", "edge"))
-    one.take(FIRST)
+    one.ack()
     liveness = publisher.live("edge", FIRST.version)
     assert (liveness.acked, liveness.behind, liveness.total) == (("edge-1",), ("edge-2",), 2)
     assert str(liveness) == "acked by 1 of 2"
@@ -80,10 +58,10 @@ async def test_waiting_ends_when_the_last_proxy_has_accepted() -> None:
     publisher.set_snapshot("edge", FIRST)
     one, two = Joined(publisher), Joined(publisher, Node("edge-2", "edge"))
     waiting = asyncio.create_task(publisher.wait_live("edge", FIRST.version, within=30))
-    one.take(FIRST)
+    one.ack()
     await asyncio.sleep(0)
     assert not waiting.done()
-    two.take(FIRST)
+    two.ack()
     assert (await waiting).complete
 
 
@@ -91,10 +69,10 @@ async def test_waiting_includes_waiting_for_the_expected_proxies_to_connect() ->
     publisher = Publisher()
     publisher.set_snapshot("edge", FIRST)
     waiting = asyncio.create_task(publisher.wait_live("edge", FIRST.version, expected=2, within=30))
-    Joined(publisher).take(FIRST)
+    Joined(publisher).ack()
     await asyncio.sleep(0)
     assert not waiting.done()
-    Joined(publisher, Node("edge-2", "edge")).take(FIRST)
+    Joined(publisher, Node("edge-2", "edge")).ack()
     assert (await waiting).total == 2
 
 
@@ -120,7 +98,7 @@ async def test_waiting_for_the_mended_version_does_not_end_with_the_refusal_of_t
     waiting = asyncio.create_task(publisher.wait_live("edge", SECOND.version, within=30))
     await asyncio.sleep(0)
     assert not waiting.done()
-    joined.take(SECOND)
+    joined.follow()
     assert (await waiting).complete
 
 
