@@ -197,20 +197,29 @@ def _live(connections: list[Connection]) -> str | None:
 
 
 def _answered(connections: list[Connection]) -> str | None:
-    if (live := _live(connections)) is not None:
-        return live
-    versions = set()
+    if not connections or (live := _live(connections)) is not None:
+        return live if connections else None
     speaking = _speaking(connections)
-    for type_url, connection in speaking.items():
-        stream, subscription = connection.stream, connection.stream.subscriptions[type_url]
-        owing = subscription.dirty or subscription.asked or subscription.greeting or subscription.in_flight
-        # A deadline means that a step is still to come.
-        if stream.target is None or stream.deadline is not None or owing:
-            return None
-        versions.add(stream.target.version)
-        if any(root in stream.target.resources and root not in speaking for root in ROOTS):
-            return None
-    return versions.pop() if len(versions) == 1 else None
+    targets = {each.stream.target.version: each.stream.target for each in speaking.values() if each.stream.target}
+    if len(targets) != 1 or not all(each.stream.target for each in speaking.values()):
+        return None
+    ((version, target),) = targets.items()
+    if any(root in target.resources and root not in speaking for root in ROOTS):
+        return None
+    subscriptions = [(each.stream.subscriptions[type_url], target) for type_url, each in speaking.items()]
+    return version if all(_has_answered(*each) for each in subscriptions) else None
+
+
+def _has_answered(subscription: Subscription, target: Snapshot) -> bool:
+    if subscription.pending or subscription.asked or subscription.greeting or subscription.in_flight:
+        return False
+    refused = subscription.refused
+    return all(
+        subscription.acked.get(each.name) == each.version
+        or (each.name in refused and refused[each.name].version == each.version)
+        or each.name in subscription.held
+        for each in subscription.covered(target.resources.get(subscription.type_url, {}))
+    )
 
 
 def _refused(connections: Iterable[Connection]) -> Iterator[ResourceStatus]:
