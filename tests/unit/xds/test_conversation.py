@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from prometheus_client import CollectorRegistry
 
 from tests.unit.xds.proxies import NODE, TYPE_URLS, show, snapshot
-from xds.conversation import Conversation, Ended
+from xds.admission import ServerLimits
+from xds.conversation import Conversation, Ended, Surroundings
 from xds.metrics import XdsMetrics
 from xds.protocol.delta import Delta
 from xds.protocol.messages import DeltaRequest, Node, Response
 from xds.protocol.stream import Stream
 from xds.publisher import Publisher
 from xds.snapshot import Snapshot
+from xds.turns import Turns
 
 CLUSTERS = TYPE_URLS["CDS"]
 
@@ -20,7 +22,16 @@ CLUSTERS = TYPE_URLS["CDS"]
 class Client:
     """The other end: a queue of requests, and a list of what came."""
 
-    def __init__(self, publisher: Publisher, *, admit: str = "", limit: int | None = None) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        *,
+        admit: str = "",
+        limit: int | None = None,
+        limits: ServerLimits | None = None,
+        turns: Turns | None = None,
+        age: float | None = None,
+    ) -> None:
         self.now = 0.0
         self.requests: asyncio.Queue[DeltaRequest | None] = asyncio.Queue()
         self.responses: list[Response] = []
@@ -31,10 +42,15 @@ class Client:
             Stream(Delta()),
             publisher,
             XdsMetrics(self.registry),
-            peer="peer",
-            admit=lambda _: admit,
-            limit=lambda _: limit,
-            clock=lambda: self.now,
+            Surroundings(
+                peer="peer",
+                admit=lambda _: Ended("PERMISSION_DENIED", admit) if admit else None,
+                limit=lambda _: limit,
+                clock=lambda: self.now,
+                turns=turns or Turns(8),
+                limits=limits or ServerLimits(),
+                age=age,
+            ),
         )
         self.task = asyncio.create_task(self.conversation.run(self._requests(), self._write))
 
