@@ -4,7 +4,7 @@ Every answer is JSON; refusals are problem+json (RFC 9457).
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Protocol
@@ -15,10 +15,17 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from portal.policies_api import Policies, endpoint_routes, oversized, policy_routes
+from portal.problems import Refused, problem
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """One gateway: the policy that is published, and what is wrong with the one on disk, if anything is."""
+    """One gateway: the policy that is published, and what is wrong with the one on disk, if anything is.
+
+    `live` of `envoys` run it; `behind` are the node ids of the others, `refused` what any of them refuses, and
+    `rolled_back` what is withheld from all of them for that. `restored`: its file has not been good since the start.
+    """
 
     gateway: str
     version: str | None
@@ -26,6 +33,13 @@ class GatewayState:
     envoys: int
     live: int
     errors: Sequence[dict[str, object]] = field(default_factory=tuple)
+    behind: Sequence[str] = ()
+    refused: Sequence[Mapping[str, object]] = ()
+    rolled_back: Sequence[Mapping[str, object]] = ()
+    canary: Mapping[str, object] | None = None
+    revision: int | None = None
+    restored: bool = False
+    endpoints: Sequence[Mapping[str, object]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +111,26 @@ class Keys(Protocol):
     async def revoke(self, key_id: str) -> dict[str, object]: ...
 
 
-def control_app(federation: Federation, keys: Keys, secret: Callable[[], str]) -> FastAPI:
+def control_app(
+    federation: Federation, keys: Keys, secret: Callable[[], str], policies: Policies | None = None
+) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
 
     app.include_router(_status_routes(federation))
     app.include_router(_key_routes(keys))
+    if policies is not None:
+        app.include_router(policy_routes(policies))
+        app.include_router(endpoint_routes(policies))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.exception_handler(_Refused)
+    @app.exception_handler(Refused)
     async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, _Refused)
-        return _problem(error.status, error.code, str(error))
+        assert isinstance(error, Refused)
+        return problem(error.status, error.code, str(error), error.errors)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: Exception) -> JSONResponse:
@@ -119,20 +138,21 @@ def control_app(federation: Federation, keys: Keys, secret: Callable[[], str]) -
         # Where and which rule, never the value: it may be a secret in the wrong place.
         errors = [{"pointer": "/" + "/".join(map(str, one["loc"][1:])), "rule": one["msg"]} for one in error.errors()]
         detail = "; ".join(f"{one['pointer']}: {one['rule']}" for one in errors)
-        return _problem(422, "request_invalid", detail, errors)
+        return problem(422, "request_invalid", detail, errors)
 
     @app.exception_handler(HTTPException)
     async def elsewhere(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = "not_found" if error.status_code == 404 else "method_not_allowed"
-        return _problem(error.status_code, code, str(error.detail))
+        return problem(error.status_code, code, str(error.detail))
 
     @app.middleware("http")
     async def token_first(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
         # Ahead of routing and of the body: a stranger learns nothing, and has nothing read.
         if request.url.path.startswith("/v1/") and not _knows(secret(), request):
-            return _problem(401, "control_token_invalid", "Send the control token as Bearer; see control.token.")
-        return await call(request)
+            return problem(401, "control_token_invalid", "Send the control token as Bearer; see control.token.")
+        refusal = oversized(request)
+        return await call(request) if refusal is None else refusal
 
     return app
 
@@ -140,25 +160,6 @@ def control_app(federation: Federation, keys: Keys, secret: Callable[[], str]) -
 def _knows(secret: str, request: Request) -> bool:
     given = request.headers.get("authorization", "").encode()
     return hmac.compare_digest(given, b"Bearer " + secret.encode())
-
-
-def _problem(status: int, code: str, detail: str, errors: Sequence[dict[str, str]] = ()) -> JSONResponse:
-    body: dict[str, object] = {
-        "type": f"https://waooaw.ai/problems/{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    if errors:
-        body["errors"] = errors
-    return JSONResponse(body, status, media_type="application/problem+json")
-
-
-class _Refused(Exception):  # noqa: N818 - a refusal, turned into an answer above
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        self.status, self.code = status, code
-        super().__init__(detail)
 
 
 def _status_routes(federation: Federation) -> APIRouter:
@@ -200,8 +201,8 @@ async def _answered(change: Awaitable[dict[str, object]]) -> dict[str, object]:
     try:
         return await change
     except KeyNotFoundError as error:
-        raise _Refused(404, "key_not_found", str(error)) from None
+        raise Refused(404, "key_not_found", str(error)) from None
     except BadKeyError as error:
-        raise _Refused(422, "key_not_possible", str(error)) from None
+        raise Refused(422, "key_not_possible", str(error)) from None
     except NotInForceError as error:
-        raise _Refused(504, "change_not_in_force", str(error)) from None
+        raise Refused(504, "change_not_in_force", str(error)) from None

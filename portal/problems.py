@@ -1,0 +1,27 @@
+"""Refusals of the control API: problem+json (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+
+from fastapi.responses import JSONResponse
+
+
+class Refused(Exception):  # noqa: N818 - a refusal, which becomes an answer
+    """Why something is not done. `errors` say each thing that is wrong, and where."""
+
+    def __init__(self, status: int, code: str, detail: str, errors: Sequence[Mapping[str, object]] = ()) -> None:
+        self.status, self.code, self.errors = status, code, errors
+        super().__init__(detail)
+
+
+def problem(status: int, code: str, detail: str, errors: Sequence[Mapping[str, object]] = ()) -> JSONResponse:
+    """The answer to a request that is refused."""
+    body: dict[str, object] = {
+        "type": f"https://waooaw.ai/problems/{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = [dict(one) for one in errors]
+    return JSONResponse(body, status, media_type="application/problem+json")
