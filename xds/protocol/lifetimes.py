@@ -42,14 +42,13 @@ class Lifetimes:
 
     def accepted(self, flight: InFlight) -> None:
         """The proxy's clock for a resource began to run after the response was sent."""
-        if self._whole_sets and not flight.response.wrapped:
-            return
+        has_ttls = flight.response.wrapped or not self._whole_sets
         type_url = flight.response.type_url
         for name in flight.response.removed:
             self._forget(type_url, name)
         for resource in flight.response.resources:
             self._forget(type_url, resource.name)
-            if resource.ttl is not None:
+            if has_ttls and resource.ttl is not None:
                 self._keep(type_url, resource, flight.sent_at + resource.ttl * _PART)
 
     def inherited(self, subscription: Subscription, offered: Mapping[str, Resource], now: float) -> None:
