@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from xds.snapshot import ENDPOINT, LISTENER, ROUTE, Origin, Resource, Snapshot
+from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, ROUTE, Origin, Resource, Snapshot
 
 Unit = tuple[str, str]
 """A type URL and a name: the least that is rolled back."""
@@ -87,17 +87,29 @@ class _Mix:
         while left:
             unit = left.popleft()
             self.chosen[unit] = self.proven[unit]
-            left.extend(need for need in self.proven[unit].needs if need not in self.chosen and need in self.proven)
+            needs = _needs(unit, self.proven[unit])
+            left.extend(need for need in needs if need not in self.chosen and need in self.proven)
 
     def drop_orphans(self) -> None:
-        """Routes and endpoints that only what has gone referred to, until there are none."""
+        """Routes and endpoints that only what has gone referred to, until there are none.
+
+        Where resources do not say what they need, nothing was referred to before, and nothing goes.
+        """
+        before = self._needed_by.keys() | {need for resource in self.proven.values() for need in resource.needs}
         while True:
             wanted = {need for resource in self.chosen.values() for need in resource.needs}
-            orphans = [unit for unit in self.chosen if unit[0] in _ASKED_FOR and unit not in wanted]
+            orphans = [unit for unit in self.chosen if unit[0] in _ASKED_FOR and unit in before and unit not in wanted]
             if not orphans:
                 return
             for unit in orphans:
                 del self.chosen[unit]
+
+
+def _needs(unit: Unit, resource: Resource) -> tuple[Unit, ...]:
+    if unit[0] == CLUSTER and not resource.needs:
+        # Nobody said what the cluster refers to: its endpoints, if any, have its name.
+        return ((ENDPOINT, resource.name),)
+    return resource.needs
 
 
 def _standing(proven: Snapshot | None, refused: Mapping[Unit, str]) -> dict[Unit, Resource]:

@@ -169,6 +169,14 @@ def test_an_old_route_keeps_the_cluster_that_it_needs() -> None:
     }
 
 
+def test_resources_that_do_not_say_what_they_need_are_not_taken_for_unneeded() -> None:
+    proven = snapshot(CDS={"x": "1"}, EDS={"x": "1"}, RDS={"r": "1"}, needs={"RDS r": ["CDS x"]})
+    intended = snapshot(CDS={"y": "1"}, EDS={"y": "1"}, RDS={"r": "bad", "other": "1"})
+    left = without_refused(intended, {(TYPE_URLS["RDS"], "r"): resource("r", "bad").version}, proven)
+    assert texts(left, "RDS") == {"r": "1", "other": "1"}
+    assert texts(left) == texts(left, "EDS") == {"x": "1", "y": "1"}
+
+
 def test_what_no_refusal_concerns_is_served_as_it_was_published() -> None:
     assert without_refused(MENDED, {(TYPE_URLS["CDS"], "a"): "another version"}, FIRST) is MENDED
 
