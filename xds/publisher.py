@@ -356,6 +356,12 @@ class Publisher:
         if rollout.pending or rollout.overdue:
             return
         before, rollout.good = rollout.good, rollout.snapshot
+        if (
+            before is not None
+            and before.version == rollout.good.version
+            and len(rollout.proved) == sum(map(len, rollout.good.resources.values()))
+        ):
+            return
         rollout.proved = {
             (type_url, each.name): each.version
             for type_url, each in rollout.snapshot

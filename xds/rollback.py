@@ -41,11 +41,10 @@ def without_refused(intended: Snapshot, refused: Mapping[Unit, str], proven: Sna
     `intended` and `proven` consistent the result is consistent. It never lacks listeners altogether unless `intended`
     does, or nothing proven has any: an Envoy without a listener serves nobody. Unchanged, it is `intended` itself.
     """
-    here = {(type_url, resource.name): resource for type_url, resource in intended}
-    hit = {unit for unit, version in refused.items() if unit in here and here[unit].version == version}
+    hit = {unit for unit, version in refused.items() if _holds(intended, unit, version)}
     if not hit:
         return intended
-    mix = _Mix(here, _standing(proven, refused))
+    mix = _Mix({(type_url, each.name): each for type_url, each in intended}, _standing(proven, refused))
     mix.give_up(hit)
     if LISTENER in intended.resources and not mix.has(LISTENER):
         mix.take_back({unit for unit in mix.proven if unit[0] == LISTENER})
@@ -103,6 +102,11 @@ class _Mix:
                 return
             for unit in orphans:
                 del self.chosen[unit]
+
+
+def _holds(snapshot: Snapshot, unit: Unit, version: str) -> bool:
+    resource = snapshot.resources.get(unit[0], {}).get(unit[1])
+    return resource is not None and resource.version == version
 
 
 def _needs(unit: Unit, resource: Resource) -> tuple[Unit, ...]:
