@@ -29,12 +29,10 @@ from xds.compiler import names
 from xds.compiler.encode import pack
 from xds.compiler.filters import filters_of
 from xds.compiler.filters.header_mutation import hsts
+from xds.compiler.forwarding import STREAM_IDLE
 from xds.compiler.local_replies import local_replies
 from xds.compiler.sources import ads
 from xds.compiler.units import ListenerUnit
-
-# A stream on which nothing moves is closed after this; routes that wait longer for their service say so themselves.
-STREAM_IDLE: Final = timedelta(seconds=60)
 
 # Headers by which clients steer an Envoy. Its own use of them between our gateways is switched off (filters/router).
 _ENVOY_PREFIX: Final = "x-envoy-"

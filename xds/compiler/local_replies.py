@@ -1,7 +1,7 @@
 """The bodies of Envoy's own refusals: the same problem document (RFC 9457) that authz and ratelimit answer.
 
-Mappers are tried in order. The first keeps what authz and ratelimit have said, which Envoy would overwrite. A request
-that is refused before it has an id gets one for its answer alone.
+Mappers are tried in order. The first keeps what authz, ratelimit and routes have said, which Envoy would overwrite. A
+request that is refused before it has an id gets one for its answer alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ PROBLEMS: Final = (
     Problem(408, "request_timeout", "Request Timeout", "The request took too long to arrive"),
     Problem(413, "body_too_large", "Content Too Large", "The body is longer than this path takes"),
     Problem(426, "upgrade_required", "Upgrade Required", "HTTP/1.1 and HTTP/2 are served"),
-    Problem(429, "rate_limited", "Too Many Requests", "Too many requests from this address"),
+    Problem(429, "rate_limited", "Too Many Requests", "More requests at a time than are taken here"),
     Problem(431, "headers_too_large", "Request Header Fields Too Large", "The headers are too many or too long"),
     Problem(500, "internal_error", "Internal Server Error", "The gateway could not handle the request"),
     Problem(502, "bad_gateway", "Bad Gateway", "The service gave no valid answer"),
@@ -78,7 +78,11 @@ def local_replies(always: Sequence[HeaderValueOption] = ()) -> LocalReplyConfig:
 
 
 def _keep_what_a_service_said() -> ResponseMapper:
-    said = ExpressionFilter(expression="response.code_details in ['ext_authz_denied', 'request_rate_limited']")
+    said = ExpressionFilter(
+        expression="response.code_details in ['ext_authz_denied', 'request_rate_limited']"
+        # Redirects are among them, and have no body.
+        " || (response.code_details == 'direct_response' && response.code >= 400)"
+    )
     extension = ExtensionFilter(name="envoy.access_loggers.extension_filters.cel", typed_config=pack(said))
     said_body = DataSource(inline_string="%LOCAL_REPLY_BODY%")
     return ResponseMapper(
@@ -97,9 +101,9 @@ def _mappers(
     yield ResponseMapper(
         filter=_all([*filters, without_id]),
         headers_to_add=[overwrite(REQUEST_ID, "%UNIQUE_ID%"), *always],
-        body_format_override=_body(problem, f"%RESP({REQUEST_ID})%"),
+        body_format_override=problem_format(problem, request_id=f"%RESP({REQUEST_ID})%"),
     )
-    yield ResponseMapper(filter=_all(filters), body_format_override=_body(problem, f"%REQ({REQUEST_ID})%"))
+    yield ResponseMapper(filter=_all(filters), body_format_override=problem_format(problem))
 
 
 def _all(filters: list[AccessLogFilter]) -> AccessLogFilter:
@@ -112,7 +116,8 @@ def _status(op: ComparisonFilterOp, status: int) -> AccessLogFilter:
     return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value)))
 
 
-def _body(problem: Problem, request_id: str) -> SubstitutionFormatString:
+def problem_format(problem: Problem, *, request_id: str = f"%REQ({REQUEST_ID})%") -> SubstitutionFormatString:
+    """The problem document of an answer. A % of `problem` begins one of Envoy's command operators."""
     document: Mapping[str, str] = {
         "type": TYPE_BASE + problem.code,
         "title": problem.title,

@@ -6,8 +6,6 @@ from functools import lru_cache
 
 from envoy_data_plane.envoy.config.route.v3 import (
     RedirectAction,
-    RetryPolicy,
-    RetryPolicyRetryBackOff,
     Route,
     RouteAction,
     RouteConfiguration,
@@ -18,11 +16,11 @@ from envoy_data_plane.google.protobuf import Any as PackedMessage
 
 from policy import descriptors
 from policy.model import Gateway
-from xds.compiler import names
+from xds.compiler import names, traffic
 from xds.compiler.encode import draft, encode, entries, entry, pack
 from xds.compiler.filters import buffer, cors, ext_authz, ratelimit
-from xds.compiler.hcm import STREAM_IDLE
-from xds.compiler.units import LimitShape, ListenerUnit, RouteKey, RouteUnit, limit_shapes
+from xds.compiler.forwarding import default_retries, time_outs
+from xds.compiler.units import LimitShape, ListenerUnit, RouteKey, RouteUnit, limit_shapes, traffic_of
 
 _HTTPS = 443
 _CHALLENGE_TIMEOUT = timedelta(seconds=5)
@@ -37,7 +35,7 @@ def route_configuration(gateway: Gateway, unit: ListenerUnit, routes: Sequence[R
         domains=["*"],
         routes=bodies,
         typed_per_filter_config={} if unit.redirects else _shared(gateway, unit),
-        retry_policy=None if unit.redirects else _retries(),
+        retry_policy=None if unit.redirects else default_retries(),
     )
     return draft(RouteConfiguration, name=names.routes_of(unit.name), virtual_hosts=[host])
 
@@ -54,19 +52,8 @@ def _shared(gateway: Gateway, unit: ListenerUnit) -> dict[str, PackedMessage]:
         ratelimit.NAME: pack(ratelimit.for_limits(limits)),
     }
     if unit.listener.cors is not None:
-        shared[cors.NAME] = pack(cors.for_host(unit.listener.cors))
+        shared[cors.NAME] = pack(cors.policy_of(unit.listener.cors))
     return shared
-
-
-def _retries() -> RetryPolicy:
-    """Try another connection where the service cannot have seen the request; never where it may have."""
-    return RetryPolicy(
-        retry_on="connect-failure,refused-stream,reset-before-request",
-        num_retries=2,
-        retry_back_off=RetryPolicyRetryBackOff(
-            base_interval=timedelta(milliseconds=25), max_interval=timedelta(milliseconds=250)
-        ),
-    )
 
 
 def _redirects(unit: ListenerUnit) -> list[Route]:
@@ -86,20 +73,18 @@ def _redirects(unit: ListenerUnit) -> list[Route]:
 # gateway is compiled. The bound is the largest policy foreseen, twice over.
 @lru_cache(maxsize=65_536)
 def route_entry(key: RouteKey) -> bytes:
-    """A route as an item of its virtual host."""
+    """A route as an item of its virtual host; as several, where not all requests are forwarded in the same way."""
     unit = RouteUnit(*key)
     own = {ext_authz.NAME: pack(ext_authz.for_route(unit))}
     if unit.max_body_bytes is not None:
         own[buffer.NAME] = pack(buffer.for_route(unit.max_body_bytes))
     if unit.limits is not None:
         own[ratelimit.NAME] = limits_of_route(unit.limits)
-    timeout = timedelta(milliseconds=unit.timeout_ms)
-    action = draft(
-        RouteAction,
-        cluster=unit.upstream,
-        timeout=timeout,
-        idle_timeout=timeout + timedelta(seconds=5) if timeout >= STREAM_IDLE else None,
-    )
+    if unit.traffic is not None:
+        routes = traffic.routes(unit, _match(unit), own, traffic_of(unit.traffic))
+        return b"".join([entry(VirtualHost, "routes", encode(route)) for route in routes])
+    times = time_outs(unit.timeout_ms, None)
+    action = draft(RouteAction, cluster=unit.upstream, timeout=times.whole, idle_timeout=times.idle)
     route = draft(Route, name=unit.name, match=_match(unit), route=action, typed_per_filter_config=own)
     return entry(VirtualHost, "routes", encode(route))
 

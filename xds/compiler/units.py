@@ -5,11 +5,13 @@ compiled once, so a policy in which one route of ten thousand has changed costs 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from policy.edge import Listener, Services
 from policy.limits import Per, StoreFailure
 from policy.model import Gateway, Match
+from policy.traffic import Traffic
 
 
 class ListenerUnit(NamedTuple):
@@ -23,6 +25,10 @@ class ListenerUnit(NamedTuple):
     limits_fail_closed: bool
     # The longest body of a request, where its route says nothing else.
     max_body_bytes: int
+    # What some route here needs a filter for that the others do without.
+    some_cors: bool
+    some_faults: bool
+    some_local_limits: bool
 
     @property
     def redirects(self) -> bool:
@@ -46,6 +52,7 @@ class RouteUnit(NamedTuple):
     # Of two routes with one path the exact one says more.
     prefix: bool
     name: str
+    # Empty where its traffic policies say where it leads.
     upstream: str
     timeout_ms: int
     # The longest body that authz is shown; 0 where it needs none.
@@ -54,18 +61,32 @@ class RouteUnit(NamedTuple):
     max_body_bytes: int | None
     # None: those of the virtual host.
     limits: tuple[LimitShape, ...] | None
+    # The traffic policies in canonical JSON; None: there are none. What is shared by all routes is none of them.
+    traffic: str | None
 
 
 # The fields of a RouteUnit, as a plain tuple: it is made, compared and looked up faster, and each change of a policy
 # does that with every route.
-RouteKey = tuple[int, str, bool, str, str, int, int, int | None, tuple[LimitShape, ...] | None]
+RouteKey = tuple[int, str, bool, str, str, int, int, int | None, tuple[LimitShape, ...] | None, str | None]
 
 
 def listener_units(gateway: Gateway) -> Iterator[ListenerUnit]:
     # The filter has one answer to a lost rate-limit service for all limits, so the strictest of them decides.
     closed = any(limit.on_store_failure is StoreFailure.CLOSED for limit in gateway.limits.values())
+    special = [route for route in gateway.routes.values() if route.traffic is not None]
     for name, listener in gateway.listeners.items():
-        yield ListenerUnit(gateway.gateway, name, listener, gateway.services, closed, gateway.defaults.max_body_bytes)
+        here = [route for route in special if name in gateway.listeners_of(route)]
+        yield ListenerUnit(
+            gateway=gateway.gateway,
+            name=name,
+            listener=listener,
+            services=gateway.services,
+            limits_fail_closed=closed,
+            max_body_bytes=gateway.defaults.max_body_bytes,
+            some_cors=any(route.cors is not None for route in here),
+            some_faults=any(route.fault is not None for route in here),
+            some_local_limits=any(route.local_limit is not None for route in here),
+        )
 
 
 def limit_shapes(gateway: Gateway, names: tuple[str, ...]) -> tuple[LimitShape, ...]:
@@ -90,11 +111,12 @@ def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
                 path,
                 route.match is Match.PREFIX,
                 name,
-                route.upstream,
+                route.upstream or "",
                 route.timeout_ms or timeout_ms,
                 (longest or most_bytes) if gateway.checks_body(route) else 0,
                 None if longest == most_bytes else longest,
                 shapes[limits],
+                route.traffic,
             )
         )
     keys.sort()
@@ -102,5 +124,25 @@ def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
 
 
 def upstreams_of(keys: Iterable[RouteKey]) -> set[str]:
-    """Where these routes lead."""
-    return {upstream for _, _, _, _, upstream, _, _, _, _ in keys}
+    """Where these routes lead, copies included. What Envoy answers by itself leads nowhere."""
+    found: set[str] = set()
+    for _, _, _, _, upstream, _, _, _, _, traffic in keys:
+        if traffic is None:
+            found.add(upstream)
+        else:
+            found |= _leads_to(upstream, traffic)
+    return found
+
+
+@lru_cache(maxsize=65_536)
+def traffic_of(text: str) -> Traffic:
+    """The traffic policies of a unit."""
+    return Traffic.model_validate_json(text)
+
+
+@lru_cache(maxsize=65_536)
+def _leads_to(upstream: str, text: str) -> frozenset[str]:
+    traffic = traffic_of(text)
+    if traffic.answered or traffic.redirect is not None:
+        return frozenset()
+    return frozenset([upstream] if upstream else traffic.split or ()) | {one.upstream for one in traffic.mirror}

@@ -9,8 +9,10 @@ from xds.compiler.filters import (
     buffer,
     cors,
     ext_authz,
+    fault,
     header_mutation,
     health_check,
+    local_limit,
     local_ratelimit,
     ratelimit,
     router,
@@ -19,7 +21,8 @@ from xds.compiler.units import ListenerUnit
 
 # A flood is stopped before it costs anything; what header_mutation removes from answers, those of the filters after it
 # have added; pages of other origins learn nothing; a body is there, and not too long, before anybody judges; authz
-# reads the client's address that header_mutation writes; ratelimit reads the tier and the caller that authz writes.
+# reads the client's address that header_mutation writes; ratelimit reads the tier and the caller that authz writes;
+# what a service is spared, and what goes wrong on purpose, is for requests that would have reached it.
 ORDER: Final[tuple[Callable[[ListenerUnit], HttpFilter | None], ...]] = (
     local_ratelimit.filter_,
     header_mutation.filter_,
@@ -28,6 +31,8 @@ ORDER: Final[tuple[Callable[[ListenerUnit], HttpFilter | None], ...]] = (
     buffer.filter_,
     ext_authz.filter_,
     ratelimit.filter_,
+    local_limit.filter_,
+    fault.filter_,
     router.filter_,
 )
 

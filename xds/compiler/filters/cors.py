@@ -1,4 +1,4 @@
-"""Which web pages may call (Fetch standard, CORS protocol): the filter in the listener, its policy on the host."""
+"""Which web pages may call (Fetch standard, CORS protocol): the filter in the listener, its policy on host or route."""
 
 from envoy_data_plane.envoy.extensions.filters.http.cors.v3 import Cors, CorsPolicy
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
@@ -12,10 +12,10 @@ NAME = "envoy.filters.http.cors"
 
 
 def filter_(unit: ListenerUnit) -> HttpFilter | None:
-    return HttpFilter(name=NAME, typed_config=pack(Cors())) if unit.listener.cors else None
+    return HttpFilter(name=NAME, typed_config=pack(Cors())) if unit.listener.cors or unit.some_cors else None
 
 
-def for_host(cors: edge.Cors) -> CorsPolicy:
+def policy_of(cors: edge.Cors) -> CorsPolicy:
     return CorsPolicy(
         allow_origin_string_match=[StringMatcher(exact=origin) for origin in cors.origins],
         allow_methods=", ".join(cors.methods),

@@ -67,6 +67,11 @@ def for_route(unit: RouteUnit) -> ExtAuthzPerRoute:
     return draft(ExtAuthzPerRoute, check_settings=settings)
 
 
+def for_nobody() -> ExtAuthzPerRoute:
+    """Nobody is asked. Only for what Envoy answers by itself, whoever asks: nothing may lead on from there."""
+    return ExtAuthzPerRoute(disabled=True)
+
+
 def _whole(most_bytes: int) -> BufferSettings:
     # A prefix of a body proves nothing about the rest, so a partial message is never sent.
     return draft(BufferSettings, max_request_bytes=most_bytes, allow_partial_message=False, pack_as_bytes=True)

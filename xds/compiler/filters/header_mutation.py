@@ -10,11 +10,17 @@ from envoy_data_plane.envoy.config.core.v3 import (
     HeaderValueOption,
     HeaderValueOptionHeaderAppendAction,
 )
-from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import HeaderMutation, Mutations
+from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import (
+    HeaderMutation,
+    HeaderMutationPerRoute,
+    Mutations,
+)
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
 
 from policy.descriptors import CLIENT_ADDRESS_HEADER
 from policy.edge import ClientAddress, Listener
+from policy.header_changes import HeaderChanges
+from policy.traffic import Traffic
 from xds.compiler.encode import pack
 from xds.compiler.units import ListenerUnit
 
@@ -48,10 +54,44 @@ def hsts(listener: Listener) -> list[HeaderValueOption]:
 
 def _vary(listener: Listener) -> list[HeaderValueOption]:
     """No cache may show the page of one origin what another's was answered (Fetch standard, CORS and HTTP caches)."""
-    if listener.cors is None:
+    return [] if listener.cors is None else [append("vary", "origin")]
+
+
+def for_route(traffic: Traffic) -> HeaderMutationPerRoute | None:
+    """What a route changes of its answers, Envoy's own among them; None where that is nothing."""
+    response = [] if traffic.headers is None else mutations(traffic.headers.response)
+    if traffic.cors is not None:
+        response += [Mutation(append=append("vary", "origin"))]
+    for name, value in () if traffic.deprecation is None else traffic.deprecation.headers:
+        option = append(name, value) if name == "link" else overwrite(name, value)
+        response.append(Mutation(append=option))
+    if traffic.maintenance is not None:
+        retry_after = overwrite("retry-after", str(traffic.maintenance.retry_after_seconds))
+        response.append(Mutation(append=retry_after))
+    return HeaderMutationPerRoute(mutations=Mutations(response_mutations=response)) if response else None
+
+
+def mutations(changes: HeaderChanges | None) -> list[Mutation]:
+    """Changes as they are written: % stands for itself, and not for one of Envoy's command operators."""
+    if changes is None:
         return []
-    append = HeaderValueOptionHeaderAppendAction.APPEND_IF_EXISTS_OR_ADD
-    return [HeaderValueOption(header=HeaderValue(key="vary", value="origin"), append_action=append)]
+    return [
+        *(Mutation(remove=name) for name in changes.remove),
+        *(Mutation(append=overwrite(name, literal(value))) for name, value in changes.set.items()),
+        *(Mutation(append=append(name, literal(value))) for name, value in changes.add.items()),
+    ]
+
+
+def literal(text: str) -> str:
+    """Text that Envoy's formatters give back as it is."""
+    return text.replace("%", "%%")
+
+
+def append(header: str, value: str) -> HeaderValueOption:
+    return HeaderValueOption(
+        header=HeaderValue(key=header, value=value),
+        append_action=HeaderValueOptionHeaderAppendAction.APPEND_IF_EXISTS_OR_ADD,
+    )
 
 
 def overwrite(header: str, value: str) -> HeaderValueOption:
