@@ -1,5 +1,7 @@
 """Drawn snapshots of resources that refer to one another."""
 
+from collections.abc import Iterable
+
 from hypothesis import strategies as st
 
 from tests.property.xds.clients import BAD
@@ -16,25 +18,30 @@ def snapshots(draw: st.DrawFn, *, bad: bool = False) -> Snapshot:
     With `bad` some have bodies that start with `BAD`.
     """
     texts = TEXTS | st.just(BAD.decode()) if bad else TEXTS
-    pairs: list[tuple[str, Resource]] = []
+    least = draw(st.sampled_from([1, 1, 1, 0]))
     secrets = draw(st.dictionaries(NAMES, texts))
-    pairs += [(SECRET, Resource.of(name, text.encode())) for name, text in secrets.items()]
-    clusters = draw(st.dictionaries(NAMES, texts))
+    pairs = [(SECRET, Resource.of(name, text.encode())) for name, text in secrets.items()]
+    clusters = draw(st.dictionaries(NAMES, texts, min_size=least))
     for name, text in clusters.items():
-        keys = draw(st.sets(st.sampled_from(sorted(secrets)), max_size=1)) if secrets else set()
+        keys = sorted(draw(some(secrets, most=1)))
         needs = [(ENDPOINT, name), *((SECRET, key) for key in keys)]
         pairs.append((CLUSTER, Resource.of(name, f"{text} {keys}".encode(), needs=needs)))
         pairs.append((ENDPOINT, Resource.of(name, draw(texts).encode())))
-    routes: dict[str, list[str]] = {}
-    for name in draw(st.sets(NAMES)):
-        to = draw(st.sets(st.sampled_from(sorted(clusters)))) if clusters else set()
-        routes[name] = sorted(to)
-        body = f"{draw(texts)} {routes[name]}".encode()
-        pairs.append((ROUTE, Resource.of(name, body, needs=[(CLUSTER, each) for each in routes[name]])))
-    for name, used in draw(st.dictionaries(NAMES, st.sets(st.sampled_from(sorted(routes))))).items() if routes else ():
-        body = f"{draw(texts)} {sorted(used)}".encode()
-        pairs.append((LISTENER, Resource.of(f"l{name}", body, needs=[(ROUTE, each) for each in sorted(used)])))
-    wanted = {need for _, resource in pairs for need in resource.needs}
-    return Snapshot.of(
-        (type_url, each) for type_url, each in pairs if type_url != ROUTE or (type_url, each.name) in wanted
-    )
+    routes = draw(st.sets(NAMES, min_size=least))
+    wanted: set[str] = set()
+    for name in sorted(draw(st.sets(NAMES, min_size=least))):
+        used = sorted(draw(some(routes, least=least)))
+        wanted.update(used)
+        needs = [(ROUTE, each) for each in used]
+        pairs.append((LISTENER, Resource.of(f"l{name}", f"{draw(texts)} {used}".encode(), needs=needs)))
+    for name in sorted(wanted):
+        to = sorted(draw(some(clusters, least=least)))
+        needs = [(CLUSTER, each) for each in to]
+        pairs.append((ROUTE, Resource.of(name, f"{draw(texts)} {to}".encode(), needs=needs)))
+    return Snapshot.of(pairs)
+
+
+def some(names: Iterable[str], *, least: int = 0, most: int | None = None) -> st.SearchStrategy[set[str]]:
+    """Some of these, if there are any."""
+    names = sorted(names)
+    return st.sets(st.sampled_from(names), min_size=least, max_size=most) if names else st.just(set())

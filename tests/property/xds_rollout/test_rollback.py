@@ -11,9 +11,9 @@ from xds.snapshot import ENDPOINT, LISTENER, ROUTE, Resource, Snapshot
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Snapshot, dict[Unit, str], Snapshot | None]:
-    intended, proven = draw(snapshots()), draw(st.none() | snapshots())
+    intended, proven = draw(snapshots()), draw(snapshots() | st.none())
     units = [(type_url, each.name, each.version) for type_url, each in intended]
-    refused = draw(st.sets(st.sampled_from(units), max_size=4)) if units else set()
+    refused = draw(st.sets(st.sampled_from(units), min_size=1, max_size=4)) if units else set()
     return intended, {(type_url, name): version for type_url, name, version in refused}, proven
 
 
