@@ -1,0 +1,103 @@
+"""XDS.md D21 and S12: no response is larger than the client receives, and every resource is whole."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.xds.proxies import TYPE_URLS, DeltaProxy, SotwProxy, snapshot
+from xds import wire
+from xds.protocol.dialect import Draft
+from xds.protocol.messages import Oversized, Response
+from xds.protocol.sizes import parts_of, size_of
+from xds.snapshot import ENDPOINT, Resource
+
+LIMIT = 20_000
+NAMES = [f"name-{number:03}" for number in range(200)]
+
+NAME = st.text(max_size=30)
+RESOURCE = st.builds(
+    Resource.of,
+    NAME,
+    st.binary(max_size=3_000),
+    aliases=st.lists(NAME, max_size=3),
+    ttl=st.none() | st.floats(0.1, 1e6),
+)
+DRAFT = st.builds(
+    Draft,
+    st.lists(RESOURCE, max_size=5).map(tuple),
+    st.lists(NAME, max_size=50).map(tuple),
+    st.lists(NAME, max_size=50).map(tuple),
+)
+
+
+@given(DRAFT)
+def test_a_response_is_never_larger_than_was_reckoned(draft: Draft) -> None:
+    response = Response(ENDPOINT, "12345678", "v" * 32, draft.resources, draft.removed, draft.unresolved, wrapped=True)
+    assert len(wire.write_delta(response, "a-replica-of-some-name")) <= size_of(draft)
+    assert len(wire.write_sotw(response, "a-replica-of-some-name")) <= size_of(draft)
+
+
+@given(DRAFT, st.integers(1_000, 5_000))
+def test_the_parts_hold_everything_once_and_are_below_the_limit_but_for_what_is_alone(draft: Draft, limit: int) -> None:
+    parts = parts_of(draft, limit)
+    assert [each for part in parts for each in part.resources] == list(draft.resources)
+    assert [each for part in parts for each in part.removed] == list(draft.removed)
+    assert [each for part in parts for each in part.unresolved] == list(draft.unresolved)
+    assert all(size_of(part) <= limit or len(part.resources) == 1 for part in parts)
+
+
+def test_d21_a_long_list_of_removals_is_split() -> None:
+    proxy = DeltaProxy(limit=LIMIT)
+    long = [name + "x" * 1_000 for name in NAMES]
+    proxy.publish(snapshot(CDS=dict.fromkeys(long, "1")))
+    proxy.ask("CDS")
+    proxy.ack_all()
+    before = len(proxy.responses)
+    proxy.publish(snapshot())
+    sent = proxy.responses[before:]
+    assert len(sent) > 1
+    assert sorted(name for response in sent for name in response.removed) == long
+    assert all(len(wire.write_delta(response, "id")) <= LIMIT for response in sent)
+    proxy.ack_all()
+    assert proxy.stream.live
+
+
+@pytest.mark.parametrize("short", ["RDS", "EDS"])
+def test_d21_in_state_of_the_world_what_need_not_be_complete_is_split_too(short: str) -> None:
+    proxy = SotwProxy(limit=LIMIT)
+    proxy.publish(snapshot(**{short: dict.fromkeys(NAMES, "1" * 500)}))
+    proxy.ask(short, *NAMES)
+    assert len(proxy.responses) > 1
+    assert [each.name for response in proxy.responses for each in response.resources] == NAMES
+    proxy.ack_all()
+    assert proxy.stream.live
+
+
+def test_d21_a_refusal_of_an_earlier_part_counts_although_a_later_part_was_accepted() -> None:
+    proxy = SotwProxy(limit=LIMIT)
+    proxy.publish(snapshot(RDS={"a": "1" * 15_000, "b": "1" * 15_000}))
+    proxy.ask("RDS", "a", "b")
+    first, second = proxy.outstanding
+    proxy.answer(first, "no")
+    proxy.answer(second)
+    routes = proxy.stream.subscriptions[TYPE_URLS["RDS"]]
+    assert list(routes.refused) == ["a"]
+    assert list(routes.acked) == ["b"]
+
+
+@pytest.mark.parametrize("short", ["CDS", "LDS"])
+def test_s12_a_complete_set_cannot_be_split_and_is_refused_and_counted_instead(short: str) -> None:
+    proxy = SotwProxy(limit=LIMIT)
+    proxy.publish(snapshot(**{short: dict.fromkeys(NAMES, "1" * 500)}))
+    assert proxy.ask(short) == []
+    assert [type(event) for event in proxy.events()] == [Oversized]
+    assert not proxy.stream.live
+
+
+def test_s12_what_is_too_large_alone_does_not_keep_the_rest_away() -> None:
+    proxy = SotwProxy(limit=LIMIT)
+    proxy.publish(snapshot(EDS={"large": "1" * LIMIT, "small": "1"}))
+    assert proxy.ask("EDS", "large", "small") == ["EDS small@1"]
+    (event,) = proxy.events()
+    assert isinstance(event, Oversized)
+    assert event.names == ("large",)
