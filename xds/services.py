@@ -18,6 +18,7 @@ from xds import access, wire
 from xds.admission import Admission, Denial, Pace, ServerLimits, age_of
 from xds.conversation import Conversation, Ended, Surroundings
 from xds.encoding import SharedEncoding
+from xds.memory import Reclaim
 from xds.metrics import XdsMetrics
 from xds.protocol.delta import Delta
 from xds.protocol.dialect import Dialect
@@ -63,6 +64,7 @@ class Discovery:
         self._admission = Admission(limits)
         self._turns = Turns(limits.concurrent_pushes, metrics.push_pending)
         self._conversations: set[Conversation[Any]] = set()
+        self._reclaim = Reclaim(asyncio.get_running_loop().call_later)
         self._closing = asyncio.Event()
 
     async def register(self, server: grpc.aio.Server, others: tuple[str, ...]) -> None:
@@ -132,6 +134,7 @@ class Discovery:
         if self._closing.is_set():
             await context.abort(grpc.StatusCode.UNAVAILABLE, _STOPPING)
         self._metrics.admitted(seconds)
+        self._reclaim.started()
 
     async def _converse(
         self, stream: Stream[Any], admit: Any, requests: AsyncIterator[_Sized], context: _Context

@@ -31,15 +31,17 @@ class Client:
         limits: ServerLimits | None = None,
         turns: Turns | None = None,
         age: float | None = None,
+        only: str | None = None,
     ) -> None:
         self.now = 0.0
         self.requests: asyncio.Queue[DeltaRequest | None] = asyncio.Queue()
         self.responses: list[Response] = []
+        self.supplied: list[tuple[str, ...]] = []
         self.blocked = asyncio.Event()
         self.blocked.set()
         self.registry = CollectorRegistry()
         self.conversation: Conversation[DeltaRequest] = Conversation(
-            Stream(Delta()),
+            Stream(Delta(), only=only),
             publisher,
             XdsMetrics(self.registry),
             Surroundings(
@@ -50,6 +52,7 @@ class Client:
                 turns=turns or Turns(8),
                 limits=limits or ServerLimits(),
                 age=age,
+                supply=lambda _, names: self.supplied.append(names),
             ),
         )
         self.task = asyncio.create_task(self.conversation.run(self._requests(), self._write))
