@@ -4,7 +4,8 @@ Mappers are tried in order. The first keeps what authz, ratelimit and routes hav
 request that is refused before it has an id gets one for its answer alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from envoy_data_plane.envoy.config.accesslog.v3 import (
@@ -101,9 +102,9 @@ def _mappers(
     yield ResponseMapper(
         filter=_all([*filters, without_id]),
         headers_to_add=[overwrite(REQUEST_ID, "%UNIQUE_ID%"), *always],
-        body_format_override=problem_format(problem, request_id=f"%RESP({REQUEST_ID})%"),
+        body_format_override=_body(problem, f"%RESP({REQUEST_ID})%"),
     )
-    yield ResponseMapper(filter=_all(filters), body_format_override=problem_format(problem))
+    yield ResponseMapper(filter=_all(filters), body_format_override=_body(problem, f"%REQ({REQUEST_ID})%"))
 
 
 def _all(filters: list[AccessLogFilter]) -> AccessLogFilter:
@@ -116,14 +117,29 @@ def _status(op: ComparisonFilterOp, status: int) -> AccessLogFilter:
     return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=op, value=value)))
 
 
-def problem_format(problem: Problem, *, request_id: str = f"%REQ({REQUEST_ID})%") -> SubstitutionFormatString:
-    """The problem document of an answer. A % of `problem` begins one of Envoy's command operators."""
-    document: Mapping[str, str] = {
+def _body(problem: Problem, request_id: str) -> SubstitutionFormatString:
+    document = _document(problem, "%RESPONSE_CODE%", request_id)
+    return SubstitutionFormatString(json_format=Struct.from_dict(document), content_type=CONTENT_TYPE)
+
+
+def answer_of_route(problem: Problem) -> SubstitutionFormatString:
+    """The problem document with which a route answers. What looks like a command operator of Envoy's stays as it is.
+
+    It is text, because this is formatted before the answer has a status, and Envoy writes a number as "503.0".
+    """
+    told = _document(problem, problem.status, "")
+    text = json.dumps({**told, "request_id": "@"}, separators=(",", ":"), sort_keys=True).replace("%", "%%")
+    # The id is ours or that of the gateway before us, and needs no escape.
+    text = text.replace('"request_id":"@"', f'"request_id":"%REQ({REQUEST_ID})%"')
+    return SubstitutionFormatString(text_format_source=DataSource(inline_string=text), content_type=CONTENT_TYPE)
+
+
+def _document(problem: Problem, status: str | int, request_id: str) -> dict[str, str | int]:
+    return {
         "type": TYPE_BASE + problem.code,
         "title": problem.title,
-        "status": "%RESPONSE_CODE%",
+        "status": status,
         "detail": problem.detail,
         "code": problem.code,
         "request_id": request_id,
     }
-    return SubstitutionFormatString(json_format=Struct.from_dict(dict(document)), content_type=CONTENT_TYPE)

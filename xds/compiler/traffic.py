@@ -14,7 +14,7 @@ from xds.compiler.encode import draft, pack
 from xds.compiler.filters import cors, ext_authz, fault, header_mutation, local_limit
 from xds.compiler.filters.header_mutation import append, literal, overwrite
 from xds.compiler.forwarding import mirrors, retry_policy, time_outs, weighted
-from xds.compiler.local_replies import Problem, problem_format
+from xds.compiler.local_replies import Problem, answer_of_route
 from xds.compiler.units import RouteUnit
 
 _REMOVED: Final = "This is no longer served"
@@ -57,12 +57,12 @@ def routes(unit: RouteUnit, match: RouteMatch, own: Mapping[str, PackedMessage],
 def _told(traffic: Traffic) -> dict[str, PackedMessage]:
     """What the filters are told of the route."""
     told = {}
-    if traffic.cors is not None:
-        told[cors.NAME] = pack(cors.policy_of(traffic.cors))
     if (changes := header_mutation.for_route(traffic)) is not None:
         told[header_mutation.NAME] = pack(changes)
     if traffic.answered:
         return told
+    if traffic.cors is not None:
+        told[cors.NAME] = pack(cors.policy_of(traffic.cors))
     if traffic.fault is not None:
         told[fault.NAME] = pack(fault.for_route(traffic.fault))
     if traffic.local_limit is not None:
@@ -86,16 +86,16 @@ def _answer(traffic: Traffic) -> DirectResponseAction | None:
 
 
 def _direct(problem: Problem) -> DirectResponseAction:
-    return DirectResponseAction(status=problem.status, body_format=problem_format(problem))
+    return DirectResponseAction(status=problem.status, body_format=answer_of_route(problem))
 
 
 def _gone(deprecation: Deprecation) -> Problem:
     where = f"; see {deprecation.link}" if deprecation.link is not None else ""
-    return Problem(410, "gone", "Gone", literal(_REMOVED + where))
+    return Problem(410, "gone", "Gone", _REMOVED + where)
 
 
 def _maintained(maintenance: Maintenance) -> Problem:
-    return Problem(503, "maintenance", "Service Unavailable", literal(maintenance.message))
+    return Problem(503, "maintenance", "Service Unavailable", maintenance.message)
 
 
 def _with_methods(match: RouteMatch, methods: Sequence[str]) -> RouteMatch:
