@@ -1,9 +1,11 @@
 """A folder of plain Envoy resources: `DIR/<node group>/*.yaml`, each a list of `{"@type": ..., name: ...}`.
 
-With it the control plane serves any Envoy, without any policy of ours.
+With it the control plane serves any Envoy, without any policy of ours. What a resource refers to is read from it as
+far as it is among the others, so that no route goes anywhere before its cluster is there.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from policy.problem import Diagnostic, PolicyError, Position, Source
 from policy.yaml_nodes import Node, parse
@@ -32,11 +34,14 @@ def read_group(files: Sequence[Source]) -> Snapshot:
                 message = f"a second {type_url.rpartition('.')[2]} named {resource.name!r}; the first is at {before}"
                 problems.append(Diagnostic(place, (index,), message))
                 continue
-            origin = Origin(place.file, place.line)
-            resources.append((type_url, Resource.of(resource.name, resource.body, origin)))
+            resources.append((type_url, replace(resource, origin=Origin(place.file, place.line))))
     if problems:
         raise PolicyError(problems)
-    return Snapshot.of(resources)
+    # What is not here may come from an Envoy's bootstrap or another control plane.
+    return Snapshot.of(
+        (type_url, replace(resource, needs=tuple(need for need in resource.needs if need in placed)))
+        for type_url, resource in resources
+    )
 
 
 def _entries(root: Node, problems: list[Diagnostic]) -> Sequence[Node]:

@@ -8,7 +8,7 @@ from protos import discovery_pb2 as pb
 from tests.unit.xds.proxies import resource
 from xds import wire
 from xds.protocol.messages import DeltaRequest, Node, Response, SotwRequest
-from xds.snapshot import CLUSTER, SHORT_NAMES
+from xds.snapshot import CLUSTER, SHORT_NAMES, VIRTUAL_HOST, Resource
 
 ENVOY = pb.Node(
     id="edge-1",
@@ -16,11 +16,14 @@ ENVOY = pb.Node(
     user_agent_name="envoy",
     user_agent_build_version=pb.BuildVersion(version=pb.SemanticVersion(major_number=1, minor_number=40)),
     locality=pb.Locality(region="in", zone="a", sub_zone="1"),
+    client_features=["one", "another"],
 )
 
 
 def test_an_envoys_node_is_read_with_its_version_and_place() -> None:
-    assert wire.read_node(ENVOY) == Node("edge-1", "edge", "envoy", "1.40.0", "in", "a", "1")
+    assert wire.read_node(ENVOY) == Node(
+        "edge-1", "edge", "envoy", "1.40.0", "in", "a", "1", frozenset({"one", "another"})
+    )
 
 
 def test_a_state_of_the_world_request_is_read() -> None:
@@ -106,3 +109,40 @@ def test_every_type_has_a_service_and_reflection_can_describe_it() -> None:
         service = descriptor_pool.Default().FindServiceByName(name)
         expected = [f"Delta{methods}"] if type_url in wire.DELTA_ONLY else [f"Stream{methods}", f"Delta{methods}"]
         assert [method.name for method in service.methods] == expected
+
+
+LASTING = Resource.of("a", b"1", ttl=1.5)
+
+
+def test_a_ttl_and_aliases_are_written_beside_the_body() -> None:
+    host = Resource.of("rc/a", b"1", aliases=["rc/x", "rc/y"], ttl=30.0)
+    written = pb.DeltaDiscoveryResponse.FromString(wire.write_delta(Response(VIRTUAL_HOST, "1", "v", (host,)), "id"))
+    (entry,) = written.resources
+    assert (entry.name, entry.version, list(entry.aliases)) == ("rc/a", host.version, ["rc/x", "rc/y"])
+    assert entry.ttl.ToTimedelta().total_seconds() == 30.0
+    assert entry.resource.value == b"1"
+
+
+def test_a_bare_heartbeat_has_the_version_and_the_ttl_and_no_body() -> None:
+    beat = Response(CLUSTER, "1", "v", (LASTING,), heartbeat=True, bare=True)
+    (entry,) = pb.DeltaDiscoveryResponse.FromString(wire.write_delta(beat, "id")).resources
+    assert (entry.name, entry.version) == ("a", LASTING.version)
+    assert (entry.ttl.seconds, entry.ttl.nanos) == (1, 500_000_000)
+    assert not entry.HasField("resource")
+
+
+def test_in_state_of_the_world_only_what_has_a_ttl_is_wrapped() -> None:
+    response = Response(CLUSTER, "1", "v", (LASTING, Resource.of("b", b"2")), wrapped=True)
+    first, second = pb.DiscoveryResponse.FromString(wire.write_sotw(response, "id")).resources
+    wrapper = pb.Resource()
+    assert first.Unpack(wrapper)
+    assert first.type_url == "type.googleapis.com/envoy.service.discovery.v3.Resource"
+    assert (wrapper.name, wrapper.version, wrapper.resource.value) == ("a", "v", b"1")
+    assert wrapper.ttl.ToTimedelta().total_seconds() == 1.5
+    assert (second.type_url, second.value) == (CLUSTER, b"2")
+
+
+def test_a_host_that_nothing_bears_is_written_as_a_resource_that_is_its_own_alias_and_empty() -> None:
+    response = Response(VIRTUAL_HOST, "1", "v", (), unresolved=("rc/x",))
+    (entry,) = pb.DeltaDiscoveryResponse.FromString(wire.write_delta(response, "id")).resources
+    assert (entry.name, list(entry.aliases), entry.HasField("resource")) == ("rc/x", ["rc/x"], False)
