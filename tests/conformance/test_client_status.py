@@ -1,4 +1,4 @@
-"""The client status over real gRPC, beside discovery on the same connection as other tests have it: every status."""
+"""The client status over real gRPC: every status, which nodes, what is left out, and who may ask."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -244,6 +244,20 @@ async def test_contents_are_left_out_on_request(connect: Callable[[str], Client]
     assert not (await resources(status, exclude_resource_contents=True))["CDS A"].error_state.HasField(
         "failed_configuration"
     )
+
+
+async def test_an_answer_that_would_be_too_large_says_what_to_do(
+    connect: Callable[[str], Client], target: Target, status: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.set("CDS", A="v1")
+    await connect("delta, ADS").subscribe("CDS")
+    await said(status, "CDS A", SYNCED)
+    monkeypatch.setattr("xds.client_status.server.MAX_CONTENTS_BYTES", 3)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await resources(status)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "exclude_resource_contents" in (raised.value.details() or "")
+    assert await resources(status, exclude_resource_contents=True)
 
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----"
