@@ -1,156 +1,233 @@
-"""The control plane: policy files in, snapshots out, and what became of them on every Envoy."""
+"""The control plane: policy files in, snapshots out, each change recorded."""
 
 import asyncio
 import gc
-import hashlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import structlog
 
+from apibank.journal import Journal
+from apibank.last_good import LastGood, Restored
 from apibank.policies import PolicyFolder
 from apibank.policy_gate import policy_known
+from apibank.preparation import (
+    ErrorRecord,
+    Preparation,
+    UnpreparedError,
+    fingerprint,
+    record_of,
+    with_endpoints,
+)
+from apibank.published import Intent, Published
+from apibank.rolled_back import told
+from apibank.runtime_endpoints import RuntimeEndpoints
 from policy.load import Loaded
 from policy.model import Gateway
-from portal.control_api import GatewayState, ResourceState
-from xds.compiler import Material, compile_, material_files
-from xds.consistency import InconsistentError
-from xds.nodes import State
+from policy.problem import PolicyError
+from records.policy_history import Change, Entry, PolicyHistory, Result
+from xds.compiler import material_files
+from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
-from xds.snapshot import SHORT_NAMES, Origin
+from xds.rollback import RolledBack
+from xds.snapshot import Origin
 
-_LOG = structlog.get_logger(__name__)
-# A NACK can hold the whole resource; people need its beginning.
-_LONGEST_MESSAGE = 500
-
-
-@dataclass(slots=True)
-class _Published:
-    """What a gateway's Envoys are told to run, and what stands in the way of the files' newest state."""
-
-    version: str | None = None
-    fingerprint: str | None = None
-    at: datetime | None = None
-    errors: Sequence[dict[str, object]] = field(default_factory=tuple)
+_LOG: Final = structlog.get_logger(__name__)
+# What was saved longer ago is not what has just changed.
+_RECENT_SECONDS: Final = 30.0
+_GONE: Final = "the file is gone; the gateway goes on with its last good policy"
 
 
 class ControlPlane:
     """Publishes each gateway on its own: what is wrong with one changes nothing and holds up nobody else."""
 
-    def __init__(self, folder: PolicyFolder, publisher: Publisher) -> None:
-        self._folder = folder
-        self._publisher = publisher
-        self._states: dict[str, _Published] = {}
-        # One at a time: compiling is all Python, and message classes prepare themselves at their first use, which
-        # several threads at once turn from a second into a minute.
-        self._compiling = ThreadPoolExecutor(1, "compile")
+    def __init__(
+        self,
+        folder: PolicyFolder,
+        publisher: Publisher,
+        *,
+        preparation: Preparation,
+        endpoints: RuntimeEndpoints,
+        history: PolicyHistory,
+        journal: Journal,
+        metrics: XdsMetrics,
+    ) -> None:
+        self.folder = folder
+        self.publisher = publisher
+        self.preparation = preparation
+        self.endpoints = endpoints
+        self.states: dict[str, Published] = {}
+        self._history = history
+        self._journal = journal
+        self._metrics = metrics
+        self._locks: dict[str, asyncio.Lock] = {}
+        publisher.on_rollback(self._rolled_back)
+
+    def policy_of(self, name: str) -> Gateway | None:
+        """The policy that is published for this gateway."""
+        state = self.states.get(name)
+        return None if state is None else state.gateway
+
+    async def restore(self, last_good: LastGood) -> None:
+        """Serve what every Envoy had accepted before the restart, until the files have been read."""
+        restored: Mapping[str, Restored] = await last_good.restored(self.folder.wants)
+        for name, one in restored.items():
+            self.publisher.restore(name, one.snapshot)
+            self.states[name] = Published(gateway=one.gateway, at=one.saved_at, restored=True)
+            _LOG.info("restored", gateway=name, policy=one.gateway.version, snapshot=one.snapshot.version)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish what the folder says now, and again after every change, until stopped."""
-        async for _ in self._folder.changes(stop, also=await asyncio.to_thread(self._certificate_folders)):
-            first = not self._states
+        first = True
+        async for _ in self.folder.changes(stop, also=await asyncio.to_thread(self._certificate_folders)):
             await self.publish()
             if first:
                 # What a start has made lives as long as the process: collecting it again and again would hold up
                 # changes.
                 gc.collect()
                 gc.freeze()
+                first = False
 
     async def publish(self) -> None:
         """Read the folder and publish whatever has changed."""
-        policies = await asyncio.to_thread(self._folder.load)
-        for name, error in policies.errors.items():
-            records: list[dict[str, object]] = [dict(one.as_record()) for one in error.problems]
-            self._refuse(name, records)
-        await asyncio.gather(*(self._publish_one(name, loaded) for name, loaded in policies.gateways.items()))
+        names = await asyncio.to_thread(self.folder.names)
+        await asyncio.gather(*(self.publish_one(name) for name in names))
+        for name in self.states.keys() - set(names):
+            file = str(self.folder.folder / f"{name}.yaml")
+            self._refuse(name, [record_of(Origin(file, 1), _GONE)])
 
-    async def _publish_one(self, name: str, loaded: Loaded[Gateway]) -> None:
-        state = self._states.setdefault(name, _Published())
-        gateway = loaded.gateway
+    def changing(self, name: str) -> asyncio.Lock:
+        """Held while a gateway's file or what is published of it changes."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def publish_one(self, name: str) -> None:
+        """Publish what this gateway's file says, if that is something else than before."""
+        async with self.changing(name):
+            await self.publish_held(name)
+
+    async def publish_held(self, name: str, intent: Intent | None = None) -> bool:
+        """The same for who holds `changing` already; whether the file is good. `intent`: why it has changed."""
+        state = self.states.setdefault(name, Published())
         try:
-            material = await asyncio.to_thread(_read_material, gateway)
-            fingerprint = _fingerprint(gateway, material)
-            if fingerprint == state.fingerprint:
-                state.errors = ()
-                return
-            snapshot = await asyncio.get_running_loop().run_in_executor(self._compiling, compile_, loaded, material)
-        except InconsistentError as error:
-            self._refuse(name, [_record(one.origin, str(one)) for one in error.problems])
-            return
+            loaded = await asyncio.to_thread(self.folder.load_one, name)
+            text = self.folder.text(name)
+            material = await self.preparation.material(loaded.gateway)
+            hosts = self.endpoints.of(loaded.gateway)
+            mark = fingerprint(loaded.gateway, material, hosts)
+            if mark == state.fingerprint and not (intent and intent.revision):
+                state.text, state.errors = text, ()
+                return True
+            saved = self._saved(name, loaded.gateway)
+            snapshot = await self.preparation.snapshot(loaded, material, hosts)
+        except PolicyError as error:
+            self._refuse(name, [dict(one.as_record()) for one in error.problems])
+            return False
+        except UnpreparedError as error:
+            self._refuse(name, error.records)
+            return False
         except OSError as error:
-            self._refuse(name, [_record(None, f"{error.filename}: {error.strerror}")])
-            return
-        if gateway.version != state.version:
-            endpoint = gateway.services.authz.endpoint
-            if not await policy_known(endpoint, gateway.version):
-                _LOG.warning("policy_unknown_to_authz", gateway=name, version=gateway.version, endpoint=endpoint)
-        self._publisher.set_snapshot(name, snapshot)
-        self._states[name] = _Published(gateway.version, fingerprint, datetime.now(UTC))
-        _LOG.info("published", gateway=name, policy=gateway.version, snapshot=snapshot.version)
+            self._refuse(name, [record_of(None, f"{error.filename}: {error.strerror}")])
+            return False
+        if loaded.gateway.version != state.version:
+            await self._gate(loaded.gateway)
+        self._metrics.change_saved(name, snapshot.version, saved)
+        self.endpoints.outdated(loaded.gateway)
+        # The state first: whoever hears of the snapshot may ask for its policy.
+        self._note(name, loaded, text, mark, intent)
+        self.publisher.set_snapshot(name, snapshot)
+        _LOG.info("published", gateway=name, policy=loaded.gateway.version, snapshot=snapshot.version)
+        return True
 
-    def _refuse(self, name: str, records: Sequence[dict[str, object]]) -> None:
-        state = self._states.setdefault(name, _Published())
+    async def republish_endpoints(self, name: str) -> None:
+        """Publish the endpoints of the moment; everything else as it is."""
+        async with self.changing(name):
+            state, intended = self.states[name], self.publisher.intended(name)
+            if state.gateway is None or intended is None:
+                return
+            written = {each: upstream.endpoints for each, upstream in state.gateway.upstreams.items()}
+            hosts = self.endpoints.of(state.gateway)
+            moved = with_endpoints(intended, {**written, **hosts})
+            if state.fingerprint is not None:
+                state.fingerprint = fingerprint(state.gateway, await self.preparation.material(state.gateway), hosts)
+            self._metrics.change_saved(name, moved.version, time.monotonic())
+            self.publisher.set_snapshot(name, moved)
+
+    async def _gate(self, gateway: Gateway) -> None:
+        endpoint = gateway.services.authz.endpoint
+        if not await policy_known(endpoint, gateway.version):
+            _LOG.warning("policy_unknown_to_authz", gateway=gateway.gateway, version=gateway.version, endpoint=endpoint)
+
+    def _note(self, name: str, loaded: Loaded[Gateway], text: str, mark: str, intent: Intent | None) -> None:
+        former = self.states[name]
+        same = former.version == loaded.gateway.version
+        now = datetime.now(UTC)
+        state = Published(
+            gateway=loaded.gateway,
+            loaded=loaded,
+            text=text,
+            fingerprint=mark,
+            at=former.at if same and not former.restored else now,
+            revision=former.revision if same else None,
+            before=former.before if same else former.gateway,
+        )
+        self.states[name] = state
+        if intent is not None and intent.revision is not None:
+            # Who applies it says in the history what became of it.
+            state.revision = intent.revision
+        elif not same or former.restored or former.revision is None:
+            self._journal.write(self._addition(state, Entry(
+                name, loaded.gateway.version, text, _owner(self.folder.folder / f"{name}.yaml"), "",
+                Change.FILE, now, Result.LIVE,
+            )))  # fmt: skip
+
+    def _addition(self, state: Published, entry: Entry) -> Callable[[], Awaitable[None]]:
+        async def add() -> None:
+            state.revision = await self._history.add_live(entry)
+
+        return add
+
+    def _conclusion(self, state: Published, result: Result, detail: str) -> Callable[[], Awaitable[None]]:
+        async def conclude() -> None:
+            if state.revision is not None:
+                await self._history.conclude(state.revision, result, detail)
+
+        return conclude
+
+    def _rolled_back(self, name: str, report: RolledBack) -> None:
+        self._metrics.rolled_back(name, report.type_url)
+        if (state := self.states.get(name)) is not None:
+            details = [told(one, state) for one in self.publisher.rolled_back(name)]
+            self._journal.write(self._conclusion(state, Result.ROLLED_BACK, "; ".join(details)))
+
+    def _refuse(self, name: str, records: Sequence[ErrorRecord]) -> None:
+        state = self.states.setdefault(name, Published())
         if list(state.errors) != list(records):
             _LOG.error("policy_refused", gateway=name, problems=records)
         state.errors = records
 
+    def _saved(self, name: str, gateway: Gateway) -> float:
+        """When what is about to be published was saved, as `time.monotonic`; now where that is long ago."""
+        age = time.time() - self.folder.saved_at(name, material_files(gateway))
+        now = time.monotonic()
+        if not 0 <= age <= _RECENT_SECONDS:
+            return now
+        self._metrics.debounced(age)
+        return now - age
+
     def _certificate_folders(self) -> list[Path]:
         """Where certificates lie, so that a renewed one goes out without a restart."""
-        policies = self._folder.load()
-        return sorted({Path(file).parent for one in policies.gateways.values() for file in material_files(one.gateway)})
-
-    def gateways(self) -> Sequence[GatewayState]:
-        """Each gateway: what is published, on how many Envoys it is live, and what is wrong with the file."""
-        return [self._gateway_state(name) for name in sorted(self._states)]
-
-    def _gateway_state(self, name: str) -> GatewayState:
-        state = self._states[name]
-        snapshot = self._publisher.snapshot(name)
-        liveness = None if snapshot is None else self._publisher.live(name, snapshot.version)
-        return GatewayState(
-            gateway=name,
-            version=state.version,
-            published_at=state.at,
-            envoys=self._publisher.nodes.count(name),
-            live=0 if liveness is None else len(liveness.acked),
-            errors=state.errors,
-        )
-
-    def resources(self) -> Sequence[ResourceState]:
-        """Each resource at each connected Envoy."""
-        return [
-            ResourceState(
-                gateway=group,
-                node=node.node.id,
-                type=SHORT_NAMES.get(kind.type_url, kind.type_url),
-                name=one.name,
-                status=one.state.value,
-                version=one.accepted if one.state is State.SYNCED else one.version,
-                message=one.message[:_LONGEST_MESSAGE] or None,
-                file=one.origin.file if one.origin else None,
-                line=one.origin.line if one.origin else None,
-            )
-            for group in self._publisher.nodes.groups()
-            for node in self._publisher.nodes.status(group)
-            for kind in node.types
-            for one in kind.resources
-        ]
+        policies = self.folder.load()
+        known = [one.gateway for one in policies.gateways.values()]
+        known += [one.gateway for one in self.states.values() if one.gateway is not None]
+        return sorted({Path(file).parent for one in known for file in material_files(one)})
 
 
-def _read_material(gateway: Gateway) -> Mapping[str, Material]:
-    return {file: Material(Path(file).read_bytes()) for file in material_files(gateway)}
-
-
-def _fingerprint(gateway: Gateway, material: Mapping[str, Material]) -> str:
-    digest = hashlib.sha256(gateway.version.encode())
-    for file in sorted(material):
-        digest.update(hashlib.sha256(material[file].pem).digest())
-    return digest.hexdigest()
-
-
-def _record(origin: Origin | None, message: str) -> dict[str, object]:
-    file, line = ("", 0) if origin is None else (origin.file, origin.line)
-    return {"file": file, "line": line, "column": 1, "path": "", "message": message}
+def _owner(path: Path) -> str:
+    """Whose file it is: the nearest that a saved file says of its author."""
+    try:
+        return path.owner()
+    except (OSError, KeyError):
+        return "unknown"

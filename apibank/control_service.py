@@ -1,31 +1,39 @@
 """The control plane's process: xDS for Envoys, and the control API for people and scripts."""
 
 import asyncio
+import contextlib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import grpc
+import structlog
 
 import xds.server
-from apibank.control_plane import ControlPlane
 from apibank.key_desk import KeyDesk
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.plain_resources import follow_resources
+from apibank.plane import Plane
 from apibank.policies import PolicyFolder
 from apibank.web import serve_web
 from portal.control_api import control_app
 from records.api_keys import ApiKeys
 from records.database import Database
+from records.errors import LOST_DATABASE
 from records.fact_versions import FactVersions
 from records.upgrade import upgrade
+from xds.admission import ServerLimits
+from xds.load_reports.reports import LoadReports
 from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
 
 # How long a cluster outlasts the last route to it: longer than authorization, limits and most bodies take together.
 LINGER_SECONDS: Final = 10.0
+
+_DATABASE_PAUSE_SECONDS: Final = 5.0
+_LOG: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,57 +52,95 @@ class XdsTls:
 
 
 @dataclass(frozen=True, slots=True)
+class XdsPlace:
+    """Where xDS is served, and how much it bears. Without TLS only loopback addresses and Unix sockets are served."""
+
+    listen: str
+    tls: XdsTls | None = None
+    limits: ServerLimits = field(default_factory=ServerLimits)
+
+
+@dataclass(frozen=True, slots=True)
 class ControlService:
     """What the control plane is told when it starts."""
 
     folder: PolicyFolder
-    listen: str
+    xds: XdsPlace
     control_listen: str
     database: str
     token_file: Path
-    tls: XdsTls | None = None
 
 
 async def run_control_plane(service: ControlService, stop: asyncio.Event) -> None:
     """Serve until stopped. Raises OSError, ValueError or RuntimeError where it cannot start."""
     registry = process_registry()
-    publisher = Publisher()
-    control = ControlPlane(service.folder, publisher)
-    await upgrade(service.database)
+    metrics = XdsMetrics(registry)
+    publisher, reports = Publisher(), LoadReports()
     async with Database(service.database) as database:
+        migrated = await _migrated(service.database)
+        plane = Plane.of(service.folder, publisher, database, reports, metrics, registry)
         keys = KeyDesk(ApiKeys(database), FactVersions(database))
-        application = control_app(control, keys, lambda: service.token_file.read_text(encoding="utf-8").strip())
+        application = control_app(
+            plane.states, keys, lambda: service.token_file.read_text(encoding="utf-8").strip(), plane.desk, plane.hosts
+        )
         application.mount("/", observed_app(registry, _always))
-        server = await _serve_xds(publisher, service.listen, service.tls, XdsMetrics(registry), LINGER_SECONDS)
+        await plane.restore()
+        server = await _serve_xds(publisher, service.xds, metrics, reports, LINGER_SECONDS)
         try:
             async with asyncio.TaskGroup() as running:
-                running.create_task(control.run(stop))
+                if not migrated:
+                    running.create_task(_migrate_later(service.database, stop))
+                running.create_task(plane.run(stop))
                 running.create_task(serve_web([listener_of(application, service.control_listen)], stop))
         finally:
+            await plane.close()
             await server.stop()
 
 
-async def run_plain(resources: Path, listen: str, tls: XdsTls | None, stop: asyncio.Event) -> None:
+async def run_plain(resources: Path, place: XdsPlace, stop: asyncio.Event) -> None:
     """Serve plain Envoy resources from YAML files, read again when they change, until stopped."""
     publisher = Publisher()
-    server = await _serve_xds(publisher, listen, tls, XdsMetrics(process_registry()))
+    metrics = XdsMetrics(process_registry())
+    server = await _serve_xds(publisher, place, metrics, LoadReports())
     try:
         await follow_resources(resources, publisher, stop)
     finally:
         await server.stop()
 
 
+async def _migrated(url: str) -> bool:
+    """Bring the tables up to date; False while the database is away, which holds up no configuration."""
+    try:
+        await upgrade(url)
+    except LOST_DATABASE as error:
+        _LOG.warning("database_away", error=type(error).__name__)
+        return False
+    return True
+
+
+async def _migrate_later(url: str, stop: asyncio.Event) -> None:
+    while not stop.is_set() and not await _migrated(url):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _DATABASE_PAUSE_SECONDS)
+
+
 async def _serve_xds(
-    publisher: Publisher, listen: str, tls: XdsTls | None, metrics: XdsMetrics, linger: float = 0.0
+    publisher: Publisher,
+    place: XdsPlace,
+    metrics: XdsMetrics,
+    reports: LoadReports,
+    linger: float = 0.0,
 ) -> xds.server.RunningServer:
     return await xds.server.serve(
         publisher,
-        listen,
+        place.listen,
         identifier=replica_name(),
         linger=linger,
         metrics=metrics,
-        credentials=None if tls is None else tls.credentials(),
-        trust_domain="" if tls is None else tls.trust_domain,
+        limits=place.limits,
+        load_reports=reports,
+        credentials=None if place.tls is None else place.tls.credentials(),
+        trust_domain="" if place.tls is None else place.tls.trust_domain,
     )
 
 

@@ -72,14 +72,29 @@ class PolicyInForce:
         self._limiter = limiter
         self._sources = sources
         self.gateway: Gateway | None = None
+        self._candidate: str | None = None
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Take every good change until stopped."""
-        async for _ in self._folder.changes(stop):
-            try:
-                await self.take()
-            except (PolicyError, PolicyUnusableError, ValueError, OSError) as error:
-                _LOG.error("policy_refused", gateway=self._name, error=str(error))
+        """Take every good change, and know every candidate, until stopped."""
+        async for _ in self._folder.changes(stop, candidates=True):
+            for step in (self.take, self.consider):
+                try:
+                    await step()
+                except (PolicyError, PolicyUnusableError, ValueError, OSError) as error:
+                    _LOG.error("policy_refused", gateway=self._name, error=str(error))
+
+    async def consider(self) -> None:
+        """Decide by the candidate too, if there is one, where an Envoy asks by it. Raises as `take` does."""
+        loaded = await asyncio.to_thread(self._folder.load_candidate, self._name)
+        if loaded is None or self.gateway is None or loaded.gateway.version == self._candidate:
+            return
+        candidate = loaded.gateway
+        rules = await asyncio.to_thread(compile_rules, candidate)
+        await self._sources.apply(sources_of_both(self.gateway, candidate))
+        self._limiter.admit_candidate(candidate)
+        self._authorizer.install(rules, candidate=True)
+        self._candidate = candidate.version
+        _LOG.info("candidate_known", gateway=self._name, version=candidate.version)
 
     async def take(self) -> None:
         """Put what the file says in force. Raises PolicyError or PolicyUnusableError, and changes nothing then."""
@@ -92,7 +107,18 @@ class PolicyInForce:
         self._limiter.replace_rules(gateway)
         self._authorizer.install(rules)
         self.gateway = gateway
+        self._candidate = None
         _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
+
+
+def sources_of_both(current: Gateway, candidate: Gateway) -> Gateway:
+    """The current policy with the candidate's further sources of keys. Of what both name, the current one's stands."""
+    return current.model_copy(
+        update={
+            "issuers": {**candidate.issuers, **current.issuers},
+            "agents": current.agents or candidate.agents,
+        }
+    )
 
 
 async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:

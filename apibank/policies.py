@@ -1,16 +1,20 @@
 """The folder of gateway files and its overlays: read whole, one bad file at a time, and watched for changes."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from apibank.watching import bursts
 from policy.load import Loaded, load_gateway, load_gateways
 from policy.model import Gateway
 from policy.problem import Diagnostic, PolicyError, Position, Source
 
+CANDIDATES: Final = ".candidate"
+APPLIED: Final = ".applied"
 _REPOSITORY = Path(__file__).resolve().parents[1] / "envoy"
 
 
@@ -36,21 +40,32 @@ class PolicySet:
 class PolicyFolder:
     """Gateway files, `NAME.yaml` each, under overlays. A broken file takes nothing from the others."""
 
-    def __init__(self, folder: Path, profiles: Sequence[str], only: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, profiles: Sequence[str], only: Sequence[str] | None = None, *, written: Path | None = None
+    ) -> None:
         """`profiles` are names or paths, applied in order; `only` are the gateways wanted, all where None.
 
+        `written`: where people write, if that is another folder than the one that is in force (`applied_folder`).
         Raises UnknownProfileError, or FileNotFoundError where the folder is not there.
         """
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of policies at {folder}")
         self.folder = folder
+        self.written = written or folder
         self.overlays = tuple(_overlay_path(profile) for profile in profiles)
         self._only = None if only is None else frozenset(only)
         self._read: dict[str, tuple[tuple[Source, ...], Loaded[Gateway]]] = {}
 
     def names(self) -> tuple[str, ...]:
         """The gateways that have a file, central first: the edge of the federation."""
-        found = {path.stem for path in self.folder.glob("*.yaml") if not path.name.startswith(".")}
+        return self._names(self.folder)
+
+    def written_names(self) -> tuple[str, ...]:
+        """The gateways that have a file where people write."""
+        return self._names(self.written)
+
+    def _names(self, folder: Path) -> tuple[str, ...]:
+        found = {path.stem for path in folder.glob("*.yaml") if not path.name.startswith(".")}
         wanted = found if self._only is None else found & self._only
         return tuple(sorted(wanted, key=lambda name: (name != "central", name)))
 
@@ -76,23 +91,86 @@ class PolicyFolder:
         self._read[name] = (sources, loaded)
         return loaded
 
+    def wants(self, name: str) -> bool:
+        """Whether this gateway is one of those that were asked for, with a file or without."""
+        return self._only is None or name in self._only
+
+    def text(self, name: str) -> str:
+        """The gateway's file without overlays, as `load_one` read it last."""
+        return self._read[name][0][0].text
+
+    def load_text(self, name: str, text: str, shown: str) -> Loaded[Gateway]:
+        """A text that may become the gateway's file, under the overlays. Raises PolicyError, OSError."""
+        source = Source(shown, text)
+        loaded = load_gateway(Gateway, source, [read_source(path) for path in self.overlays])
+        if loaded.gateway.gateway != name:
+            expected, found = f"gateway: {name}", loaded.gateway.gateway
+            raise PolicyError(
+                [loaded.positions.diagnostic(("gateway",), "another gateway's policy", found=found, expected=expected)]
+            )
+        return loaded
+
+    def saved_at(self, name: str, also: Sequence[str] = ()) -> float:
+        """When the newest of the gateway's file, the overlays and the files in `also` was written, as `time.time`."""
+        paths = (self.folder / f"{name}.yaml", *self.overlays, *map(Path, also))
+        return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+
+    @property
+    def candidates(self) -> Path:
+        """Where candidates lie while they are tried: `NAME.yaml` each, beside the folder's own files."""
+        return self.folder / CANDIDATES
+
+    def load_candidate(self, name: str) -> Loaded[Gateway] | None:
+        """The gateway's candidate, None where there is none. Raises PolicyError, OSError."""
+        try:
+            source = read_source(self.candidates / f"{name}.yaml")
+        except FileNotFoundError:
+            return None
+        return self.load_text(name, source.text, source.name)
+
     def load_strictly(self) -> Mapping[str, Loaded[Gateway]]:
         """All gateways together, as `policy validate` wants them. Raises PolicyError with everything that is wrong."""
         sources = [read_source(self.folder / f"{name}.yaml") for name in self.names()]
         return load_gateways(Gateway, sources, [read_source(path) for path in self.overlays])
 
-    def changes(self, stop: asyncio.Event, also: Sequence[Path] = ()) -> AsyncIterator[None]:
-        """Yields at once, and after each burst of changes to the files, the overlays, or the folders in `also`."""
+    def changes(
+        self, stop: asyncio.Event, also: Sequence[Path] = (), *, candidates: bool = False
+    ) -> AsyncIterator[None]:
+        """Yields at once, and after each burst of changes to the files, the overlays, or the folders in `also`.
+
+        With `candidates`, to those too; their folder is made for it where it can be.
+        """
         # Folders, not files: editors and deployments put a new file in the old one's place.
         folder = self.folder.resolve()
         overlays = {path.resolve() for path in self.overlays}
         whole = {path.resolve() for path in also if path.is_dir()}
+        policies = {folder}
+        if candidates:
+            with contextlib.suppress(OSError):
+                self.candidates.mkdir(exist_ok=True)
+            policies |= {self.candidates.resolve()} if self.candidates.is_dir() else set()
 
         def concerns_us(path: Path) -> bool:
-            gateway_file = path.parent == folder and path.suffix == ".yaml"
+            # What is written under a name with a dot is on its way to another name.
+            gateway_file = path.parent in policies and path.suffix == ".yaml" and not path.name.startswith(".")
             return gateway_file or path in overlays or path.parent in whole
 
-        return bursts(folder, *{path.parent for path in overlays}, *whole, stop=stop, concerns=concerns_us)
+        return bursts(*policies, *{path.parent for path in overlays}, *whole, stop=stop, concerns=concerns_us)
+
+
+def applied_folder(folder: Path, only: Sequence[str] | None = None) -> Path:
+    """The folder that is in force where saved files are not followed: what was applied last.
+
+    A gateway that was never applied begins with its file. Raises OSError where the folder cannot be written.
+    """
+    applied = folder / APPLIED
+    applied.mkdir(exist_ok=True)
+    for path in folder.glob("*.yaml"):
+        if (only is None or path.stem in only) and not path.name.startswith("."):
+            with contextlib.suppress(FileExistsError):
+                # Exclusively: of several processes that start at once, one writes.
+                (applied / path.name).open("xb").write(path.read_bytes())
+    return applied
 
 
 def read_source(path: Path) -> Source:

@@ -22,6 +22,10 @@ class Settings(BaseSettings):
     )
     policies: Path | None = Field(None, description="Folder of gateway files; unset: the ones that come with apibank.")
     profile: tuple[str, ...] = Field((), description="Overlays, by name or path, applied in this order.")
+    follow: bool = Field(
+        True,
+        description="A saved policy file is live at once; without it `apibank policy apply` makes it so.",
+    )
     store: str = Field("valkey", description="Counters and nonces: valkey (embedded), memory, or redis://HOST:PORT/DB.")
     database: str | None = Field(
         None, description="sqlite:///PATH or postgresql://...; unset: SQLite in the state directory."

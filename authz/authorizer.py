@@ -29,8 +29,8 @@ class KeyFinder(Protocol):
 class Authorizer:
     """Decides the checks of one gateway under any of its latest policy versions.
 
-    While a new policy travels to Envoy, some checks still name the one before it: `kept_versions` of them are kept,
-    and a check that names another is refused.
+    While a new policy travels to Envoy, some checks still name the one before it, and while a candidate is tried, some
+    name that: `kept_versions` of them are kept, and a check that names another is refused.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Authorizer:
         pseudonyms: Pseudonyms | None = None,
         key_finder: KeyFinder | None = None,
         audit_required: bool = False,
-        kept_versions: int = 4,
+        kept_versions: int = 16,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`audit_required`: what cannot be recorded is refused. `clock`: seconds since the epoch."""
@@ -59,20 +59,33 @@ class Authorizer:
         self._kept_versions = kept_versions
         self._clock = clock
         self._rules: dict[str, Rules] = {}
+        # Neither makes room for others, however many candidates come and go.
+        self._current: str | None = None
+        self._candidate: str | None = None
 
     @property
     def versions(self) -> tuple[str, ...]:
         """Policy versions that are decided by, the newest last."""
         return tuple(self._rules)
 
-    def install(self, rules: Rules) -> None:
-        """Decide by these rules too, from now on. ValueError when they are another gateway's."""
+    def install(self, rules: Rules, *, candidate: bool = False) -> None:
+        """Decide by these rules too, from now on. ValueError when they are another gateway's.
+
+        `candidate`: they are tried on some Envoys, while the current ones go on beside them.
+        """
         if rules.gateway != self.gateway:
             raise ValueError(f"rules of {rules.gateway!r} given to {self.gateway!r}")
         # A version that comes back (a rollback) is the newest again, and keeps its memory of tokens.
         self._rules[rules.version] = self._rules.pop(rules.version, rules)
-        while len(self._rules) > self._kept_versions:
-            del self._rules[next(iter(self._rules))]
+        if candidate:
+            self._candidate = rules.version
+        else:
+            self._current = rules.version
+        standing = (self._current, self._candidate)
+        for version in [one for one in self._rules if one not in standing]:
+            if len(self._rules) <= self._kept_versions:
+                break
+            del self._rules[version]
 
     async def authorize(self, request: Request) -> Decision:
         """Decides one request, spends its nonce, counts and records the outcome."""

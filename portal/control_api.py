@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from portal.policies_api import Policies, endpoint_routes, oversized, policy_routes
+from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
 
 
@@ -112,7 +112,11 @@ class Keys(Protocol):
 
 
 def control_app(
-    federation: Federation, keys: Keys, secret: Callable[[], str], policies: Policies | None = None
+    federation: Federation,
+    keys: Keys,
+    secret: Callable[[], str],
+    policies: Policies | None = None,
+    endpoints: Endpoints | None = None,
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
@@ -121,7 +125,8 @@ def control_app(
     app.include_router(_key_routes(keys))
     if policies is not None:
         app.include_router(policy_routes(policies))
-        app.include_router(endpoint_routes(policies))
+    if endpoints is not None:
+        app.include_router(endpoint_routes(endpoints))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:

@@ -25,11 +25,10 @@ class _Body(BaseModel):
 
 
 class PolicyText(_Body):
-    """A gateway's file. `file`: what people call it, for errors. `base`: the version it was made from."""
+    """A gateway's file. `file`: what people call it, for errors."""
 
     text: Annotated[str, Field(max_length=MAX_TEXT_BYTES)]
     file: Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
-    base: Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")] | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> "PolicyText":
@@ -58,10 +57,14 @@ class DiffRequest(_Body):
 
 
 class ApplyRequest(_Body):
-    """What shall change. Without `gateways`: to what the folder says that people write in."""
+    """What shall change. Without `gateways`: to what the folder says that people write in.
+
+    `bases`: by gateway, the version (or its beginning) that must be live, else nothing is changed.
+    """
 
     gateways: Texts | None = None
     only: Annotated[list[GatewayName], Field(max_length=MAX_GATEWAYS)] | None = None
+    bases: dict[GatewayName, Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]] = {}
     message: _Message = ""
     canary: CanaryPlan | None = None
 
@@ -97,6 +100,10 @@ class Policies(Protocol):
     async def rollout(self, revision: int) -> Record: ...
 
     async def roll_back(self, request: RollbackRequest, author: str) -> Record: ...
+
+
+class Endpoints(Protocol):
+    """Where the hosts of upstreams are while running. Raises Refused."""
 
     async def endpoints(self, gateway: str, upstream: str) -> Record: ...
 
@@ -143,21 +150,21 @@ def policy_routes(policies: Policies) -> APIRouter:
     return router
 
 
-def endpoint_routes(policies: Policies) -> APIRouter:
+def endpoint_routes(endpoints: Endpoints) -> APIRouter:
     """The hosts of an upstream while running."""
     router = APIRouter(prefix="/v1/gateways/{gateway}/upstreams/{upstream}/endpoints")
 
     @router.get("")
     async def show(gateway: str, upstream: str) -> Record:
-        return await policies.endpoints(gateway, upstream)
+        return await endpoints.endpoints(gateway, upstream)
 
     @router.put("")
     async def put(gateway: str, upstream: str, wanted: EndpointsRequest, request: Request) -> Record:
-        return await policies.set_endpoints(gateway, upstream, wanted.endpoints, author_of(request))
+        return await endpoints.set_endpoints(gateway, upstream, wanted.endpoints, author_of(request))
 
     @router.delete("")
     async def delete(gateway: str, upstream: str) -> Record:
-        return await policies.reset_endpoints(gateway, upstream)
+        return await endpoints.reset_endpoints(gateway, upstream)
 
     return router
 

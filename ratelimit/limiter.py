@@ -13,7 +13,7 @@ from ratelimit.rules import DomainRules, Headers, Node, Rule
 from ratelimit.store import CounterStore, Outcome, Unavailable
 
 # As many as authz decides by (kept_versions), the newest among them.
-_KEPT_VERSIONS: Final = 4
+_KEPT_VERSIONS: Final = 16
 _UNCOUNTED: Final = Outcome(True, ())
 
 
@@ -48,6 +48,18 @@ class RateLimiter:
         """
         rules = compile_limits(gateway)
         self.install(rules.after(self._domains.get(rules.domain), _KEPT_VERSIONS))
+
+    def admit_candidate(self, gateway: Gateway) -> None:
+        """Know the limits of a policy that is tried on some Envoys; where both have a limit, the current figure counts.
+
+        Raises ValueError, and changes nothing, for what cannot be counted, or where nothing is in force yet.
+        """
+        rules = compile_limits(gateway)
+        current = self._domains.get(rules.domain)
+        if current is None:
+            raise ValueError(f"no limits of {rules.domain!r} are in force that a candidate could stand beside")
+        earlier = (rules.root, *current.earlier)[: _KEPT_VERSIONS - 1]
+        self.install(replace(current, earlier=earlier))
 
     def install(self, rules: DomainRules) -> None:
         """Put a domain's rules in force, instead of those that it had."""

@@ -127,6 +127,13 @@ class PolicyHistory:
             newest.setdefault((row.entry.gateway, row.entry.version), row)
         return list(newest.values())
 
+    async def newest_live(self, gateways: Sequence[str]) -> Recorded | None:
+        """The change of these gateways that became live last."""
+        live = (PolicyHistoryRow.result == Result.LIVE.value) & PolicyHistoryRow.gateway.in_(gateways)
+        async with self._database.reading() as session:
+            row = await session.scalar(_newest(None).where(live).limit(1))
+            return None if row is None else _read(row)
+
     async def live_before(self, gateway: str, version: str) -> Recorded | None:
         """The newest change that was live with another version than this one."""
         live = (PolicyHistoryRow.result == Result.LIVE.value) & (PolicyHistoryRow.version != version)

@@ -1,8 +1,9 @@
 """How commands talk to a running control plane."""
 
+import json
 from pathlib import Path
 
-from apibank.output import fail
+from apibank.output import CANNOT, fail
 from apibank.ready import StackNotRunningError, read_ready
 from apibank.settings import Settings
 
@@ -10,19 +11,34 @@ from apibank.settings import Settings
 TIMEOUT_SECONDS = 30
 
 
-def ask(settings: Settings, method: str, path: str, body: object = None) -> object:
-    """Call the control API of the running stack and return its JSON; ends the command with one line where it fails."""
+def ask(
+    settings: Settings,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    author: str | None = None,
+    within: float = TIMEOUT_SECONDS,
+    refusal: int = CANNOT,
+) -> object:
+    """Call the control API of the running stack and return its JSON; ends the command with its reasons where it fails.
+
+    `author`: who asks, for the history. `within`: seconds. `refusal`: the exit code where the API says no to what was
+    asked (409, 422), rather than that it cannot be asked.
+    """
     import httpx2
 
     try:
         url = settings.control_api or read_ready(settings.state_dir).control_api
-        secret = _secret(settings.token_file())
+        headers = {"authorization": f"Bearer {_secret(settings.token_file())}"}
+        if author is not None:
+            headers["x-apibank-author"] = _header_text(author)
         answer = httpx2.request(
             method,
             url.rstrip("/") + path,
             json=body,
-            headers={"authorization": f"Bearer {secret}"},
-            timeout=TIMEOUT_SECONDS,
+            headers=headers,
+            timeout=within,
         )
     except StackNotRunningError as error:
         return fail(f"error: {error}")
@@ -30,11 +46,28 @@ def ask(settings: Settings, method: str, path: str, body: object = None) -> obje
         return fail(f"error: the control API at {url} does not answer: {error}")
     if answer.is_success:
         return answer.json()
+    return fail(_reasons(answer.status_code, answer.text), refusal if answer.status_code in {409, 422} else CANNOT)
+
+
+def _reasons(status: int, text: str) -> str:
+    """What the answer says is wrong, each thing on a line with its place."""
     try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = f"{answer.status_code} {answer.text[:200]}"
-    return fail(f"error: {detail}")
+        problem = json.loads(text)
+        lines = [f"error: {problem['detail']}"]
+        placed = [one for one in problem.get("errors", ()) if one.get("file")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"error: {status} {text[:200]}"
+    for one in placed:
+        path = f"{one['path']}: " if one.get("path") else ""
+        code = f" [{one['code']}]" if one.get("code") else ""
+        hint = f"; {one['hint']}" if one.get("hint") else ""
+        lines.append(f"error: {one['file']}:{one['line']}:{one.get('column', 1)}: {path}{one['message']}{code}{hint}")
+    return "\n".join(lines)
+
+
+def _header_text(text: str) -> str:
+    """What a header can hold of it."""
+    return text.encode("ascii", "replace").decode()[:128]
 
 
 def _secret(path: Path) -> str:

@@ -11,13 +11,22 @@ from apibank.commands.policies import open_folder
 from apibank.output import fail
 
 if TYPE_CHECKING:
+    from apibank.policies import PolicyFolder
     from apibank.running import Service
+    from apibank.settings import Settings
 
 app = typer.Typer(help="Run one service until SIGTERM.", no_args_is_help=True, rich_markup_mode=None)
 
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
 GrpcServerOption = Annotated[
     str | None, typer.Option("--grpc-server", help="native (Rust, no TLS) or grpcio, for the hot services.")
+]
+Follow = Annotated[
+    bool | None,
+    typer.Option(
+        "--follow/--no-follow",
+        help="Whether a saved file is live at once, or only `policy apply` changes anything.  [env: APIBANK_FOLLOW]",
+    ),
 ]
 MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT of /metrics, /ready and /healthz.")]
 
@@ -37,6 +46,17 @@ def control_plane(
     database: Database = None,
     state_dir: StateDir = None,
     log_level: LogLevel = None,
+    follow: Follow = None,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Streams at most; more are refused with RESOURCE_EXHAUSTED.")
+    ] = 4096,
+    admissions_per_second: Annotated[
+        float, typer.Option(min=1, help="New streams a second; more wait for up to a second, then are refused.")
+    ] = 500.0,
+    concurrent_pushes: Annotated[int, typer.Option(min=1, help="Streams that are sent a change at one moment.")] = 64,
+    max_connection_age: Annotated[
+        float | None, typer.Option(min=1, help="Seconds after which an Envoy is made to reconnect; unset: never.")
+    ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option(help="PEM chain of the xDS server; with a key and an authority, mTLS.")
     ] = None,
@@ -50,10 +70,11 @@ def control_plane(
 
     Example: apibank serve control-plane --resources ./resources --listen 127.0.0.1:18000
     """
-    from apibank.control_service import ControlService, XdsTls, run_control_plane, run_plain
+    from apibank.control_service import ControlService, XdsPlace, XdsTls, run_control_plane, run_plain
+    from xds.admission import ServerLimits
 
     settings = settings_of(
-        policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level
+        policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level, follow=follow
     )
     given = (tls_certificate, tls_key, tls_authority)
     if any(given) and not all(given):
@@ -61,18 +82,38 @@ def control_plane(
     tls = None
     if tls_certificate and tls_key and tls_authority:
         tls = XdsTls(tls_certificate, tls_key, tls_authority, trust_domain)
+    limits = ServerLimits(
+        max_connections=max_connections,
+        admissions_per_second=admissions_per_second,
+        concurrent_pushes=concurrent_pushes,
+        max_connection_age_seconds=max_connection_age,
+    )
+    place = XdsPlace(listen, tls, limits)
     if resources is not None:
-        _run(partial(run_plain, resources, listen, tls), log_level=settings.log_level)
+        _run(partial(run_plain, resources, place), log_level=settings.log_level)
         return
     service = ControlService(
-        folder=open_folder(settings, tuple(gateway) if gateway else None),
-        listen=listen,
+        folder=_folder_in_force(settings, tuple(gateway) if gateway else None),
+        xds=place,
         control_listen=control_listen,
         database=settings.database_url(),
         token_file=settings.token_file(),
-        tls=tls,
     )
     _run(partial(run_control_plane, service), log_level=settings.log_level)
+
+
+def _folder_in_force(settings: "Settings", only: tuple[str, ...] | None) -> "PolicyFolder":
+    """The folder of policies, or where saved files are not followed, what was applied of it last."""
+    from apibank.policies import PolicyFolder, applied_folder
+
+    written = open_folder(settings, only)
+    if settings.follow:
+        return written
+    try:
+        applied = applied_folder(written.folder, only)
+    except OSError as error:
+        fail(f"error: without following files, {written.folder} must be writable: {error.strerror}")
+    return PolicyFolder(applied, settings.profile, only, written=written.folder)
 
 
 @app.command("gateway")
@@ -86,6 +127,7 @@ def gateway(
     state_dir: StateDir = None,
     grpc_server: GrpcServerOption = None,
     log_level: LogLevel = None,
+    follow: Follow = None,
 ) -> None:
     """Serve one gateway's authorization and rate limits, where its policy tells Envoy to find them.
 
@@ -94,7 +136,7 @@ def gateway(
     _serve_gateway(
         name, metrics_listen, frozenset({"authz", "ratelimit"}),
         policies=policies, profile=profile, store=store, database=database, state_dir=state_dir,
-        grpc_server=grpc_server, log_level=log_level,
+        grpc_server=grpc_server, log_level=log_level, follow=follow,
     )  # fmt: skip
 
 
@@ -109,6 +151,7 @@ def authz(
     state_dir: StateDir = None,
     grpc_server: GrpcServerOption = None,
     log_level: LogLevel = None,
+    follow: Follow = None,
 ) -> None:
     """Serve one gateway's authorization alone.
 
@@ -117,7 +160,7 @@ def authz(
     _serve_gateway(
         name, metrics_listen, frozenset({"authz"}),
         policies=policies, profile=profile, store=store, database=database, state_dir=state_dir,
-        grpc_server=grpc_server, log_level=log_level,
+        grpc_server=grpc_server, log_level=log_level, follow=follow,
     )  # fmt: skip
 
 
@@ -127,7 +170,7 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
     settings = settings_of(**options)
     if settings.store == "valkey":
         fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
-    folder = open_folder(settings)
+    folder = _folder_in_force(settings, None)
     if name not in folder.names():
         fail(f"error: there is no policy for {name!r} in {folder.folder}; there are {', '.join(folder.names())}")
     service = GatewayService(

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, TypedDict, cast
+from typing import Annotated, Any, TypedDict, cast
 
 import typer
 
@@ -14,7 +14,7 @@ from apibank.settings import Settings
 
 _TYPE_COLUMNS = ("node", "type", "status", "resources", "versions")
 _RESOURCE_COLUMNS = ("node", "type", "name", "status", "version", "message", "place")
-_GATEWAY_COLUMNS = ("gateway", "policy", "live", "published", "errors")
+_GATEWAY_COLUMNS = ("gateway", "policy", "revision", "live", "published", "errors", "notes")
 # What is broken comes first, and stands for its type.
 _ORDER = {"REJECTED": 0, "STALE": 1, "NOT SENT": 2, "SYNCED": 3}
 # Enough of a digest to tell it from others on a screen; -o json has all of it.
@@ -37,6 +37,13 @@ class GatewayRecord(TypedDict):
     envoys: int
     live: int
     errors: list[PolicyErrorRecord]
+    behind: list[str]
+    refused: list[dict[str, Any]]
+    rolled_back: list[dict[str, Any]]
+    canary: dict[str, Any] | None
+    revision: int | None
+    restored: bool
+    endpoints: list[dict[str, Any]]
 
 
 class Status(TypedDict):
@@ -121,7 +128,9 @@ def _show_status(settings: Settings, output: OutputFormat, each_resource: bool) 
     else:
         _print_tables(shown, each_resource)
     synced = all(row["status"] == "SYNCED" for row in shown["resources"])
-    return synced and all(not one["errors"] and one["live"] == one["envoys"] > 0 for one in shown["gateways"])
+    return synced and all(
+        not one["errors"] and not one["rolled_back"] and one["live"] == one["envoys"] > 0 for one in shown["gateways"]
+    )
 
 
 def _print_tables(shown: Status, each_resource: bool) -> None:
@@ -132,12 +141,15 @@ def _print_tables(shown: Status, each_resource: bool) -> None:
             "live": f"{one['live']} of {one['envoys']}",
             "published": (one["published_at"] or "")[:19].replace("T", " ") or None,
             "errors": len(one["errors"]),
+            "revision": one["revision"],
+            "notes": _notes(one),
         }
         for one in shown["gateways"]
     ]
     print_rows(gateways, _GATEWAY_COLUMNS, OutputFormat.TABLE, empty="no gateway has a policy")
     for one in shown["gateways"]:
         _print_errors(one)
+        _print_withheld(one)
     sys.stdout.write("\n")
     by_type: dict[tuple[str, str], list[Row]] = {}
     for row in shown["resources"]:
@@ -159,6 +171,35 @@ def _print_errors(one: GatewayRecord) -> None:
         sys.stdout.write(f"\nerror: {place}{path}{error['message']}{hint}\n")
     if one["errors"]:
         sys.stdout.write(f"{one['gateway']} goes on with the last good policy\n")
+
+
+def _notes(one: GatewayRecord) -> list[str]:
+    """What is out of the ordinary, in a word each."""
+    notes = [f"{len(one['rolled_back'])} rolled back"] if one["rolled_back"] else []
+    if (canary := one["canary"]) is not None:
+        notes.append(f"canary {canary['percent']} %" if canary["percent"] else "being applied")
+    if one["restored"]:
+        notes.append("restored")
+    if one["endpoints"]:
+        notes.append("endpoints set")
+    return notes
+
+
+def _print_withheld(one: GatewayRecord) -> None:
+    """What Envoys refused and no longer get, who is behind, and what is tried."""
+    for withheld in one["rolled_back"]:
+        place = f"{withheld['file']}:{withheld['line']}: " if withheld["file"] else ""
+        instead = "its last good content goes on" if withheld["served"] else "it is left out"
+        sys.stdout.write(f"\nrolled back: {place}{withheld['type']} {withheld['name']!r}; {instead}\n")
+        sys.stdout.write(f"  Envoy says: {withheld['message']}\n")
+        for suspect in withheld["suspects"]:
+            sys.stdout.write(f"  changed: {suspect['file']}:{suspect['line']}: {suspect['path']}\n")
+    if one["behind"]:
+        sys.stdout.write(f"\n{one['gateway']}: behind: {', '.join(one['behind'])}\n")
+    if (canary := one["canary"]) is not None:
+        on = f" on {', '.join(canary['nodes'])}" if canary["nodes"] else ""
+        revision = "" if canary["revision"] is None else f"revision {canary['revision']}, "
+        sys.stdout.write(f"\n{one['gateway']}: {revision}version {canary['version'][:_SHORT]}: {canary['step']}{on}\n")
 
 
 def _type_row(rows: list[Row]) -> Row:

@@ -132,6 +132,20 @@ async def test_a_few_versions_of_the_policy_are_decided_by_and_no_others() -> No
     assert outcomes == [Reason.POLICY_UNKNOWN, None, None, None]
 
 
+async def test_neither_the_current_version_nor_the_candidate_makes_room_for_others() -> None:
+    current, candidate = rules(), rules(description="candidate")
+    world = World(current, kept_versions=3)
+    for number in range(5):
+        world.authorizer.install(rules(description=f"tried {number}"), candidate=True)
+    world.authorizer.install(candidate, candidate=True)
+    assert {current.version, candidate.version} <= set(world.authorizer.versions)
+    assert len(world.authorizer.versions) == 3
+    for number in range(5):
+        world.authorizer.install(rules(description=f"live {number}"))
+    assert candidate.version in world.authorizer.versions
+    assert current.version not in world.authorizer.versions
+
+
 async def test_a_version_that_comes_back_is_the_newest_again_and_keeps_its_memory() -> None:
     first, second = rules(), rules(description="second")
     world = World(first, kept_versions=2)

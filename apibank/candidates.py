@@ -1,0 +1,71 @@
+"""Files in the folder that is followed: candidates while they are tried, and what replaces a gateway's own file."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from apibank.policies import PolicyFolder
+
+
+class ReadOnlyFolderError(Exception):
+    """The folder of policies cannot be written, so nothing can be applied to it; the text says which, and why."""
+
+
+class PolicyFiles:
+    """Writes into the folder of policies, each file whole or not at all."""
+
+    def __init__(self, folder: PolicyFolder) -> None:
+        self._folder = folder
+
+    async def prepare(self) -> None:
+        """See to it that the folder takes files. Raises ReadOnlyFolderError."""
+        await asyncio.to_thread(self._prepare)
+
+    async def offer(self, gateway: str, text: str) -> None:
+        """Put a candidate where the gateway's services find it. Raises ReadOnlyFolderError."""
+        await asyncio.to_thread(self._write, self._folder.candidates / f"{gateway}.yaml", text)
+
+    async def withdraw(self, gateway: str) -> None:
+        """Take the candidate away again; one that is not there is no error."""
+        await asyncio.to_thread((self._folder.candidates / f"{gateway}.yaml").unlink, missing_ok=True)
+
+    async def replace(self, gateway: str, text: str) -> None:
+        """Put the text in the place of the gateway's file. Raises ReadOnlyFolderError."""
+        await asyncio.to_thread(self._write, self._folder.folder / f"{gateway}.yaml", text)
+
+    async def withdraw_all(self) -> list[str]:
+        """Take away every candidate that an earlier process has left; returns the gateways."""
+        return await asyncio.to_thread(self._withdraw_all)
+
+    def _prepare(self) -> None:
+        try:
+            self._folder.candidates.mkdir(exist_ok=True)
+        except OSError as error:
+            raise self._read_only(error) from error
+        for place in (self._folder.folder, self._folder.candidates):
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise ReadOnlyFolderError(f"{place} cannot be written: the control plane may only read it")
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            partial.write_text(text, encoding="utf-8", newline="")
+            if path.exists():
+                # Whoever could read and write the file before still can.
+                shutil.copymode(path, partial)
+            partial.replace(path)
+        except OSError as error:
+            raise self._read_only(error) from error
+
+    def _withdraw_all(self) -> list[str]:
+        withdrawn = []
+        for path in self._folder.candidates.glob("*.yaml"):
+            if self._folder.wants(path.stem):
+                path.unlink(missing_ok=True)
+                withdrawn.append(path.stem)
+        return withdrawn
+
+    def _read_only(self, error: OSError) -> ReadOnlyFolderError:
+        return ReadOnlyFolderError(f"{self._folder.folder} cannot be written: {error.strerror or error}")

@@ -1,0 +1,258 @@
+"""`apibank policy diff|apply|history|rollback`: policies as a running control plane knows and changes them."""
+
+import getpass
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from apibank.commands.changes_shown import (
+    HISTORY_COLUMNS,
+    ROLLOUT_COLUMNS,
+    history_row,
+    print_diff,
+    rollout_row,
+)
+from apibank.commands.control import ask
+from apibank.commands.options import Output, Policies, Profile, StateDir, settings_of
+from apibank.output import ANSWER_NO, CANNOT, OutputFormat, fail, print_rows, print_value
+from apibank.settings import Settings
+
+_POLL_SECONDS = 0.1
+# The control plane's answer to an apply waits for authorization, for two seconds a gateway.
+_APPLY_SECONDS = 120
+
+Gateways = Annotated[list[str] | None, typer.Argument(help="Only these gateways; all where none is named.")]
+Message = Annotated[str, typer.Option("-m", "--message", help="Why, for the history.")]
+Canary = Annotated[
+    int | None, typer.Option("--canary", min=1, max=100, metavar="PERCENT", help="Try it on so many Envoys first.")
+]
+Soak = Annotated[float, typer.Option("--soak", min=0, help="Seconds that the canary must hold.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when every connected Envoy runs it.")]
+Within = Annotated[float, typer.Option("--within", min=1, help="Seconds to wait for Envoys' answers.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `apibank policy`."""
+    app.command("diff")(diff)
+    app.command("apply")(apply)
+    app.command("history")(history)
+    app.command("rollback")(rollback)
+
+
+def diff(
+    gateways: Gateways = None,
+    policies: Policies = None,
+    profile: Profile = None,
+    against: Annotated[
+        str,
+        typer.Option("--against", metavar="live|plain|DIR", help="What is live; the files without overlays; a folder."),
+    ] = "live",
+    resources: Annotated[bool, typer.Option("--resources", help="Also the resources that Envoys would get.")] = False,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Show what applying the files would change: of the policy first, of Envoy's resources on demand.
+
+    Exit code 0: nothing. 1: something. 2: that cannot be said.
+
+    Example: apibank policy diff marketing --resources
+    """
+    settings = settings_of(policies=policies, profile=profile, state_dir=state_dir)
+    if against == "live":
+        body = {**_wanted(settings, policies, gateways), "resources": resources}
+        answer = _record(ask(settings, "POST", "/v1/policies/diff", body, author=author(), within=_APPLY_SECONDS))
+    else:
+        from apibank.commands.local_diff import local_diff
+
+        answer = local_diff(settings, tuple(gateways or ()), against, resources)
+    if output is OutputFormat.TABLE:
+        print_diff(answer)
+    else:
+        print_value(answer, output)
+    changed = any(one["changes"] or one.get("resources") for one in answer["gateways"])
+    raise SystemExit(ANSWER_NO if changed else 0)
+
+
+def apply(
+    gateways: Gateways = None,
+    policies: Policies = None,
+    message: Message = "",
+    canary: Canary = None,
+    soak: Soak = 30.0,
+    base: Annotated[
+        list[str] | None,
+        typer.Option("--base", metavar="GATEWAY=VERSION", help="Only if this version is live; several times."),
+    ] = None,
+    wait: Wait = False,
+    within: Within = 30.0,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Make files live, recorded with who and why; --canary tries them on some Envoys first, --wait until all run them.
+
+    Without --policies the folder that the control plane reads is applied itself.
+
+    Exit code 0: live, or accepted where a canary goes on without --wait. 1: refused, halted, or not live in time.
+    2: it could not be asked for.
+
+    Example: apibank policy apply marketing --policies ./gateways --canary 20 --soak 60 --wait -m "new tones"
+    """
+    settings = settings_of(policies=policies, state_dir=state_dir)
+    body: dict[str, Any] = {**_wanted(settings, policies, gateways), "message": message}
+    _add_bases(body, base)
+    _change(settings, "/v1/policies/apply", body, _plan(canary, soak, within), wait, within, output)
+
+
+def history(
+    gateway: Annotated[str | None, typer.Argument(help="Only this gateway.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The newest so many.")] = 20,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Show what became live when, by whom and why, and what became of it; the newest first.
+
+    Example: apibank policy history marketing --limit 5
+    """
+    settings = settings_of(state_dir=state_dir)
+    chosen = "" if gateway is None else f"&gateway={gateway}"
+    answer = cast(list[dict[str, Any]], ask(settings, "GET", f"/v1/policies/history?limit={limit}{chosen}"))
+    rows = [history_row(one) for one in answer] if output is OutputFormat.TABLE else answer
+    print_rows(rows, HISTORY_COLUMNS, output, empty="nothing has changed yet")
+
+
+def rollback(
+    version: Annotated[
+        str | None, typer.Argument(metavar="[V]", help="Revision, or beginning of a version; else the last change.")
+    ] = None,
+    gateway: Annotated[str | None, typer.Option("--gateway", help="Of this gateway.")] = None,
+    message: Message = "",
+    canary: Canary = None,
+    soak: Soak = 30.0,
+    wait: Wait = False,
+    within: Within = 30.0,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a former text of a gateway's file live again; without V, the one before the last live change.
+
+    Exit codes as of `policy apply`.
+
+    Example: apibank policy rollback --gateway marketing --wait
+    """
+    settings = settings_of(state_dir=state_dir)
+    body = {"target": version, "gateway": gateway, "message": message}
+    _change(settings, "/v1/policies/rollback", body, _plan(canary, soak, within), wait, within, output)
+
+
+def _change(
+    settings: Settings,
+    path: str,
+    body: dict[str, Any],
+    plan: Mapping[str, float] | None,
+    wait: bool,
+    within: float,
+    output: OutputFormat,
+) -> None:
+    """Ask for a change, follow it where that is wanted, print what became of it, and end with the exit code."""
+    body["canary"] = plan
+    answer = _record(ask(settings, "POST", path, body, author=author(), within=_APPLY_SECONDS, refusal=ANSWER_NO))
+    for one in answer["warnings"]:
+        sys.stderr.write(f"warning: {_place(one)}{one['message']}\n")
+    rollouts = answer["rollouts"]
+    if wait:
+        soak = 0.0 if plan is None else plan["soak"] + plan["within"]
+        rollouts = [_followed(settings, one, within, soak) for one in rollouts]
+    if output is OutputFormat.TABLE:
+        print_rows([rollout_row(one) for one in rollouts], ROLLOUT_COLUMNS, output, empty="there is no gateway")
+    else:
+        print_value({"rollouts": rollouts, "warnings": answer["warnings"]}, output)
+    raise SystemExit(0 if all(_good(one, wait) for one in rollouts) else ANSWER_NO)
+
+
+def _followed(settings: Settings, begun: dict[str, Any], within: float, trial: float) -> dict[str, Any]:
+    """The rollout once it has ended and every Envoy has answered, or when the time is over."""
+    deadline = time.monotonic() + within + trial
+    ended_at: float | None = None
+    while True:
+        shown = _where(settings, begun)
+        done = shown["result"] != "running"
+        if done and shown["result"] not in {"live", "unchanged"}:
+            return shown
+        if done and (shown["rolled_back"] or shown["refused"] or shown["live"] == shown["envoys"] > 0):
+            return shown
+        if done and ended_at is None:
+            # The wait for answers begins when the canary has passed.
+            ended_at = time.monotonic()
+            deadline = ended_at + within
+        if time.monotonic() >= deadline:
+            return {**shown, "late": True}
+        time.sleep(_POLL_SECONDS)
+
+
+def _where(settings: Settings, begun: dict[str, Any]) -> dict[str, Any]:
+    if begun["revision"] is not None:
+        shown = _record(ask(settings, "GET", f"/v1/policies/rollouts/{begun['revision']}"))
+        return {**shown, "result": "unchanged"} if begun["result"] == "unchanged" else shown
+    status = _record(ask(settings, "GET", "/v1/status"))
+    of_gateway = next(one for one in status["gateways"] if one["gateway"] == begun["gateway"])
+    return {**begun, **{name: of_gateway[name] for name in ("envoys", "live", "behind", "refused", "rolled_back")}}
+
+
+def _good(one: Mapping[str, Any], waited: bool) -> bool:
+    if one["result"] not in {"live", "unchanged", "running"}:
+        return False
+    return not waited or not (one.get("late") or one["rolled_back"] or one["refused"])
+
+
+def _wanted(settings: Settings, policies: Path | None, gateways: Sequence[str] | None) -> dict[str, Any]:
+    """The files of a folder that was named; else only which gateways, as the control plane has files of its own."""
+    if policies is None:
+        return {"only": list(gateways)} if gateways else {}
+    paths = {path.stem: path for path in sorted(policies.glob("*.yaml")) if not path.name.startswith(".")}
+    if missing := [name for name in gateways or () if name not in paths]:
+        fail(f"error: there is no {missing[0]}.yaml in {policies}")
+    if not paths:
+        fail(f"error: there is no gateway file in {policies}")
+    texts = {name: {"text": _text(paths[name]), "file": str(paths[name])} for name in gateways or paths}
+    return {"gateways": texts}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return fail(f"error: {path} cannot be read: {error}")
+
+
+def _add_bases(body: dict[str, Any], bases: Sequence[str] | None) -> None:
+    for text in bases or ():
+        name, separator, version = text.partition("=")
+        if not separator:
+            fail(f"error: --base {text!r} is not GATEWAY=VERSION")
+        body.setdefault("bases", {})[name] = version
+
+
+def _plan(canary: int | None, soak: float, within: float) -> dict[str, float] | None:
+    return None if canary is None else {"percent": canary, "soak": soak, "within": within}
+
+
+def author() -> str:
+    """The user of this machine, as the history shall name them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+def _record(answer: object) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        fail("error: the control API answered something else than was asked for", CANNOT)
+    return answer
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    return f"{one['file']}:{one['line']}:{one.get('column', 1)}: " if one.get("file") else ""

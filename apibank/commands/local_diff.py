@@ -1,0 +1,51 @@
+"""`apibank policy diff` between files, without a control plane."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apibank.commands.policies import open_folder
+from apibank.output import fail
+from apibank.settings import Settings
+
+if TYPE_CHECKING:
+    from apibank.policies import PolicyFolder
+
+
+def local_diff(settings: Settings, names: tuple[str, ...], against: str, resources: bool) -> dict[str, Any]:
+    """The files under their overlays, against the same without overlays (`plain`), or a folder under the same ones.
+
+    The form is that of the control API. Ends the command where something cannot be read.
+    """
+    from apibank.policies import PolicyFolder
+    from policy.problem import PolicyError
+
+    if resources:
+        fail("error: --resources needs --against live: what Envoys get holds certificates, which only it has")
+    new = open_folder(settings, names or None)
+    if missing := [name for name in names if name not in new.names()]:
+        fail(f"error: there is no {missing[0]}.yaml in {new.folder}")
+    try:
+        if against == "plain":
+            old = PolicyFolder(new.folder, (), names or None)
+        else:
+            old = PolicyFolder(Path(against), settings.profile, names or None)
+        return {"gateways": [_difference(old, new, name) for name in new.names()], "warnings": []}
+    except PolicyError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"error: {error}")
+
+
+def _difference(old: "PolicyFolder", new: "PolicyFolder", name: str) -> dict[str, Any]:
+    from apibank.policy_diff import change_record
+    from policy.differences import differences
+
+    after = new.load_one(name)
+    before = old.load_one(name).gateway if name in old.names() else None
+    changes = differences(before, after.gateway, after.positions)
+    return {
+        "gateway": name,
+        "live": None if before is None else before.version,
+        "version": after.gateway.version,
+        "changes": [change_record(one) for one in changes],
+    }

@@ -1,0 +1,92 @@
+"""Texts that may become policies: loaded under the overlays, linted and compiled, with everything that is wrong."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from apibank.control_plane import ControlPlane
+from apibank.preparation import ErrorRecord, UnpreparedError
+from apibank.rollouts import Draft
+from policy.load import Loaded
+from policy.model import Gateway
+from policy.problem import PolicyError, written
+from portal.policies_api import PolicyText
+from xds.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from policy.lint import Finding
+
+
+class BadPoliciesError(Exception):
+    """Texts that cannot become policies; `records` say everything that is wrong with any of them."""
+
+    def __init__(self, records: Sequence[ErrorRecord]) -> None:
+        self.records = records
+        super().__init__(f"{len(records)} error(s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Good drafts by gateway, and what the linter warns of."""
+
+    drafts: Mapping[str, Draft]
+    warnings: Sequence[ErrorRecord]
+
+
+async def loaded_texts(control: ControlPlane, texts: Mapping[str, PolicyText]) -> Mapping[str, Loaded[Gateway]]:
+    """Each text under the overlays of the control plane. Raises BadPoliciesError."""
+    loaded: dict[str, Loaded[Gateway]] = {}
+    wrong: list[ErrorRecord] = []
+    for name, one in texts.items():
+        try:
+            shown = one.file or f"{name}.yaml"
+            loaded[name] = await asyncio.to_thread(control.folder.load_text, name, one.text, shown)
+        except PolicyError as error:
+            wrong += [{"gateway": name, **each.as_record()} for each in error.problems]
+        except OSError as error:
+            wrong.append({"gateway": name, "message": f"{error.filename}: {error.strerror}"})
+    if wrong:
+        raise BadPoliciesError(wrong)
+    return loaded
+
+
+async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText]) -> Drafts:
+    """Each text as it would be published now. Raises BadPoliciesError: one that is bad holds up all of them."""
+    from policy.lint import Severity, lint
+
+    live = {name: state.version for name, state in control.states.items()}
+    loaded = await loaded_texts(control, texts)
+    findings = [(name, one) for name, each in loaded.items() for one in lint(each.gateway, each.positions)]
+    wrong = [_finding(name, one) for name, one in findings if one.severity is Severity.ERROR]
+    drafts: dict[str, Draft] = {}
+    for name, each in loaded.items():
+        try:
+            snapshot = await snapshot_of(control, each)
+        except UnpreparedError as error:
+            wrong += [{"gateway": name, **record} for record in error.records]
+            continue
+        drafts[name] = Draft(name, texts[name].text, each, snapshot, live[name])
+    if wrong:
+        raise BadPoliciesError(wrong)
+    return Drafts(drafts, [_finding(name, one) for name, one in findings if one.severity is not Severity.ERROR])
+
+
+async def snapshot_of(control: ControlPlane, loaded: Loaded[Gateway]) -> Snapshot:
+    """What a policy would give the Envoys, with the endpoints of the moment. Raises UnpreparedError."""
+    material = await control.preparation.material(loaded.gateway)
+    return await control.preparation.snapshot(loaded, material, control.endpoints.of(loaded.gateway))
+
+
+def _finding(gateway: str, one: "Finding") -> ErrorRecord:
+    place = one.position
+    return {
+        "gateway": gateway,
+        "file": place.file if place else "",
+        "line": place.line if place else 0,
+        "column": place.column if place else 1,
+        "path": one.path if isinstance(one.path, str) else written(one.path),
+        "message": one.message,
+        "code": one.code,
+        "help": one.help,
+    }

@@ -1,0 +1,119 @@
+"""What the control plane knows of itself, for the control API: what is live where, and what stands against it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from apibank.control_plane import ControlPlane
+from apibank.published import Published
+from apibank.rolled_back import record_of_rollback
+from apibank.rollouts import Rollouts
+from portal.control_api import GatewayState, ResourceState
+from xds.nodes import State
+from xds.publisher import Liveness
+from xds.snapshot import SHORT_NAMES
+
+# A NACK can hold the whole resource; people need its beginning.
+_LONGEST_MESSAGE = 500
+
+
+class FederationStates:
+    """Every gateway and every resource at every Envoy."""
+
+    def __init__(self, control: ControlPlane, rollouts: Rollouts) -> None:
+        self._control = control
+        self._rollouts = rollouts
+
+    def gateways(self) -> Sequence[GatewayState]:
+        """Each gateway: what is published, on how many Envoys it is live, and what is wrong with the file."""
+        return [self._gateway(name, state) for name, state in sorted(self._control.states.items())]
+
+    def resources(self) -> Sequence[ResourceState]:
+        """Each resource at each connected Envoy."""
+        nodes = self._control.publisher.nodes
+        return [
+            ResourceState(
+                gateway=group,
+                node=node.node.id,
+                type=SHORT_NAMES.get(kind.type_url, kind.type_url),
+                name=one.name,
+                status=one.state.value,
+                version=one.accepted if one.state is State.SYNCED else one.version,
+                message=one.message[:_LONGEST_MESSAGE] or None,
+                file=one.origin.file if one.origin else None,
+                line=one.origin.line if one.origin else None,
+            )
+            for group in nodes.groups()
+            for node in nodes.status(group)
+            for kind in node.types
+            for one in kind.resources
+        ]
+
+    def _gateway(self, name: str, state: Published) -> GatewayState:
+        liveness = _liveness(self._control, name)
+        hosts = () if state.gateway is None else self._control.endpoints.overridden(state.gateway)
+        return GatewayState(
+            gateway=name,
+            version=state.version,
+            published_at=state.at,
+            envoys=self._control.publisher.nodes.count(name),
+            live=0 if liveness is None else len(liveness.acked),
+            errors=state.errors,
+            behind=() if liveness is None else liveness.behind,
+            refused=_refused(liveness),
+            rolled_back=[record_of_rollback(one, state) for one in self._control.publisher.rolled_back(name)],
+            canary=self._canary(name),
+            revision=state.revision,
+            restored=state.restored,
+            endpoints=[asdict(one) for one in hosts],
+        )
+
+    def _canary(self, name: str) -> Mapping[str, object] | None:
+        running, canary = self._rollouts.running(name), self._control.publisher.canary(name)
+        if running is None:
+            return None
+        nodes = () if canary is None else canary.nodes
+        live = () if canary is None else self._control.publisher.live(name, canary.version).acked
+        return {
+            "revision": running.intent.revision,
+            "version": running.version,
+            "author": running.intent.author,
+            "percent": running.intent.canary_percent,
+            "step": running.step,
+            "nodes": list(nodes),
+            "live": [node for node in nodes if node in live],
+        }
+
+
+def liveness_record(control: ControlPlane, name: str) -> Mapping[str, object]:
+    """Where what is published of a gateway has got to."""
+    state, liveness = control.states.get(name, Published()), _liveness(control, name)
+    return {
+        "envoys": control.publisher.nodes.count(name),
+        "live": 0 if liveness is None else len(liveness.acked),
+        "behind": [] if liveness is None else list(liveness.behind),
+        "refused": _refused(liveness),
+        "rolled_back": [record_of_rollback(one, state) for one in control.publisher.rolled_back(name)],
+    }
+
+
+def _liveness(control: ControlPlane, name: str) -> Liveness | None:
+    """Of what its proxies shall run now, without what was rolled back."""
+    snapshot = control.publisher.snapshot(name)
+    return None if snapshot is None else control.publisher.live(name, snapshot.version)
+
+
+def _refused(liveness: Liveness | None) -> list[Mapping[str, object]]:
+    if liveness is None:
+        return []
+    return [
+        {
+            "node": node,
+            "name": one.name,
+            "version": one.version,
+            "message": one.message[:_LONGEST_MESSAGE],
+            "file": one.origin.file if one.origin else None,
+            "line": one.origin.line if one.origin else None,
+        }
+        for node, refused in sorted(liveness.refused.items())
+        for one in refused
+    ]

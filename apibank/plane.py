@@ -1,0 +1,104 @@
+"""The parts of the control plane, put together once: publishing, history, rollouts, and what survives a restart."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Self
+
+from prometheus_client import CollectorRegistry
+
+from apibank.candidates import PolicyFiles
+from apibank.control_plane import ControlPlane
+from apibank.endpoint_desk import EndpointDesk
+from apibank.gateway_states import FederationStates
+from apibank.journal import Journal
+from apibank.last_good import LastGood
+from apibank.policies import PolicyFolder
+from apibank.policy_desk import PolicyDesk
+from apibank.preparation import Preparation
+from apibank.rollouts import Rollouts
+from apibank.runtime_endpoints import RuntimeEndpoints
+from records.database import Database
+from records.endpoint_overrides import EndpointOverrides
+from records.policy_history import PolicyHistory
+from records.snapshots import Snapshots
+from xds.canary import TrafficReports
+from xds.metrics import XdsMetrics
+from xds.publisher import Publisher
+
+_ENDPOINTS_PAUSE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Everything behind the xDS server and the control API."""
+
+    control: ControlPlane
+    rollouts: Rollouts
+    states: FederationStates
+    desk: PolicyDesk
+    hosts: EndpointDesk
+    journal: Journal
+    last_good: LastGood
+
+    @classmethod
+    def of(
+        cls,
+        folder: PolicyFolder,
+        publisher: Publisher,
+        database: Database,
+        traffic: TrafficReports,
+        metrics: XdsMetrics,
+        registry: CollectorRegistry,
+    ) -> Self:
+        """`traffic`: what the Envoys report, which canaries are judged by."""
+        journal, history = Journal(registry), PolicyHistory(database)
+        endpoints = RuntimeEndpoints(EndpointOverrides(database), journal.write)
+        control = ControlPlane(
+            folder,
+            publisher,
+            preparation=Preparation(metrics.compiled),
+            endpoints=endpoints,
+            history=history,
+            journal=journal,
+            metrics=metrics,
+        )
+        last_good = LastGood(Snapshots(database), control.policy_of)
+        publisher.on_good(last_good.note)
+        files = PolicyFiles(folder)
+        rollouts = Rollouts(control, files, history, journal.write, traffic, metrics)
+        return cls(
+            control,
+            rollouts,
+            FederationStates(control, rollouts),
+            PolicyDesk(control, rollouts, files, history),
+            EndpointDesk(control, rollouts),
+            journal,
+            last_good,
+        )
+
+    async def restore(self) -> None:
+        """Before any Envoy is served and any file is read: what was good last, and what was set while running."""
+        await self.control.restore(self.last_good)
+        await self.rollouts.abandon_former(self.control.folder.names())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until stopped."""
+        known = await self.control.endpoints.load()
+        async with asyncio.TaskGroup() as running:
+            running.create_task(self.journal.run(stop))
+            running.create_task(self.last_good.run(stop))
+            if not known:
+                running.create_task(self._endpoints_later(stop))
+            running.create_task(self.control.run(stop))
+
+    async def close(self) -> None:
+        """End what is being made: the base goes on everywhere."""
+        await self.rollouts.close()
+
+    async def _endpoints_later(self, stop: asyncio.Event) -> None:
+        """The database was away at the start: what was set while running comes into force when it is back."""
+        while not await self.control.endpoints.load():
+            done, _ = await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=_ENDPOINTS_PAUSE_SECONDS)
+            if done:
+                return
+        await self.control.publish()

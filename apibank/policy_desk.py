@@ -1,0 +1,267 @@
+"""What the control API asks about policies and their changes, answered by the control plane."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from apibank.candidates import PolicyFiles, ReadOnlyFolderError
+from apibank.control_plane import ControlPlane
+from apibank.drafts import BadPoliciesError, Drafts, drafts_of
+from apibank.gateway_states import liveness_record
+from apibank.policies import read_source
+from apibank.policy_diff import difference_record
+from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, intent_of
+from policy.problem import PolicyError
+from portal.policies_api import (
+    ApplyRequest,
+    CanaryPlan,
+    DiffRequest,
+    PolicyText,
+    Record,
+    RollbackRequest,
+)
+from portal.problems import Refused
+from records.errors import LOST_DATABASE
+from records.policy_history import Change, PolicyHistory, Recorded
+
+_DATABASE_AWAY: Final = "the database does not answer, and a change that cannot be recorded is not made"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What somebody asks to be made live."""
+
+    texts: Mapping[str, PolicyText]
+    source: Change
+    author: str
+    message: str
+    plan: CanaryPlan | None
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+
+class PolicyDesk:
+    """Policies, for the control API; endpoints of upstreams are another desk's."""
+
+    def __init__(self, control: ControlPlane, rollouts: Rollouts, files: PolicyFiles, history: PolicyHistory) -> None:
+        self._control = control
+        self._rollouts = rollouts
+        self._files = files
+        self._history = history
+
+    async def policies(self) -> Sequence[Record]:
+        return [self._summary(name) for name in sorted(self._control.states)]
+
+    async def policy(self, gateway: str) -> Record:
+        self._known(gateway)
+        return {**self._summary(gateway), "text": self._control.states[gateway].text}
+
+    async def diff(self, request: DiffRequest) -> Record:
+        texts = await self._texts(request.gateways, request.only)
+        drafts = await self._drafts(texts)
+        return {
+            "gateways": [difference_record(self._control, each, request.resources) for each in drafts.drafts.values()],
+            "warnings": list(drafts.warnings),
+        }
+
+    async def apply(self, request: ApplyRequest, author: str) -> Record:
+        texts = await self._texts(request.gateways, request.only)
+        return await self._made_live(_Wish(texts, Change.APPLY, author, request.message, request.canary, request.bases))
+
+    async def roll_back(self, request: RollbackRequest, author: str) -> Record:
+        target = await self._target(request)
+        entry = target.entry
+        message = request.message or f"back to revision {target.revision}"
+        texts = {entry.gateway: PolicyText(text=entry.text, file=f"{entry.gateway}.yaml at revision {target.revision}")}
+        return await self._made_live(_Wish(texts, Change.ROLLBACK, author, message, request.canary))
+
+    async def history(self, gateway: str | None, limit: int) -> Sequence[Record]:
+        try:
+            return [history_record(one) for one in await self._history.listing(gateway, limit)]
+        except LOST_DATABASE:
+            raise Refused(503, "database_away", "the database with the history does not answer") from None
+
+    async def rollout(self, revision: int) -> Record:
+        try:
+            found = await self._history.find(revision)
+        except LOST_DATABASE:
+            raise Refused(503, "database_away", "the database with the history does not answer") from None
+        if found is None:
+            raise Refused(404, "revision_not_found", f"there is no revision {revision}")
+        name = found.entry.gateway
+        running = self._rollouts.running(name)
+        mine = running if running is not None and running.intent.revision == revision else None
+        live = self._control.policy_of(name)
+        return {
+            **history_record(found),
+            "step": None if mine is None else mine.step,
+            "current": live is not None and live.version == found.entry.version,
+            **liveness_record(self._control, name),
+        }
+
+    async def _made_live(self, wish: _Wish) -> Record:
+        reserved = self._reserve(wish)
+        begun: set[str] = set()
+        try:
+            drafts = await self._drafts(wish.texts)
+            self._check_bases(wish.bases)
+            changes = {name: one for name, one in drafts.drafts.items() if self._changes(one)}
+            answers = {name: self._unchanged(name) for name in drafts.drafts if name not in changes}
+            if changes:
+                await self._prepare(changes, wish.plan)
+                for name, draft in changes.items():
+                    task = await self._begun(reserved[name], draft, wish.plan)
+                    begun.add(name)
+                    ended = None if wish.plan is not None else await asyncio.shield(task)
+                    answers[name] = _begun_record(reserved[name], ended)
+        finally:
+            for name, rollout in reserved.items():
+                if name not in begun:
+                    self._rollouts.release(rollout)
+        return {"rollouts": [answers[name] for name in sorted(answers)], "warnings": list(drafts.warnings)}
+
+    def _reserve(self, wish: _Wish) -> dict[str, Rollout]:
+        reserved: dict[str, Rollout] = {}
+        for name in wish.texts:
+            self._known(name)
+            try:
+                intent = intent_of(wish.source, wish.author, wish.message, wish.plan)
+                reserved[name] = self._rollouts.reserve(name, "not known yet", intent)
+            except BusyError as error:
+                for rollout in reserved.values():
+                    self._rollouts.release(rollout)
+                raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
+        return reserved
+
+    async def _begun(self, rollout: Rollout, draft: Draft, plan: CanaryPlan | None) -> "asyncio.Task[Ended]":
+        try:
+            return await self._rollouts.begin(rollout, draft, plan)
+        except LOST_DATABASE:
+            raise Refused(503, "database_away", _DATABASE_AWAY) from None
+
+    async def _prepare(self, changes: Mapping[str, Draft], plan: CanaryPlan | None) -> None:
+        try:
+            await self._files.prepare()
+        except ReadOnlyFolderError as error:
+            raise Refused(409, "folder_read_only", str(error)) from None
+        if plan is not None:
+            for name in changes:
+                if self._control.publisher.snapshot(name) is None:
+                    raise Refused(409, "nothing_live", f"nothing is live of {name}: a first policy has no canary")
+
+    def _check_bases(self, bases: Mapping[str, str]) -> None:
+        for name, base in bases.items():
+            live = self._control.policy_of(name)
+            version = "" if live is None else live.version
+            if not version.startswith(base):
+                detail = f"{name}: version {version or 'none'} is live, and this change was made from {base}"
+                raise Refused(409, "base_outdated", detail)
+
+    def _changes(self, draft: Draft) -> bool:
+        state = self._control.states.get(draft.gateway)
+        return state is None or state.version != draft.version or state.text != draft.text
+
+    def _unchanged(self, name: str) -> Record:
+        state = self._control.states[name]
+        return {"gateway": name, "revision": state.revision, "version": state.version, "result": "unchanged"}
+
+    async def _texts(
+        self, given: Mapping[str, PolicyText] | None, only: Sequence[str] | None
+    ) -> Mapping[str, PolicyText]:
+        """Those of the request, or of the folder that people write in."""
+        if given is not None:
+            for name in given:
+                self._known(name)
+            return given
+        folder = self._control.folder
+        names = await asyncio.to_thread(folder.written_names)
+        for name in only or ():
+            if name not in names:
+                raise Refused(404, "gateway_not_found", f"there is no {name}.yaml in {folder.written}")
+        try:
+            sources = {name: read_source(folder.written / f"{name}.yaml") for name in only or names}
+        except (PolicyError, OSError) as error:
+            raise Refused(422, "policy_invalid", str(error)) from None
+        return {name: PolicyText(text=source.text, file=source.name[-300:]) for name, source in sources.items()}
+
+    async def _drafts(self, texts: Mapping[str, PolicyText]) -> Drafts:
+        try:
+            return await drafts_of(self._control, texts)
+        except BadPoliciesError as error:
+            raise Refused(422, "policy_invalid", str(error), error.records) from None
+
+    async def _target(self, request: RollbackRequest) -> Recorded:
+        try:
+            if request.target is None:
+                return await self._before(request.gateway)
+            if request.target.isdigit() and (found := await self._history.find(int(request.target))) is not None:
+                if request.gateway in (None, found.entry.gateway):
+                    return found
+                detail = f"revision {request.target} is one of {found.entry.gateway}, not of {request.gateway}"
+                raise Refused(422, "revision_of_another", detail)
+            matching = await self._history.of_version(request.target, request.gateway)
+        except LOST_DATABASE:
+            raise Refused(503, "database_away", _DATABASE_AWAY) from None
+        if len(matching) > 1:
+            several = ", ".join(f"{one.entry.gateway} {one.entry.version}" for one in matching[:5])
+            raise Refused(409, "version_ambiguous", f"{request.target!r} is the beginning of several: {several}")
+        if not matching:
+            raise Refused(404, "revision_not_found", f"no revision and no version is called {request.target!r}")
+        return matching[0]
+
+    async def _before(self, gateway: str | None) -> Recorded:
+        """What was live before the last change."""
+        if gateway is None:
+            newest = await self._history.newest_live(tuple(self._control.states))
+            if newest is None:
+                raise Refused(404, "revision_not_found", "nothing has been live yet")
+            gateway = newest.entry.gateway
+        self._known(gateway)
+        live = self._control.policy_of(gateway)
+        before = await self._history.live_before(gateway, "" if live is None else live.version)
+        if before is None:
+            raise Refused(404, "revision_not_found", f"nothing else was live of {gateway} before")
+        return before
+
+    def _summary(self, name: str) -> Record:
+        state = self._control.states[name]
+        return {
+            "gateway": name,
+            "version": state.version,
+            "revision": state.revision,
+            "published_at": state.at,
+            "restored": state.restored,
+            "errors": list(state.errors),
+        }
+
+    def _known(self, gateway: str) -> None:
+        if gateway not in self._control.states:
+            known = ", ".join(sorted(self._control.states)) or "none yet"
+            raise Refused(404, "gateway_not_found", f"there is no gateway {gateway!r}; there are: {known}")
+
+
+def history_record(one: Recorded) -> dict[str, object]:
+    """For the control API; without the text, which may be long."""
+    entry = one.entry
+    return {
+        "revision": one.revision,
+        "gateway": entry.gateway,
+        "version": entry.version,
+        "at": entry.at,
+        "author": entry.author,
+        "message": entry.message,
+        "source": entry.source.value,
+        "result": entry.result.value,
+        "detail": entry.detail,
+        "canary_percent": entry.canary_percent,
+    }
+
+
+def _begun_record(rollout: Rollout, ended: Ended | None) -> Record:
+    return {
+        "gateway": rollout.gateway,
+        "revision": rollout.intent.revision,
+        "version": rollout.version,
+        "result": "running" if ended is None else ended.result.value,
+        "detail": "" if ended is None else ended.detail,
+    }

@@ -1,0 +1,57 @@
+"""What was rolled back, in the words of the policy: which Envoy said what, and which changed routes are suspect."""
+
+from collections.abc import Mapping
+
+from apibank.published import Published
+from xds.rollback import RolledBack
+from xds.snapshot import ROUTE, SHORT_NAMES
+
+# Enough to look at by hand.
+_MOST_SUSPECTS = 20
+_LONGEST_MESSAGE = 500
+
+
+def record_of_rollback(one: RolledBack, state: Published) -> Mapping[str, object]:
+    """For the control API."""
+    return {
+        "type": SHORT_NAMES.get(one.type_url, one.type_url),
+        "name": one.name,
+        "refused": one.refused,
+        "served": one.served,
+        "message": one.message[:_LONGEST_MESSAGE],
+        "file": one.origin.file if one.origin else None,
+        "line": one.origin.line if one.origin else None,
+        "nodes": list(one.nodes),
+        "suspects": suspects(one, state),
+    }
+
+
+def told(one: RolledBack, state: Published) -> str:
+    """In one line, for the history."""
+    place = f" ({one.origin})" if one.origin else ""
+    changed = [f"{suspect['file']}:{suspect['line']} {suspect['path']}" for suspect in suspects(one, state)]
+    kind = SHORT_NAMES.get(one.type_url, one.type_url)
+    text = f"{kind} {one.name!r}{place}: {one.message[:_LONGEST_MESSAGE]}"
+    return text + (f"; changed: {', '.join(changed)}" if changed else "")
+
+
+def suspects(one: RolledBack, state: Published) -> list[dict[str, object]]:
+    """Of a refused table of routes: the routes that have changed since the policy before.
+
+    Envoy refuses a table of routes as a whole, and its words seldom say which of a thousand routes it means.
+    """
+    if one.type_url != ROUTE or state.loaded is None:
+        return []
+    from policy.differences import differences
+
+    found: dict[str, dict[str, object]] = {}
+    gateway, positions = state.loaded.gateway, state.loaded.positions
+    for change in differences(state.before, gateway, positions):
+        if len(change.path) >= 2 and change.path[0] == "routes" and change.op != "removed":
+            route = ("routes", change.path[1])
+            place = change.position or positions.nearest(route)
+            found.setdefault(
+                str(change.path[1]),
+                {"path": f"routes.{change.path[1]}", "op": change.op, "file": place.file, "line": place.line},
+            )
+    return list(found.values())[:_MOST_SUSPECTS]
