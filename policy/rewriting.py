@@ -18,8 +18,8 @@ from policy.kinds import Model, Path, Port
 Host = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?$")]
 _HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
-# Envoy refuses programs above its limit (re2.max_program_size, 100); this is well below in memory.
-_MOST_MEMORY: Final = 1 << 16
+# Envoy refuses larger programs (re2.max_program_size.error_level).
+_PROGRAM: Final = 100
 _PIECES: Final = re.compile(r"\\.|\[\^?(?:\\.|[^\[\]\\])+\]|\(\?:|\(\?|.", re.DOTALL)
 _QUANTIFIERS: Final = frozenset("?*+{")
 _ESCAPES: Final = frozenset((r"\.", r"\d", r"\w", r"\-", r"\~"))
@@ -30,12 +30,13 @@ def _whole_segments(pattern: str) -> str:
         raise ValueError("a regex describes the whole path: it starts with ^/ and ends with $")
     _check_groups([str(one) for one in _PIECES.findall(pattern[1:])])
     options = re2.Options()
-    options.max_mem = _MOST_MEMORY
     options.log_errors = False
     try:
-        re2.compile(pattern, options)
+        size = re2.compile(pattern, options).programsize
     except re2.error as error:
         raise ValueError(f"not a regular expression of RE2: {error}") from error
+    if size > _PROGRAM:
+        raise ValueError(f"a regex may take {_PROGRAM} steps of RE2, and this takes {size}")
     return pattern
 
 

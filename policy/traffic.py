@@ -59,7 +59,7 @@ class Retries(Model):
     """Other tries, each on a host that has not failed yet. How many may go on at a time is the upstream's business."""
 
     attempts: Annotated[int, Field(strict=True, ge=1, le=10)] = Field(2, description="After the first.")
-    on: Annotated[tuple[RetryOn, ...], Field(min_length=1)] = (
+    retry_on: Annotated[tuple[RetryOn, ...], Field(min_length=1)] = (
         RetryOn.CONNECT_FAILURE,
         RetryOn.REFUSED_STREAM,
         RetryOn.RESET_BEFORE_REQUEST,
@@ -74,7 +74,7 @@ class Retries(Model):
     @property
     def safe(self) -> bool:
         """Whether nothing is tried again that the service may have acted on."""
-        return SAFE_RETRIES.issuperset(self.on) and self.per_try_timeout_ms is None
+        return SAFE_RETRIES.issuperset(self.retry_on) and self.per_try_timeout_ms is None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

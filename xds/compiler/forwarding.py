@@ -60,7 +60,7 @@ def default_retries() -> RetryPolicy:
 def retry_policy(retries: Retries) -> RetryPolicy:
     longest = retries.per_try_timeout_ms
     return RetryPolicy(
-        retry_on=",".join(dict.fromkeys(retries.on)),
+        retry_on=",".join(dict.fromkeys(retries.retry_on)),
         num_retries=retries.attempts,
         per_try_timeout=None if longest is None else timedelta(milliseconds=longest),
         retry_host_predicate=[

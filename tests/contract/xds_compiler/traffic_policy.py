@@ -10,19 +10,19 @@ ROUTES: dict[str, dict[str, Any]] = {
     "plain": {"path": "/plain", "upstream": "blue"},
     "split": {"path": "/split", "split": {"blue": 50, "green": 50}},
     "blue-green": {"path": "/blue-green", "split": {"blue": 0, "green": 100}},
-    "retries": {"path": "/retries", "upstream": "blue", "retries": {"on": ["5xx"], "attempts": 2}},
+    "retries": {"path": "/retries", "upstream": "blue", "retries": {"retry_on": ["5xx"], "attempts": 2}},
     "retried-posts": {
         "path": "/retried-posts",
         "upstream": "blue",
-        "retries": {"on": ["5xx"], "methods": ["POST"]},
+        "retries": {"retry_on": ["5xx"], "methods": ["POST"]},
     },
     "impatient": {
         "path": "/impatient",
         "upstream": "blue",
         "timeout_ms": 3000,
-        "retries": {"on": ["gateway-error"], "per_try_timeout_ms": 300, "attempts": 1},
+        "retries": {"retry_on": ["gateway-error"], "per_try_timeout_ms": 300, "attempts": 1},
     },
-    "elsewhere": {"path": "/elsewhere", "upstream": "half", "retries": {"on": ["connect-failure"], "attempts": 3}},
+    "elsewhere": {"path": "/elsewhere", "upstream": "half", "retries": {"retry_on": ["connect-failure"], "attempts": 3}},
     "hasty": {"path": "/hasty", "upstream": "blue", "timeout_ms": 300},
     "idle": {"path": "/idle", "upstream": "blue", "idle_timeout_ms": 300},
     "stream": {

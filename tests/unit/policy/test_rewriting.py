@@ -40,6 +40,7 @@ GOOD = [
         ("^/a$|^/b$", "/c", "stands at the end"),
         ("^/a)(b$", "/c", "group"),
         ("^/a{2000}$", "/b", "not a regular expression"),
+        ("^/a{500}$", "/b", "steps of RE2"),
         ("^/a/(.*)$", r"/b/\2", "more than the 1"),
         ("^/a/(.*)$", r"/b\1", "a path whose segments"),
         ("^/a/(.*)$", r"/\1.", "a path whose segments"),

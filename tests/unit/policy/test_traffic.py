@@ -76,8 +76,8 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, Any], said: str) -
         ({"upstream": None, "redirect": {"host": "a\r\nb"}}, "routes.seo.redirect.host"),
         ({"upstream": None, "redirect": {"path": "//evil.test"}}, "routes.seo.redirect.path"),
         ({"upstream": None, "redirect": {"https": True, "status": 200}}, "routes.seo.redirect.status"),
-        ({"retries": {"on": ["anything"]}}, "routes.seo.retries.on[0]"),
-        ({"retries": {"on": []}}, "routes.seo.retries.on"),
+        ({"retries": {"retry_on": ["anything"]}}, "routes.seo.retries.retry_on[0]"),
+        ({"retries": {"retry_on": []}}, "routes.seo.retries.retry_on"),
         ({"retries": {"attempts": 11}}, "routes.seo.retries.attempts"),
         ({"mirror": [{"upstream": "marketing-agents", "percent": 0}]}, "routes.seo.mirror[0].percent"),
         ({"mirror": [{"upstream": "marketing-agents", "percent": 101}]}, "routes.seo.mirror[0].percent"),
@@ -173,7 +173,7 @@ def test_a_version_changes_with_what_is_written_and_not_with_what_could_be() -> 
 
 def test_retries_are_safe_unless_they_say_otherwise() -> None:
     assert Retries().safe
-    assert not Retries.model_validate({"on": ["5xx"]}).safe
+    assert not Retries.model_validate({"retry_on": ["5xx"]}).safe
     # A try that took too long may have been acted on.
     assert not Retries.model_validate({"per_try_timeout_ms": 5}).safe
 
