@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 from prometheus_client import CollectorRegistry
 
+import xds.client_status.server
 import xds.load_reports.server
 from xds import access
 from xds.admission import ServerLimits
@@ -35,6 +36,8 @@ _OPTIONS: Final = (
 )
 # Beside the streams of a proxy a connection carries health checks and the like.
 _OTHER_STREAMS: Final = 64
+# Beside those of proxies there are connections of operators and probes, and those that are about to close.
+_OTHER_CONNECTIONS: Final = 256
 # A connection is told to go before its streams are ended, so that these are opened anew on another one. Together
 # with gRPC's own tenth of jitter that is earlier than the earliest end of a stream (`admission.AGE_JITTER`).
 _GO_AWAY: Final = 0.8
@@ -76,8 +79,8 @@ async def serve(
 
     `identifier` names this replica in every response. With `credentials`, which must demand client certificates, the
     certificate decides which node may speak (`access.denial`); without, only a Unix socket or a loopback address is
-    served. What proxies count of their requests goes to `load_reports`. ValueError otherwise, RuntimeError when the
-    address is taken.
+    served. What proxies count of their requests goes to `load_reports`; what they run is answered to operators
+    (`client_status.server.register`). ValueError otherwise, RuntimeError when the address is taken.
     """
     if credentials is None and not access.is_private(listen):
         raise ValueError(f"xDS on {listen} needs TLS: only a Unix socket or a loopback address goes without")
@@ -89,7 +92,7 @@ async def serve(
     identity = Identity(identifier=identifier, trust_domain=trust_domain)
     discovery = Discovery(publisher, metrics, identity, limits, patience)
     server = grpc.aio.server(options=_options(limits))
-    others = []
+    others = [xds.client_status.server.register(server, publisher, trust_domain)]
     if load_reports is not None:
         others.append(xds.load_reports.server.register(server, load_reports, identity.denial))
     await discovery.register(server, tuple(others))
@@ -99,7 +102,11 @@ async def serve(
 
 
 def _options(limits: ServerLimits) -> tuple[tuple[str, int], ...]:
-    options = (*_OPTIONS, ("grpc.max_concurrent_streams", limits.max_streams_per_node + _OTHER_STREAMS))
+    options = (
+        *_OPTIONS,
+        ("grpc.max_concurrent_streams", limits.max_streams_per_node + _OTHER_STREAMS),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections + _OTHER_CONNECTIONS),
+    )
     if limits.max_connection_age_seconds is None:
         return options
     return (*options, ("grpc.max_connection_age_ms", int(limits.max_connection_age_seconds * _GO_AWAY * 1000)))
