@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from tests.conformance.clients import Client, Target
+from tests.conformance.talks import Served, Talk
 from xds.publisher import Publisher
 from xds.server import RunningServer, serve
 
@@ -42,3 +43,23 @@ async def connect(channel: grpc.aio.Channel) -> AsyncIterator[Callable[[str], Cl
     yield connected
     for client in clients:
         await client.__aexit__()
+
+
+@pytest.fixture
+def served(server: tuple[Publisher, RunningServer]) -> Served:
+    return Served(server[0])
+
+
+@pytest.fixture
+async def talk(channel: grpc.aio.Channel) -> AsyncIterator[Callable[..., Talk]]:
+    """`talk("delta, ADS", "CDS")`: a stream of that variant, about that type."""
+    talks: list[Talk] = []
+
+    def opened(variant: str, short: str) -> Talk:
+        dialect, _, streams = variant.partition(", ")
+        talks.append(Talk(channel, short, delta=dialect == "delta", aggregated=streams == "ADS"))
+        return talks[-1]
+
+    yield opened
+    for each in talks:
+        each.call.cancel()
