@@ -79,6 +79,7 @@ class Conversation(Generic[RequestT]):
         self._inbox: asyncio.Queue[RequestT] = asyncio.Queue(_READ_AHEAD)
         self._wake = asyncio.Event()
         self._closing = False
+        self._stalled = False
         self._turn: Turn | None = None
         self._supplied: set[str] = set()
         # The version of the change that the client has not been sent anything of, and that it does not run yet.
@@ -117,12 +118,10 @@ class Conversation(Generic[RequestT]):
             self._wake.clear()
             # A client that has said its last word is still told what it asked for before.
             last = reader.done()
-            try:
-                if ended := await self._answer_all(write) or self._overdue():
-                    return ended
-                await self._push(write)
-            except TimeoutError:
-                self._metrics.stalled()
+            if ended := await self._answer_all(write) or self._overdue():
+                return ended
+            await self._push(write)
+            if self._stalled:
                 return _STALLED
             if last and self._turn is None:
                 return _OVER if reader.exception() is None else _UNREADABLE
@@ -176,6 +175,8 @@ class Conversation(Generic[RequestT]):
             ):
                 return Ended("RESOURCE_EXHAUSTED", f"the stream subscribes to {names} names, and {most} are the most")
             await self._send(responses, write)
+            if self._stalled:
+                return _STALLED
             # A client that never stops asking takes turns with all others.
             await asyncio.sleep(0)
         return None
@@ -227,12 +228,28 @@ class Conversation(Generic[RequestT]):
             self._publisher.changed(self._connection)
             self._time_change(self._connection.node.cluster)
         for response in responses:
-            async with asyncio.timeout(self._around.limits.write_seconds):
+            # No time-out: nothing may be sent after a write that was given up, not even a status.
+            timer = asyncio.get_running_loop().call_later(self._around.limits.write_seconds, self._stall)
+            try:
                 await write(response)
+            finally:
+                timer.cancel()
+            if self._stalled:
+                return
             self._metrics.pushed(response)
             if self._unsent:
                 self._metrics.change_sent(self._stream.node.cluster, self._unsent, self._around.clock())
                 self._unsent = ""
+
+    def _stall(self) -> None:
+        """The client has taken nothing for too long: it is no proxy any more, but its stream ends when it goes on.
+
+        gRPC has no other end for a stream. Until then it keeps its place, so that what such clients cost has a bound.
+        """
+        self._stalled = True
+        self._metrics.stalled()
+        _LOG.warning("xds_stream_stalled", peer=self._around.peer)
+        self._leave()
 
     def _time_change(self, group: str) -> None:
         """Count how long a change took to be live here, if anything of it had to be sent."""

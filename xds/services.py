@@ -156,8 +156,6 @@ class Discovery:
         finally:
             self._conversations.discard(conversation)
         if ended.status != "OK":
-            # To a client that takes nothing the status waits behind what was written, as gRPC has no other end for a
-            # stream. Until then the stream keeps its place, so that what such clients cost has a bound.
             await context.abort(grpc.StatusCode[ended.status], ended.reason)
 
     async def _paced(self, requests: AsyncIterator[_Sized]) -> AsyncIterator[Any]:

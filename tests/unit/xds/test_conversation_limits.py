@@ -56,15 +56,18 @@ async def test_a_stream_of_full_age_ends_cleanly() -> None:
     assert publisher.nodes.groups() == []
 
 
-async def test_a_client_that_takes_nothing_for_too_long_loses_its_stream() -> None:
-    publisher = published(snapshot(CDS={"a": "1"}))
+async def test_a_client_that_takes_nothing_for_too_long_is_no_proxy_any_more() -> None:
+    publisher = published(snapshot(CDS={"a": "1", "b": "1"}))
     client = Client(publisher, limits=ServerLimits(write_seconds=0.01))
     client.blocked.clear()
     client.send()
-    assert (await ended(client)).status == "DEADLINE_EXCEEDED"
-    assert client.metric("stalled_streams_total") == 1
-    assert client.metric("denied_streams_total", status="DEADLINE_EXCEEDED") == 1
+    await client.until("stalled_streams_total", 1)
     assert publisher.nodes.groups() == []
+    assert client.metric("streams", group="edge", dialect="delta") == 0
+    client.blocked.set()
+    assert (await ended(client)).status == "DEADLINE_EXCEEDED"
+    assert len(client.responses) == 1
+    assert client.metric("denied_streams_total", status="DEADLINE_EXCEEDED") == 1
 
 
 async def test_a_client_that_asks_for_more_names_than_anybody_needs_is_refused() -> None:
