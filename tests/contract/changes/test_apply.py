@@ -1,0 +1,166 @@
+"""Changes that are applied are checked, recorded, made live, and undone."""
+
+import asyncio
+
+import pytest
+
+from tests.contract.changes.federation import Authorization, Running
+from xds.snapshot import ROUTE
+
+
+def moved(policy: str, path: str = "/things") -> str:
+    return policy.replace("path: /items", f"path: {path}")
+
+
+async def test_a_policy_that_is_applied_is_live_in_the_folder_and_in_the_history(plane: Running, policy: str) -> None:
+    envoy = await plane.envoy("shop-1")
+    body = {"gateways": {"shop": {"text": moved(policy)}}, "message": "better names"}
+    answer = await plane.api.post("/v1/policies/apply", json=body)
+    assert answer.status_code == 202
+    (rollout,) = answer.json()["rollouts"]
+    assert rollout["result"] == "live"
+    await plane.until(lambda: plane.state["live"] == 1)
+    assert b"/things" in envoy.has[ROUTE, "mesh"]
+    assert (plane.folder / "shop.yaml").read_text() == moved(policy)
+    shown = await plane.ended(rollout["revision"])
+    assert (shown["result"], shown["author"], shown["message"], shown["current"]) == (
+        "live",
+        "ana",
+        "better names",
+        True,
+    )
+    assert (shown["live"], shown["envoys"]) == (1, 1)
+    newest, first = await plane.history()
+    assert [newest["source"], first["source"]] == ["apply", "file"]
+    assert plane.state["revision"] == newest["revision"]
+
+
+async def test_a_saved_file_is_live_at_once_and_recorded_once(plane: Running, policy: str) -> None:
+    (plane.folder / "shop.yaml").write_text(moved(policy))
+    before = plane.state["version"]
+    await plane.until(lambda: plane.state["version"] != before)
+    assert [one["source"] for one in await plane.history()] == ["file", "file"]
+
+
+async def test_everything_that_is_wrong_is_said_with_its_place_and_nothing_changes(plane: Running, policy: str) -> None:
+    text = policy.replace("upstream: shop", "upstraem: shop").replace("GET: read", "GRAB: read")
+    body = {"gateways": {"shop": {"text": text, "file": "mine/shop.yaml"}}}
+    answer = await plane.api.post("/v1/policies/apply", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "policy_invalid")
+    places = {(one["file"], one["line"]) for one in answer.json()["errors"]}
+    assert {file for file, _ in places} == {"mine/shop.yaml"}
+    assert len(places) >= 2
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    assert len(await plane.history()) == 1
+
+
+async def test_another_gateway_s_text_is_refused(plane: Running, policy: str) -> None:
+    body = {"gateways": {"shop": {"text": policy.replace("gateway: shop", "gateway: bank")}}}
+    answer = await plane.api.post("/v1/policies/apply", json=body)
+    assert answer.json()["errors"][0]["path"] == "gateway"
+
+
+async def test_a_change_made_from_a_version_that_is_no_longer_live_is_refused(plane: Running, policy: str) -> None:
+    body = {"gateways": {"shop": {"text": moved(policy)}}, "bases": {"shop": "0000"}}
+    answer = await plane.api.post("/v1/policies/apply", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (409, "base_outdated")
+    body["bases"] = {"shop": plane.state["version"][:6]}
+    assert (await plane.api.post("/v1/policies/apply", json=body)).status_code == 202
+
+
+async def test_of_two_changes_at_once_one_is_refused_and_told_who_is_at_work(plane: Running, policy: str) -> None:
+    bodies = [{"gateways": {"shop": {"text": moved(policy, path)}}} for path in ("/one", "/two")]
+    answers = await asyncio.gather(*(plane.api.post("/v1/policies/apply", json=body) for body in bodies))
+    assert sorted(one.status_code for one in answers) == [202, 409]
+    (refused,) = (one.json() for one in answers if one.status_code == 409)
+    assert refused["code"] == "rollout_running"
+    assert "ana" in refused["detail"]
+
+
+async def test_applying_what_is_live_changes_nothing(plane: Running, policy: str) -> None:
+    for body in ({}, {"only": ["shop"]}, {"gateways": {"shop": {"text": policy}}}):
+        answer = await plane.api.post("/v1/policies/apply", json=body)
+        assert [one["result"] for one in answer.json()["rollouts"]] == ["unchanged"]
+    assert len(await plane.history()) == 1
+
+
+async def test_a_folder_that_cannot_be_written_is_a_clear_refusal(
+    plane: Running, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tests may run as root, to whom every folder is writable.
+    monkeypatch.setattr("apibank.candidates.os.access", lambda *_: False)
+    answer = await plane.api.post("/v1/policies/apply", json={"gateways": {"shop": {"text": moved(policy)}}})
+    assert (answer.status_code, answer.json()["code"]) == (409, "folder_read_only")
+    assert str(plane.folder) in answer.json()["detail"]
+
+
+async def test_the_last_change_is_undone_and_any_revision_comes_back(plane: Running, policy: str) -> None:
+    first = plane.state["version"]
+    await plane.api.post("/v1/policies/apply", json={"gateways": {"shop": {"text": moved(policy)}}})
+    second = plane.state["version"]
+    await plane.history()
+    answer = await plane.api.post("/v1/policies/rollback", json={})
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
+    assert plane.state["version"] == first
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    await plane.history()
+    await plane.api.post("/v1/policies/rollback", json={"target": second[:8], "gateway": "shop"})
+    assert plane.state["version"] == second
+    revisions = [one["revision"] for one in await plane.history()]
+    await plane.api.post("/v1/policies/rollback", json={"target": str(revisions[-1]), "message": "as it was"})
+    assert plane.state["version"] == first
+    newest = (await plane.history())[0]
+    assert (newest["source"], newest["message"]) == ("rollback", "as it was")
+
+
+async def test_a_rollback_to_nothing_that_is_known_is_refused(plane: Running) -> None:
+    await plane.history()
+    for body in ({"target": "999"}, {"target": "feed"}, {}, {"gateway": "bank"}):
+        answer = await plane.api.post("/v1/policies/rollback", json=body)
+        assert answer.status_code == 404, body
+
+
+async def test_a_difference_is_shown_and_nothing_is_changed(plane: Running, policy: str) -> None:
+    body = {"gateways": {"shop": {"text": moved(policy), "file": "mine.yaml"}}, "resources": True}
+    (one,) = (await plane.api.post("/v1/policies/diff", json=body)).json()["gateways"]
+    assert one["live"] == plane.state["version"] != one["version"]
+    (change,) = one["changes"]
+    assert change["path"].startswith("routes.items")
+    assert change["file"] == "mine.yaml"
+    assert (await plane.api.post("/v1/policies/diff", json={})).json()["gateways"][0]["changes"] == []
+
+
+async def test_what_envoys_refuse_is_rolled_back_and_its_changed_routes_are_named(plane: Running, policy: str) -> None:
+    envoy = await plane.envoy("shop-1")
+    envoy.refuse(ROUTE, b"/things")
+    body = {"gateways": {"shop": {"text": moved(policy)}}}
+    (rollout,) = (await plane.api.post("/v1/policies/apply", json=body)).json()["rollouts"]
+    await plane.until(lambda: plane.state["rolled_back"])
+    (withheld,) = plane.state["rolled_back"]
+    assert withheld["message"] == "the bytes are not to my taste"
+    line = policy.splitlines().index("  items: {path: /items, access: public, upstream: shop}") + 1
+    assert [(one["path"], one["line"]) for one in withheld["suspects"]] == [("routes.items", line)]
+    newest = (await plane.history())[0]
+    assert (newest["revision"], newest["result"]) == (rollout["revision"], "rolled back")
+    assert "not to my taste" in newest["detail"]
+    # A fix is published as soon as it is saved.
+    (plane.folder / "shop.yaml").write_text(moved(policy, "/fixed"))
+    await plane.until(lambda: not plane.state["rolled_back"] and b"/fixed" in envoy.has[ROUTE, "mesh"])
+
+
+async def test_a_removed_file_is_reported_and_the_gateway_goes_on(plane: Running) -> None:
+    envoy = await plane.envoy("shop-1")
+    (plane.folder / "shop.yaml").unlink()
+    await plane.until(lambda: plane.state["errors"])
+    assert "gone" in plane.state["errors"][0]["message"]
+    assert plane.state["live"] == 1
+    assert envoy.has
+
+
+async def test_authorization_that_is_down_does_not_hold_up_a_change_for_good(
+    plane: Running, policy: str, authz: tuple[Authorization, int]
+) -> None:
+    authz[0].knows = False
+    body = {"gateways": {"shop": {"text": moved(policy)}}}
+    (rollout,) = (await plane.api.post("/v1/policies/apply", json=body)).json()["rollouts"]
+    assert rollout["result"] == "live"

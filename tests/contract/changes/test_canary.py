@@ -1,0 +1,108 @@
+"""A change is tried on some Envoys first, and goes on only if it does no harm there."""
+
+import asyncio
+from typing import Any
+
+from tests.contract.changes.federation import Authorization, Envoy, Running
+from xds.load_reports.reports import Traffic
+from xds.snapshot import ROUTE
+
+
+def moved(policy: str, path: str = "/things") -> str:
+    return policy.replace("path: /items", f"path: {path}")
+
+
+async def begun(plane: Running, text: str, percent: int = 50, soak: float = 0.3, within: float = 5.0) -> int:
+    plan = {"percent": percent, "soak": soak, "within": within}
+    answer = await plane.api.post("/v1/policies/apply", json={"gateways": {"shop": {"text": text}}, "canary": plan})
+    assert answer.status_code == 202, answer.text
+    (rollout,) = answer.json()["rollouts"]
+    assert rollout["result"] == "running"
+    return int(rollout["revision"])
+
+
+def runs(envoy: Envoy, path: bytes) -> bool:
+    return path in envoy.has[ROUTE, "mesh"]
+
+
+async def on_some(plane: Running, *envoys: Envoy) -> list[bool]:
+    """Which of them run the candidate, once some do."""
+    await plane.until(lambda: any(runs(one, b"/things") for one in envoys))
+    return [runs(one, b"/things") for one in envoys]
+
+
+async def test_a_candidate_that_holds_becomes_the_file_and_is_live_everywhere(plane: Running, policy: str) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    revision = await begun(plane, moved(policy), soak=1.0)
+    assert sum(await on_some(plane, *envoys)) == 1
+    canary: dict[str, Any] = plane.state["canary"]
+    assert (canary["percent"], len(canary["nodes"])) == (50, 1)
+    assert (plane.folder / ".candidate" / "shop.yaml").read_text() == moved(policy)
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    shown = await plane.ended(revision)
+    assert (shown["result"], shown["canary_percent"]) == ("live", 50)
+    await plane.until(lambda: plane.state["live"] == 2)
+    assert all(runs(one, b"/things") for one in envoys)
+    assert (plane.folder / "shop.yaml").read_text() == moved(policy)
+    assert not (plane.folder / ".candidate" / "shop.yaml").exists()
+    assert plane.state["canary"] is None
+    assert plane.state["revision"] == revision
+
+
+async def test_a_refusal_halts_the_canary_and_says_why(plane: Running, policy: str) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    for one in envoys:
+        one.refuse(ROUTE, b"/things")
+    shown = await plane.ended(await begun(plane, moved(policy)))
+    assert shown["result"] == "halted"
+    assert "not to my taste" in shown["detail"]
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    assert not (plane.folder / ".candidate" / "shop.yaml").exists()
+    await plane.until(lambda: plane.state["live"] == 2)
+    assert all(runs(one, b"/items") for one in envoys)
+
+
+async def test_a_rise_of_errors_halts_the_canary(plane: Running, policy: str) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    revision = await begun(plane, moved(policy), soak=60.0)
+    await on_some(plane, *envoys)
+    (node,) = plane.state["canary"]["nodes"]
+    (other,) = {"shop-1", "shop-2"} - {node}
+    plane.traffic.figures = {node: Traffic(100, 50), other: Traffic(100, 0)}
+    shown = await plane.ended(revision)
+    assert shown["result"] == "halted"
+    assert "errors rose" in shown["detail"]
+    await plane.until(lambda: all(runs(one, b"/items") for one in envoys))
+
+
+async def test_a_file_that_is_saved_meanwhile_wins(plane: Running, policy: str) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    revision = await begun(plane, moved(policy), soak=60.0)
+    await on_some(plane, *envoys)
+    (plane.folder / "shop.yaml").write_text(moved(policy, "/newer"))
+    assert (await plane.ended(revision))["result"] == "abandoned"
+    await plane.until(lambda: all(runs(one, b"/newer") for one in envoys))
+    assert (plane.folder / "shop.yaml").read_text() == moved(policy, "/newer")
+
+
+async def test_while_one_is_tried_no_other_change_begins(plane: Running, policy: str) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    await begun(plane, moved(policy), soak=60.0)
+    await on_some(plane, *envoys)
+    body = {"gateways": {"shop": {"text": moved(policy, "/other")}}}
+    for answer in await asyncio.gather(
+        plane.api.post("/v1/policies/apply", json=body),
+        plane.api.put("/v1/gateways/shop/upstreams/shop/endpoints", json={"endpoints": ["127.0.0.1:1"]}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "rollout_running")
+
+
+async def test_a_candidate_that_authorization_does_not_know_reaches_no_envoy(
+    plane: Running, policy: str, authz: tuple[Authorization, int]
+) -> None:
+    envoy = await plane.envoy("shop-1")
+    authz[0].knows = False
+    shown = await plane.ended(await begun(plane, moved(policy), within=0.5))
+    assert shown["result"] == "halted"
+    assert "does not decide by the candidate" in shown["detail"]
+    assert runs(envoy, b"/items")
