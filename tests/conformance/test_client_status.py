@@ -1,20 +1,21 @@
 """The client status over real gRPC: every status, which nodes, what is left out, and who may ask."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from protos import csds_pb2 as pb
 from protos import csds_pb2_grpc as pb_grpc
 from protos import discovery_pb2
 from tests.conformance.authority import Authority
 from tests.conformance.clients import TYPE_URLS, Client, Target
-from xds.client_status.server import register
 from xds.publisher import Publisher
-from xds.server import RunningServer
+from xds.server import RunningServer, serve
 from xds.snapshot import Resource, Snapshot
 
 Generic = pb.ClientConfig.GenericXdsConfig
@@ -22,15 +23,9 @@ SERVICE = "envoy.service.status.v3.ClientStatusDiscoveryService"
 
 
 @pytest.fixture
-async def status(server: tuple[Publisher, RunningServer]) -> AsyncIterator[Any]:
-    """The service on a server of its own; the value is its stub."""
-    own = grpc.aio.server()
-    assert register(own, server[0], "") == SERVICE
-    port = own.add_insecure_port("127.0.0.1:0")
-    await own.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield pb_grpc.ClientStatusDiscoveryServiceStub(channel)
-    await own.stop(0)
+def status(channel: grpc.aio.Channel) -> Any:
+    """The service's stub."""
+    return pb_grpc.ClientStatusDiscoveryServiceStub(channel)
 
 
 async def resources(status: Any, **fields: Any) -> dict[str, Any]:
@@ -195,7 +190,7 @@ async def test_a_question_that_cannot_be_answered_is_refused_with_the_field(
     status: Any, matcher: Any, says: str
 ) -> None:
     question = pb.ClientStatusRequest(node_matchers=[pb.NodeMatcher(), matcher])
-    for ask in (status.FetchClientStatus(question), status.StreamClientStatus(iter_of(question)).read()):
+    for ask in (status.FetchClientStatus(question), status.StreamClientStatus(iter([question])).read()):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await ask
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -203,16 +198,18 @@ async def test_a_question_that_cannot_be_answered_is_refused_with_the_field(
         assert says in (raised.value.details() or "")
 
 
-async def test_what_is_no_question_is_refused(status: Any, server: tuple[Publisher, RunningServer]) -> None:
-    own = grpc.aio.server()
-    register(own, server[0], "")
-    port = own.add_insecure_port("127.0.0.1:0")
-    await own.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await channel.unary_unary(f"/{SERVICE}/FetchClientStatus")(b"\xff\xff")
+async def test_what_is_no_question_is_refused(channel: grpc.aio.Channel) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await channel.unary_unary(f"/{SERVICE}/FetchClientStatus")(b"\xff\xff")
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    await own.stop(0)
+
+
+async def test_its_health_and_its_description_are_there_to_be_asked_for(channel: grpc.aio.Channel) -> None:
+    health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=SERVICE))
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
+    call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([question]))
+    assert (await call.read()).file_descriptor_response.file_descriptor_proto
 
 
 async def test_each_request_on_a_stream_gets_the_answer_of_its_moment(
@@ -298,27 +295,23 @@ async def test_no_secret_and_no_key_is_ever_shown(
 )
 async def test_over_tls_only_an_operator_gets_answers(identity: str, allowed: bool) -> None:
     authority = Authority()
-    own = grpc.aio.server()
-    register(own, Publisher(), "apibank.test")
     credentials = grpc.ssl_server_credentials([authority.issue("localhost")], authority.certificate, True)
-    port = own.add_secure_port("localhost:0", credentials)
-    await own.start()
+    running = await serve(
+        Publisher(), "localhost:0", identifier="r", credentials=credentials, trust_domain="apibank.test"
+    )
     key, chain = authority.issue(identity)
-    async with grpc.aio.secure_channel(
-        f"localhost:{port}", grpc.ssl_channel_credentials(authority.certificate, key, chain)
-    ) as channel:
+    secured = grpc.ssl_channel_credentials(authority.certificate, key, chain)
+    async with grpc.aio.secure_channel(f"localhost:{running.port}", secured) as channel:
         stub = pb_grpc.ClientStatusDiscoveryServiceStub(channel)
-        for ask in (
-            stub.FetchClientStatus(pb.ClientStatusRequest()),
-            stub.StreamClientStatus(iter_of(pb.ClientStatusRequest())).read(),
-        ):
+        question = pb.ClientStatusRequest()
+        for ask in (stub.FetchClientStatus(question), stub.StreamClientStatus(iter([question])).read()):
             if allowed:
                 assert not (await ask).config
             else:
                 with pytest.raises(grpc.aio.AioRpcError) as raised:
                     await ask
                 assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    await own.stop(0)
+    await running.stop(0)
 
 
 NODE = discovery_pb2.Node(id="edge-1", cluster="edge")
@@ -338,7 +331,3 @@ async def joined(channel: grpc.aio.Channel, node_id: str) -> Any:
     await call.write(discovery_pb2.DeltaDiscoveryRequest(node=node, type_url=TYPE_URLS["CDS"]))
     await call.read()
     return call
-
-
-def iter_of(question: pb.ClientStatusRequest) -> Any:
-    return iter([question])

@@ -10,8 +10,9 @@ from typing import Any
 
 import grpc
 
+from apibank.envoy_process import EnvoyProcess, find_envoy, render_bootstrap
 from protos import ext_authz_pb2, ext_authz_pb2_grpc
-from tests.conformance.envoys import address, endpoints, envoy, free_port
+from tests.conformance.envoys import address, endpoints, envoy, free_port, resources
 from xds.load_reports.reports import LoadReports, Traffic
 from xds.load_reports.server import register
 from xds.publisher import Publisher
@@ -248,6 +249,32 @@ async def test_envoy_reports_again_after_the_control_plane_was_away(tmp_path: Pa
                 while not again.total().errors:
                     await asyncio.sleep(0.02)
             assert again.total().errors == 1
+
+
+async def test_an_envoy_as_the_federation_starts_it_reports_beside_its_discovery(tmp_path: Path) -> None:
+    publisher, reports = Publisher(), LoadReports()
+    running = await serve(publisher, "127.0.0.1:0", identifier="replica-1", load_reports=reports)
+    port, admin = free_port(), free_port()
+    process = EnvoyProcess(
+        name="edge-1",
+        node_id="edge-1",
+        node_cluster="edge",
+        admin_port=admin,
+        control_plane=(f"127.0.0.1:{running.port}",),
+        listeners=1,
+        binary=find_envoy(),
+    )
+    server = await says(500)
+    try:
+        with listening(server) as upstream:
+            publisher.set_snapshot("edge", resources(port, {"a": upstream}, "a").snapshot())
+            async with envoy(render_bootstrap(process), tmp_path, admin):
+                with reports.watch("edge", 0.2):
+                    envoy_ = Edge(port, reports)
+                    assert await envoy_.ask("/") == 500
+                    assert await envoy_.at_least(1) == Traffic(1, 1)
+    finally:
+        await running.stop(0)
 
 
 async def test_nothing_comes_of_a_control_plane_that_takes_no_reports(tmp_path: Path) -> None:
