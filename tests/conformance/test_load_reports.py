@@ -11,9 +11,12 @@ import pytest
 from protos import discovery_pb2
 from protos import lrs_pb2 as pb
 from protos import lrs_pb2_grpc as pb_grpc
+from tests.conformance.authority import Authority
 from tests.conformance.clients import NODE
 from xds.load_reports.reports import LoadReports, Traffic
 from xds.load_reports.server import register
+from xds.publisher import Publisher
+from xds.server import serve
 
 STRANGER = "edge-9"
 
@@ -148,3 +151,37 @@ async def test_closing_ends_the_streams_cleanly(channel: grpc.aio.Channel, repor
     assert await interval(call) == 10.0
     reports.close()
     assert await ending(call) == (grpc.StatusCode.OK, "")
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        ("spiffe://apibank.test/gateway/edge", grpc.StatusCode.OK),
+        ("spiffe://apibank.test/gateway/edge/edge-1", grpc.StatusCode.OK),
+        ("spiffe://apibank.test/gateway/edge/edge-2", grpc.StatusCode.PERMISSION_DENIED),
+        ("spiffe://apibank.test/operator", grpc.StatusCode.PERMISSION_DENIED),
+    ],
+)
+async def test_over_tls_nobody_reports_for_another_node(
+    reports: LoadReports, identity: str, expected: grpc.StatusCode
+) -> None:
+    authority = Authority()
+    credentials = grpc.ssl_server_credentials([authority.issue("localhost")], authority.certificate, True)
+    running = await serve(
+        Publisher(),
+        "localhost:0",
+        identifier="replica-1",
+        credentials=credentials,
+        trust_domain="apibank.test",
+        load_reports=reports,
+    )
+    key, chain = authority.issue(identity)
+    secured = grpc.ssl_channel_credentials(authority.certificate, key, chain)
+    async with grpc.aio.secure_channel(f"localhost:{running.port}", secured) as channel:
+        call = pb_grpc.LoadReportingServiceStub(channel).StreamLoadStats()
+        await call.write(report(7, node=NODE))
+        await call.done_writing()
+        code, _ = await ending(call)
+    assert code is expected
+    assert reports.totals("edge") == ({"edge-1": Traffic(7, 0)} if expected is grpc.StatusCode.OK else {})
+    await running.stop(0)
