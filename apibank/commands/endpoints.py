@@ -8,7 +8,7 @@ import typer
 from apibank.commands.changes import author
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import OutputFormat, Row, print_rows, print_value
+from apibank.output import ANSWER_NO, OutputFormat, Row, print_rows, print_value
 
 app = typer.Typer(help="Show and set where an upstream's hosts are.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,10 +36,13 @@ def set_(
 ) -> None:
     """Send an upstream's requests to these hosts, until `reset`, or until its file names others.
 
+    Exit code 1: that upstream's hosts cannot be set so.
+
     Example: apibank endpoints set marketing marketing 127.0.0.1:9001 127.0.0.1:9002
     """
-    body = {"endpoints": endpoints}
-    _print(ask(settings_of(state_dir=state_dir), "PUT", _path(gateway, upstream), body, author=author()), output)
+    settings, body = settings_of(state_dir=state_dir), {"endpoints": endpoints}
+    path = _path(gateway, upstream)
+    _print(ask(settings, "PUT", path, body, author=author(), refusal=ANSWER_NO), output)
 
 
 @app.command("reset")
@@ -50,7 +53,7 @@ def reset(
 
     Example: apibank endpoints reset marketing marketing
     """
-    _print(ask(settings_of(state_dir=state_dir), "DELETE", _path(gateway, upstream)), output)
+    _print(ask(settings_of(state_dir=state_dir), "DELETE", _path(gateway, upstream), refusal=ANSWER_NO), output)
 
 
 def _path(gateway: str, upstream: str) -> str:

@@ -10,6 +10,7 @@ import grpc
 import httpx2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
@@ -85,7 +86,7 @@ class Envoy:
     async def _read(self) -> None:
         for type_url in (CLUSTER, LISTENER):
             await self._call.write(pb.DeltaDiscoveryRequest(node=self.node, type_url=type_url))
-        while (message := await self._call.read()) is not grpc.aio.EOF:
+        while isinstance(message := await self._call.read(), pb.DeltaDiscoveryResponse):
             answer = pb.DeltaDiscoveryRequest(type_url=message.type_url, response_nonce=message.nonce)
             bad = self.refuses.get(message.type_url)
             if bad and any(bad in each.resource.value for each in message.resources):
@@ -134,8 +135,10 @@ class Running:
         port: int,
         api: httpx2.AsyncClient,
         traffic: TrafficFigures,
+        app: ASGIApp,
     ) -> None:
         self.plane, self.publisher, self.folder, self.api, self.traffic = plane, publisher, folder, api, traffic
+        self.app = app
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self._envoys: list[Envoy] = []
 
@@ -173,7 +176,7 @@ class Running:
     async def close(self) -> None:
         for envoy in self._envoys:
             await envoy.close()
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 @asynccontextmanager
@@ -190,7 +193,7 @@ async def running(folder: Path, database: str) -> AsyncIterator[Running]:
         headers = {"authorization": f"Bearer {SECRET}", "x-apibank-author": "ana"}
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://control", headers=headers) as api:
-            one = Running(plane, publisher, folder, server.port, api, traffic)
+            one = Running(plane, publisher, folder, server.port, api, traffic, app)
             try:
                 yield one
             finally:

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from apibank.last_good import pack
 from policy.load import load_gateway
 from policy.model import Gateway
 from policy.problem import Source
 from records.database import Database
-from records.policy_history import PolicyHistory
+from records.policy_history import PolicyHistory, Result
 from records.snapshots import Snapshots
 from tests.contract.changes.federation import Running, running
+from xds.compiler import Material, compile_
 from xds.snapshot import ENDPOINT, ROUTE
 
 
@@ -76,8 +78,6 @@ async def test_what_was_being_tried_when_the_process_ended_is_abandoned(
     # As a process leaves it that is killed.
     (folder / ".candidate" / "shop.yaml").write_text(text)
     async with Database(database) as records:
-        from records.policy_history import Result
-
         await PolicyHistory(records).conclude(rollout["revision"], Result.RUNNING)
     async with running(folder, database) as plane:
         await plane.until(lambda: "shop" in plane.plane.control.states and not plane.state["restored"])
@@ -153,9 +153,6 @@ async def test_a_database_that_is_away_holds_up_no_file_but_every_apply(
 
 
 def test_a_saved_snapshot_holds_no_secret(tmp_path: Path, policy: str) -> None:
-    from apibank.last_good import pack
-    from xds.compiler import Material, compile_
-
     text = policy.replace("listeners:\n", "certificates: {edge: {chain_file: c.pem, key_file: k.pem}}\nlisteners:\n")
     text = text.replace(
         'mesh: {address: "127.0.0.1:9000"}', 'mesh: {address: "127.0.0.1:9000", tls: {certificate: edge}}'
