@@ -91,7 +91,9 @@ async def serve(
     publisher.observe(metrics.published)
     identity = Identity(identifier=identifier, trust_domain=trust_domain)
     discovery = Discovery(publisher, metrics, identity, limits, patience)
-    server = grpc.aio.server(options=_options(limits))
+    # What admission does not count, reports of load and checks of health among it, has a bound as well.
+    calls = 2 * limits.max_connections + _OTHER_CONNECTIONS
+    server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=calls)
     others = [xds.client_status.server.register(server, publisher, trust_domain)]
     if load_reports is not None:
         others.append(xds.load_reports.server.register(server, load_reports, identity.denial))
