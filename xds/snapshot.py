@@ -131,18 +131,51 @@ class ResourceSet:
 EMPTY_SET: Final = ResourceSet.of(())
 
 
-# A change is the same for every stream that takes it, so these two are worked out once for all of them.
-@lru_cache(maxsize=64)
+# A change is the same for every stream that takes it, so these two are worked out once for all of them. The first
+# keeps versions and names alone, the second few and whole: equal sets may have other origins.
+_CHANGED: Final[dict[tuple[str, str], frozenset[str]]] = {}
+_CHANGES_KEPT: Final = 256
+_UNIONS_KEPT: Final = 16
+
+
 def changed_names(before: ResourceSet, after: ResourceSet) -> frozenset[str]:
     """The names that came, went or have another version."""
-    old, new = before.resources, after.resources
-    return frozenset(name for name in old.keys() | new.keys() if _version(old, name) != _version(new, name))
+    key = before.version, after.version
+    if key not in _CHANGED:
+        old, new = before.resources, after.resources
+        if len(_CHANGED) >= _CHANGES_KEPT:
+            del _CHANGED[next(iter(_CHANGED))]
+        _CHANGED[key] = frozenset(
+            name for name in old.keys() | new.keys() if _version(old, name) != _version(new, name)
+        )
+    return _CHANGED[key]
 
 
-@lru_cache(maxsize=64)
 def united(some: ResourceSet, others: ResourceSet) -> ResourceSet:
     """Both; of two resources with one name the one of `others`."""
-    return ResourceSet.of({**some.resources, **others.resources}.values())
+    return _united(_Union(some.resources, tuple(others.resources.values())))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Union:
+    """Known by what it unites, not by what that says."""
+
+    some: Mapping[str, Resource]
+    others: tuple[Resource, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Union) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[int, ...]:
+        return id(self.some), *map(id, self.others)
+
+
+@lru_cache(maxsize=_UNIONS_KEPT)
+def _united(union: _Union) -> ResourceSet:
+    return ResourceSet.of({**union.some, **{each.name: each for each in union.others}}.values())
 
 
 def _version(resources: Mapping[str, Resource], name: str) -> str | None:
