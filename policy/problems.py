@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import jsonschema_rs
 
 from policy.access import JsonSchema
-from policy.edge import Listener
+from policy.edge import Listener, Protocol
+from policy.kinds import Method
 from policy.problem import Problem
 from policy.route import Access, Match, Route
 
@@ -151,6 +152,21 @@ def _traffic_problems(gateway: "Gateway", at: tuple[str | int, ...], route: Rout
         for method in route.retries.methods or ():
             if method not in gateway.methods_of(route):
                 yield Problem((*at, "retries", "methods"), f"{method} is not admitted here", "a method of the route")
+    if route.upgrades:
+        yield from _upgrade_problems(gateway, (*at, "upgrades"), route)
+
+
+def _upgrade_problems(gateway: "Gateway", at: tuple[str | int, ...], route: Route) -> Iterator[Problem]:
+    if gateway.checks_body(route):
+        yield Problem(
+            at, "what follows an upgrade has no end, and this route's bodies are checked", "no body, no agents"
+        )
+    if Method.GET not in gateway.methods_of(route):
+        yield Problem(at, "GET is not admitted here", "GET among the methods of the route")
+    for name in route.upstreams:
+        upstream = gateway.upstreams.get(name)
+        if upstream is not None and upstream.protocol is not Protocol.HTTP1:
+            yield Problem(at, f"upstream {name!r} does not speak HTTP/1.1", "protocol: http1")
 
 
 def _schema_problems(gateway: "Gateway") -> Iterator[Problem]:

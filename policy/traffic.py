@@ -90,6 +90,12 @@ class Streaming(Model):
     max_duration_ms: _StreamMilliseconds = Field(3_600_000, description="The stream ends, whatever moves.")
 
 
+class Upgrade(StrEnum):
+    """To which protocols a connection may change (RFC 9110 §7.8)."""
+
+    WEBSOCKET = "websocket"
+
+
 class Mirror(Model):
     """A copy of requests for another service, whose answers nobody sees."""
 
@@ -171,6 +177,7 @@ class Traffic(Model):
     retries: Retries | None = None
     idle_timeout_ms: Milliseconds | None = Field(None, description="Nothing moves for so long: the request ends.")
     streaming: Streaming | None = None
+    upgrades: tuple[Upgrade, ...] = Field((), description="For clients and services of HTTP/1.1; needs `streaming`.")
     cors: Cors | None = Field(None, description="Instead of the listener's.")
     headers: Headers | None = None
     rewrite: Rewrite | None = None
@@ -188,8 +195,21 @@ class Traffic(Model):
             raise ValueError("streaming has an idle_timeout_ms of its own")
         if self.streaming is not None and self.retries is not None and self.retries.per_try_timeout_ms is not None:
             raise ValueError("per_try_timeout_ms would end a stream")
+        if self.upgrades and self.streaming is None:
+            raise ValueError("upgrades need streaming, whose time-outs end them")
+        if self.upgrades and self.mirror:
+            raise ValueError("upgrades cannot be mirrored")
         if self.redirect is not None:
-            for field in ("retries", "idle_timeout_ms", "streaming", "rewrite", "mirror", "local_limit", "fault"):
+            for field in (
+                "retries",
+                "idle_timeout_ms",
+                "streaming",
+                "upgrades",
+                "rewrite",
+                "mirror",
+                "local_limit",
+                "fault",
+            ):
                 if getattr(self, field):
                     raise ValueError(f"redirect has no {field}: nothing is sent to a service")
             if self.headers is not None and self.headers.request is not None:

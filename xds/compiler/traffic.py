@@ -1,17 +1,24 @@
 """A route with traffic policies: the plain route, changed by what its policies say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from envoy_data_plane.envoy.config.core.v3 import HeaderValueOption
-from envoy_data_plane.envoy.config.route.v3 import DirectResponseAction, HeaderMatcher, Route, RouteAction, RouteMatch
+from envoy_data_plane.envoy.config.route.v3 import (
+    DirectResponseAction,
+    HeaderMatcher,
+    Route,
+    RouteAction,
+    RouteActionUpgradeConfig,
+    RouteMatch,
+)
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Any as PackedMessage
 
-from policy.traffic import IDEMPOTENT, Deprecation, Maintenance, Retries, Traffic
+from policy.traffic import IDEMPOTENT, Deprecation, Maintenance, Retries, Traffic, Upgrade
 from xds.compiler import rewriting
 from xds.compiler.encode import draft, pack
-from xds.compiler.filters import cors, ext_authz, fault, header_mutation, local_limit
+from xds.compiler.filters import buffer, cors, ext_authz, fault, header_mutation, local_limit
 from xds.compiler.filters.header_mutation import append, literal, overwrite
 from xds.compiler.forwarding import mirrors, retry_policy, time_outs, weighted
 from xds.compiler.local_replies import Problem, answer_of_route
@@ -25,13 +32,13 @@ def routes(unit: RouteUnit, match: RouteMatch, own: Mapping[str, PackedMessage],
     told = {**own, **_told(traffic)}
     added, removed = _request_headers(traffic)
 
-    def route(match: RouteMatch, action: RouteAction) -> Route:
+    def route(match: RouteMatch, action: RouteAction, told: Mapping[str, PackedMessage] = told) -> Route:
         return draft(
             Route,
             name=unit.name,
             match=match,
             route=action,
-            typed_per_filter_config=told,
+            typed_per_filter_config=dict(told),
             request_headers_to_add=added,
             request_headers_to_remove=removed,
         )
@@ -43,15 +50,18 @@ def routes(unit: RouteUnit, match: RouteMatch, own: Mapping[str, PackedMessage],
     elif traffic.redirect is not None:
         redirect = rewriting.redirect(unit, traffic.redirect)
         yield draft(Route, name=unit.name, match=match, redirect=redirect, typed_per_filter_config=told)
-    elif traffic.retries is None:
-        yield route(match, _action(unit, traffic))
-    elif traffic.retries.safe:
-        yield route(match, _action(unit, traffic, traffic.retries))
     else:
-        # What a service may have acted on is tried again for some methods; for the others the host's policy holds.
-        methods = sorted(traffic.retries.methods or IDEMPOTENT)
-        yield route(_with_methods(match, methods), _action(unit, traffic, traffic.retries))
-        yield route(match, _action(unit, traffic))
+        for upgrade in traffic.upgrades:
+            action = _action(unit, traffic)
+            action.upgrade_configs = [RouteActionUpgradeConfig(upgrade_type=upgrade.value)]
+            unbuffered = {**told, buffer.NAME: pack(buffer.for_upgrade())}
+            yield route(_narrowed(match, _method("GET"), _upgrade(upgrade)), action, unbuffered)
+        if (retries := traffic.retries) is not None and not retries.safe:
+            # What a service may have acted on is tried again for some methods; for the others the host's policy holds.
+            methods = _method("|".join(sorted(retries.methods or IDEMPOTENT)))
+            yield route(_narrowed(match, methods), _action(unit, traffic, retries))
+            retries = None
+        yield route(match, _action(unit, traffic, retries))
 
 
 def _told(traffic: Traffic) -> dict[str, PackedMessage]:
@@ -98,14 +108,23 @@ def _maintained(maintenance: Maintenance) -> Problem:
     return Problem(503, "maintenance", "Service Unavailable", maintenance.message)
 
 
-def _with_methods(match: RouteMatch, methods: Sequence[str]) -> RouteMatch:
-    either = StringMatcher(safe_regex=RegexMatcher(regex="|".join(methods)))
+def _method(either: str) -> HeaderMatcher:
+    return HeaderMatcher(name=":method", string_match=StringMatcher(safe_regex=RegexMatcher(regex=either)))
+
+
+def _upgrade(to: Upgrade) -> HeaderMatcher:
+    # Envoy has taken this header out of every request that is no upgrade before it looks for a route.
+    return HeaderMatcher(name="upgrade", string_match=StringMatcher(exact=to.value, ignore_case=True))
+
+
+def _narrowed(match: RouteMatch, *headers: HeaderMatcher) -> RouteMatch:
+    """The same paths, of requests with these headers alone."""
     return draft(
         RouteMatch,
         path=match.path,
         prefix=match.prefix,
         path_separated_prefix=match.path_separated_prefix,
-        headers=[HeaderMatcher(name=":method", string_match=either)],
+        headers=list(headers),
     )
 
 

@@ -22,13 +22,23 @@ ROUTES: dict[str, dict[str, Any]] = {
         "timeout_ms": 3000,
         "retries": {"retry_on": ["gateway-error"], "per_try_timeout_ms": 300, "attempts": 1},
     },
-    "elsewhere": {"path": "/elsewhere", "upstream": "half", "retries": {"retry_on": ["connect-failure"], "attempts": 3}},
+    "elsewhere": {
+        "path": "/elsewhere",
+        "upstream": "half",
+        "retries": {"retry_on": ["connect-failure"], "attempts": 3},
+    },
     "hasty": {"path": "/hasty", "upstream": "blue", "timeout_ms": 300},
     "idle": {"path": "/idle", "upstream": "blue", "idle_timeout_ms": 300},
     "stream": {
         "path": "/stream",
         "upstream": "blue",
         "streaming": {"idle_timeout_ms": 500, "max_duration_ms": 2000},
+    },
+    "socket": {
+        "path": "/socket",
+        "upstream": "blue",
+        "streaming": {"idle_timeout_ms": 500, "max_duration_ms": 2000},
+        "upgrades": ["websocket"],
     },
     "cors": {"path": "/cors", "upstream": "blue", "cors": {"origins": [_ORIGIN], "credentials": True}},
     "headers": {

@@ -58,7 +58,9 @@ class Backend:
         query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
         time.sleep(int(query.get("sleep", 0)) / 1000)
         try:
-            if "events" in query:
+            if "upgrade" in seen["headers"]:
+                self._echo(request)
+            elif "events" in query:
                 self._stream(request, int(query["events"]), int(query["every"]) / 1000)
             else:
                 self._answer(request, 503 if self._fails(query) else 200, json.dumps(seen).encode())
@@ -91,6 +93,15 @@ class Backend:
             request.wfile.flush()
             time.sleep(every)
         request.wfile.write(b"0\r\n\r\n")
+
+    def _echo(self, request: BaseHTTPRequestHandler) -> None:
+        request.send_response(101)
+        request.send_header("connection", "upgrade")
+        request.send_header("upgrade", "websocket")
+        request.end_headers()
+        request.close_connection = True
+        while line := request.rfile.readline():
+            request.wfile.write(line)
 
     def stop(self) -> None:
         self._server.shutdown()

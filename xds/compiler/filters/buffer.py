@@ -23,3 +23,8 @@ def filter_(unit: ListenerUnit) -> HttpFilter | None:
 def for_route(most_bytes: int) -> BufferPerRoute:
     """The bound of a route that has one of its own."""
     return draft(BufferPerRoute, buffer=draft(Buffer, max_request_bytes=most_bytes))
+
+
+def for_upgrade() -> BufferPerRoute:
+    """No waiting: what follows an upgrade is no body, and has no end."""
+    return BufferPerRoute(disabled=True)
