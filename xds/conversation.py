@@ -194,8 +194,9 @@ class Conversation(Generic[RequestT]):
             self._end_turn()
             now = self._around.clock()
             names, self._supplied = self._supplied, set()
-            responses = self._stream.supplied(names, now) if names else []
-            await self._send(responses + self._stream.tick(now), write)
+            responses = (self._stream.supplied(names, now) if names else []) + self._stream.tick(now)
+            if responses:
+                await self._send(responses, write)
 
     async def _push_in_turn(self, snapshot: Snapshot, write: Callable[[Response], Awaitable[None]]) -> None:
         if self._turn is None:

@@ -1,8 +1,13 @@
 """What the control plane counts, and that its labels have a bound."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry
 
 from tests.unit.xds.proxies import TYPE_URLS, snapshot
+from xds.admission import ServerLimits
 from xds.metrics import XdsMetrics
 
 
@@ -79,3 +84,14 @@ def test_the_figures_of_compiling_rolling_back_and_trying() -> None:
     assert figures.value("canary_nodes", group="edge") == 2
     assert figures.value("canaries_total", group="edge", verdict="passed") == 1
     assert figures.value("admission_refusals_total", reason="rate") == 1
+
+
+def test_every_figure_and_every_limit_is_explained_to_who_runs_it() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operate" / "xds-server.md").read_text("utf-8")
+    explained = set(re.findall(r"`([a-z_]+)`", page))
+    named = {
+        family.name.removeprefix("apibank_xds_") + ("_total" if family.type == "counter" else "")
+        for family in Figures().registry.collect()
+    }
+    assert named - explained == set()
+    assert {field.name for field in fields(ServerLimits)} - explained == set()
