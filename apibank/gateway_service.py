@@ -14,9 +14,11 @@ import structlog
 
 import authz.server
 import ratelimit.server
+from apibank.last_good import UnusableSnapshotError, policy_in
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
+from apibank.policy_in_force import PolicyInForce
 from apibank.settings import GrpcServer
 from apibank.web import serve_web
 from authz.audit import JsonLinesSink
@@ -25,7 +27,6 @@ from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore, NonceStore
 from authz.redis_store import RedisNonceStore
-from authz.rules import PolicyUnusableError, compile_rules
 from authz.sources import CredentialSources
 from policy.edge import Services
 from policy.model import Gateway
@@ -37,9 +38,11 @@ from ratelimit.redis_store import RedisStore
 from ratelimit.store import CounterStore
 from records.api_keys import ApiKeys
 from records.database import Database
+from records.errors import LOST_DATABASE
 from records.fact_follower import FactFollower
 from records.fact_versions import API_KEYS, FactVersions
 from records.key_usage import KeyUsage
+from records.snapshots import Snapshots
 from records.upgrade import upgrade
 
 _LOG = structlog.get_logger(__name__)
@@ -60,74 +63,15 @@ class GatewayService:
     parts: frozenset[str] = frozenset({"authz", "ratelimit"})
 
 
-class PolicyInForce:
-    """The policy that authorization and limits go by; a file that is broken leaves the last good one in force."""
-
-    def __init__(
-        self, folder: PolicyFolder, name: str, authorizer: Authorizer, limiter: RateLimiter, sources: CredentialSources
-    ) -> None:
-        self._folder = folder
-        self._name = name
-        self._authorizer = authorizer
-        self._limiter = limiter
-        self._sources = sources
-        self.gateway: Gateway | None = None
-        self._candidate: str | None = None
-
-    async def follow(self, stop: asyncio.Event) -> None:
-        """Take every good change, and know every candidate, until stopped."""
-        async for _ in self._folder.changes(stop, candidates=True):
-            for step in (self.take, self.consider):
-                try:
-                    await step()
-                except (PolicyError, PolicyUnusableError, ValueError, OSError) as error:
-                    _LOG.error("policy_refused", gateway=self._name, error=str(error))
-
-    async def consider(self) -> None:
-        """Decide by the candidate too, if there is one, where an Envoy asks by it. Raises as `take` does."""
-        loaded = await asyncio.to_thread(self._folder.load_candidate, self._name)
-        if loaded is None or self.gateway is None or loaded.gateway.version == self._candidate:
-            return
-        candidate = loaded.gateway
-        rules = await asyncio.to_thread(compile_rules, candidate)
-        await self._sources.apply(sources_of_both(self.gateway, candidate))
-        self._limiter.admit_candidate(candidate)
-        self._authorizer.install(rules, candidate=True)
-        self._candidate = candidate.version
-        _LOG.info("candidate_known", gateway=self._name, version=candidate.version)
-
-    async def take(self) -> None:
-        """Put what the file says in force. Raises PolicyError or PolicyUnusableError, and changes nothing then."""
-        gateway = (await asyncio.to_thread(self._folder.load_one, self._name)).gateway
-        if self.gateway is not None and gateway.version == self.gateway.version:
-            return
-        rules = await asyncio.to_thread(compile_rules, gateway)
-        await self._sources.apply(gateway)
-        # No await between these two: no request is decided by the one policy and counted by the other.
-        self._limiter.replace_rules(gateway)
-        self._authorizer.install(rules)
-        self.gateway = gateway
-        self._candidate = None
-        _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
-
-
-def sources_of_both(current: Gateway, candidate: Gateway) -> Gateway:
-    """The current policy with the candidate's further sources of keys. Of what both name, the current one's stands."""
-    return current.model_copy(
-        update={
-            "issuers": {**candidate.issuers, **current.issuers},
-            "agents": current.agents or candidate.agents,
-        }
-    )
-
-
 async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
     """Serve until stopped. Raises ValueError or OSError where it cannot start."""
     registry = process_registry()
     async with AsyncExitStack() as held:
         await upgrade(service.database)
         database = await held.enter_async_context(Database(service.database))
-        services = (await _first_policy(service)).services
+        last_good = await _last_good_policy(database, service.name)
+        first = await _first_policy(service, last_good)
+        services = first.services
         counters, nonces = _stores(service, services, held)
         usage = KeyUsage(database)
         board = FactsBoard()
@@ -146,7 +90,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         )
         limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources)
-        await policy.take()
+        await policy.put(first)
+        await policy.remember(last_good)
         await held.enter_async_context(_served(service, services, authorizer, limiter))
         follower = _follower(service, database, board)
         application = observed_app(registry, counters.ready)
@@ -160,12 +105,27 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             recording.cancel()
 
 
-async def _first_policy(service: GatewayService) -> Gateway:
-    """The policy to start with. Raises ValueError with everything that is wrong: there is no other to go on with."""
+async def _first_policy(service: GatewayService, last_good: Gateway | None) -> Gateway:
+    """The policy to start with: the file's, or where that is broken, the last that was live on every Envoy.
+
+    Raises ValueError with everything that is wrong where there is no other to go on with.
+    """
     try:
         return (await asyncio.to_thread(service.folder.load_one, service.name)).gateway
     except PolicyError as error:
-        raise ValueError(str(error)) from error
+        if last_good is None:
+            raise ValueError(str(error)) from error
+        _LOG.error("policy_refused", gateway=service.name, error=str(error), instead=last_good.version)
+        return last_good
+
+
+async def _last_good_policy(database: Database, name: str) -> Gateway | None:
+    try:
+        stored = await Snapshots(database).find(name)
+        return None if stored is None else policy_in(stored)
+    except (UnusableSnapshotError, *LOST_DATABASE) as error:
+        _LOG.warning("last_good_unusable", gateway=name, error=str(error))
+        return None
 
 
 def _stores(service: GatewayService, services: Services, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:

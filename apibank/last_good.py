@@ -59,13 +59,10 @@ def pack(gateway: Gateway, snapshot: Snapshot) -> bytes:
 
 def unpack(stored: StoredSnapshot) -> Restored:
     """The snapshot with its secrets, read anew from the certificate files. Raises UnusableSnapshotError."""
+    gateway, written = _document(stored)
     try:
-        document = cast(dict[str, Any], json.loads(zlib.decompress(stored.body)))  # written by `pack`
-        if document["format"] != _FORMAT:
-            raise UnusableSnapshotError(f"its format is {document['format']!r}, not {_FORMAT}")
-        gateway = Gateway.model_validate(document["policy"])
-        resources = [(one["type"], _resource(one)) for one in document["resources"]]
-    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        resources = [(one["type"], _resource(one)) for one in written]
+    except (ValueError, KeyError, TypeError) as error:
         raise UnusableSnapshotError(f"it cannot be read: {type(error).__name__}") from error
     try:
         material = read_material(gateway)
@@ -76,6 +73,22 @@ def unpack(stored: StoredSnapshot) -> Restored:
     if wrong := inconsistencies(resources):
         raise UnusableSnapshotError(str(wrong[0]))
     return Restored(gateway, Snapshot.of(resources), stored.saved_at)
+
+
+def policy_in(stored: StoredSnapshot) -> Gateway:
+    """The policy that a saved snapshot came from. Raises UnusableSnapshotError."""
+    return _document(stored)[0]
+
+
+def _document(stored: StoredSnapshot) -> tuple[Gateway, list[dict[str, Any]]]:
+    """The policy, and the resources as they are written."""
+    try:
+        document = cast(dict[str, Any], json.loads(zlib.decompress(stored.body)))  # written by `pack`
+        if document["format"] != _FORMAT:
+            raise UnusableSnapshotError(f"its format is {document['format']!r}, not {_FORMAT}")
+        return Gateway.model_validate(document["policy"]), document["resources"]
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        raise UnusableSnapshotError(f"it cannot be read: {type(error).__name__}") from error
 
 
 def _resource(written: dict[str, Any]) -> Resource:

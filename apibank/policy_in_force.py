@@ -1,0 +1,92 @@
+"""The policy by which one gateway's authorization and limits decide, and those that they know beside it."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from apibank.policies import PolicyFolder
+from authz.authorizer import Authorizer
+from authz.rules import PolicyUnusableError, compile_rules
+from authz.sources import CredentialSources
+from policy.model import Gateway
+from policy.problem import PolicyError
+from ratelimit.limiter import RateLimiter
+
+_LOG: Final = structlog.get_logger(__name__)
+
+
+class PolicyInForce:
+    """The policy that authorization and limits go by; a file that is broken leaves the last good one in force."""
+
+    def __init__(
+        self, folder: PolicyFolder, name: str, authorizer: Authorizer, limiter: RateLimiter, sources: CredentialSources
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._authorizer = authorizer
+        self._limiter = limiter
+        self._sources = sources
+        self.gateway: Gateway | None = None
+        self._candidate: str | None = None
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Take every good change, and know every candidate, until stopped."""
+        async for _ in self._folder.changes(stop, candidates=True):
+            for step in (self.take, self.consider):
+                try:
+                    await step()
+                except (PolicyError, PolicyUnusableError, ValueError, OSError) as error:
+                    _LOG.error("policy_refused", gateway=self._name, error=str(error))
+
+    async def consider(self) -> None:
+        """Decide by the candidate too, if there is one, where an Envoy asks by it. Raises as `take` does."""
+        loaded = await asyncio.to_thread(self._folder.load_candidate, self._name)
+        if loaded is not None and loaded.gateway.version != self._candidate:
+            await self.know(loaded.gateway)
+
+    async def know(self, candidate: Gateway) -> None:
+        """Decide by this policy where an Envoy asks by it, beside the one in force. Raises as `take` does."""
+        if self.gateway is None or candidate.version == self.gateway.version:
+            return
+        rules = await asyncio.to_thread(compile_rules, candidate)
+        await self._sources.apply(sources_of_both(self.gateway, candidate))
+        self._limiter.admit_candidate(candidate)
+        self._authorizer.install(rules, candidate=True)
+        self._candidate = candidate.version
+        _LOG.info("candidate_known", gateway=self._name, version=candidate.version)
+
+    async def remember(self, last_good: Gateway | None) -> None:
+        """Know what the gateway's Envoys may still run, from before this process was started anew."""
+        if last_good is not None:
+            try:
+                await self.know(last_good)
+            except (PolicyUnusableError, ValueError, OSError) as error:
+                _LOG.warning("last_good_unusable", gateway=self._name, error=str(error))
+
+    async def take(self) -> None:
+        """Put what the file says in force. Raises PolicyError or PolicyUnusableError, and changes nothing then."""
+        await self.put((await asyncio.to_thread(self._folder.load_one, self._name)).gateway)
+
+    async def put(self, gateway: Gateway) -> None:
+        """Put a policy in force. Raises as `take` does."""
+        if self.gateway is not None and gateway.version == self.gateway.version:
+            return
+        rules = await asyncio.to_thread(compile_rules, gateway)
+        await self._sources.apply(gateway)
+        # No await between these two: no request is decided by the one policy and counted by the other.
+        self._limiter.replace_rules(gateway)
+        self._authorizer.install(rules)
+        self.gateway = gateway
+        self._candidate = None
+        _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
+
+
+def sources_of_both(current: Gateway, candidate: Gateway) -> Gateway:
+    """The current policy with the candidate's further sources of keys. Of what both name, the current one's stands."""
+    return current.model_copy(
+        update={
+            "issuers": {**candidate.issuers, **current.issuers},
+            "agents": current.agents or candidate.agents,
+        }
+    )

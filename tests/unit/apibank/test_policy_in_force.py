@@ -1,0 +1,104 @@
+"""A gateway's process decides by its file, and knows a candidate beside it."""
+
+import shutil
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from apibank.policies import PolicyFolder, shipped
+from apibank.policy_in_force import PolicyInForce, sources_of_both
+from authz.audit import JsonLinesSink
+from authz.authorizer import Authorizer
+from authz.facts import FactsBoard
+from authz.metrics import AuthzMetrics
+from authz.nonces import MemoryNonceStore
+from authz.sources import CredentialSources
+from policy.problem import PolicyError
+from ratelimit.limiter import RateLimiter
+from ratelimit.memory_store import MemoryStore
+from ratelimit.metrics import RateLimitMetrics
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> PolicyFolder:
+    target = tmp_path / "gateways"
+    shutil.copytree(shipped("gateways"), target)
+    (target / ".candidate").mkdir(exist_ok=True)
+    return PolicyFolder(target, ("dev",))
+
+
+class Process:
+    """The parts of a gateway's process that decide."""
+
+    def __init__(self, folder: PolicyFolder) -> None:
+        registry, board = CollectorRegistry(), FactsBoard()
+        metrics = AuthzMetrics(registry, "sales")
+        self.authorizer = Authorizer(
+            "sales", board=board, nonces=MemoryNonceStore(), audit=JsonLinesSink(lambda _: None), metrics=metrics
+        )
+        limiter = RateLimiter(MemoryStore(), RateLimitMetrics(registry), strict=True)
+        sources = CredentialSources(board, metrics, httpx2.AsyncClient(trust_env=False))
+        self.policy = PolicyInForce(folder, "sales", self.authorizer, limiter, sources)
+        self.close = sources.close
+
+
+def candidate_of(folder: PolicyFolder) -> str:
+    """Write one; returns its version."""
+    text = (folder.folder / "sales.yaml").read_text(encoding="utf-8")
+    tried = text.replace("description:", "description: tried;", 1)
+    (folder.candidates / "sales.yaml").write_text(tried, encoding="utf-8")
+    loaded = folder.load_candidate("sales")
+    assert loaded is not None
+    return loaded.gateway.version
+
+
+async def test_a_candidate_is_decided_by_beside_the_file_and_takes_nothing_from_it(folder: PolicyFolder) -> None:
+    process = Process(folder)
+    await process.policy.take()
+    version = candidate_of(folder)
+    await process.policy.consider()
+    assert process.policy.gateway is not None
+    assert process.authorizer.versions == (process.policy.gateway.version, version)
+    assert process.policy.gateway.version != version
+    await process.close()
+
+
+async def test_a_candidate_that_is_broken_changes_nothing(folder: PolicyFolder) -> None:
+    process = Process(folder)
+    await process.policy.take()
+    (folder.candidates / "sales.yaml").write_text("gateway: sales\n", encoding="utf-8")
+    with pytest.raises(PolicyError):
+        await process.policy.consider()
+    assert len(process.authorizer.versions) == 1
+    await process.close()
+
+
+async def test_without_a_candidate_there_is_nothing_to_consider(folder: PolicyFolder) -> None:
+    process = Process(folder)
+    await process.policy.take()
+    await process.policy.consider()
+    assert len(process.authorizer.versions) == 1
+    await process.close()
+
+
+async def test_what_envoys_may_still_run_is_known_after_a_restart(folder: PolicyFolder) -> None:
+    process = Process(folder)
+    await process.policy.take()
+    version = candidate_of(folder)
+    former = folder.load_candidate("sales")
+    assert former is not None
+    await process.policy.remember(former.gateway)
+    assert process.authorizer.versions[-1] == version
+    await process.close()
+
+
+def test_of_sources_that_both_name_the_current_one_s_stands(folder: PolicyFolder) -> None:
+    current = folder.load_one("sales").gateway
+    (name, issuer), *_ = current.issuers.items()
+    other = issuer.model_copy(update={"issuer": "https://other.example"})
+    candidate = current.model_copy(update={"issuers": {name: other, "further": other}})
+    both = sources_of_both(current, candidate)
+    assert both.issuers[name] == issuer
+    assert both.issuers["further"] == other
