@@ -64,7 +64,8 @@ class Route(Traffic):
 
     @model_validator(mode="after")
     def _leads_to_one_place(self) -> Self:
-        if self.upstream is not None and _TRAFFIC.isdisjoint(self.model_fields_set):
+        # Looked up here, so that it is remembered before thousands of routes are compiled.
+        if self.upstream is not None and self.traffic is None:
             return self
         if [self.upstream, self.split, self.redirect].count(None) != 2:
             raise ValueError("a route has one of upstream, split and redirect")
@@ -86,6 +87,12 @@ class Route(Traffic):
             return None
         given = self.model_dump(mode="json", include=set(_TRAFFIC), exclude_defaults=True)
         return orjson.dumps(given, option=orjson.OPT_SORT_KEYS).decode() if given else None
+
+    def __copy__(self) -> Self:
+        # A copy may get other fields (model_copy), and what was remembered is of these.
+        copied = super().__copy__()
+        copied.__dict__.pop("traffic", None)
+        return copied
 
     @property
     def upstreams(self) -> tuple[str, ...]:

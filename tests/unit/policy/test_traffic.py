@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from policy.model import Gateway, Route
-from policy.traffic import Deprecation, Retries
+from policy.traffic import Deprecation, Maintenance, Retries
 from tests.unit.policy.test_model import load, refusals
 
 
@@ -171,6 +171,15 @@ def test_equal_traffic_has_equal_text() -> None:
     first = route(headers={"request": {"set": {"x-a": "1", "x-b": "2"}}}, retries={})
     second = route(retries={"attempts": 2}, headers={"request": {"set": {"x-b": "2", "x-a": "1"}}})
     assert first.traffic == second.traffic is not None
+
+
+def test_a_changed_copy_of_a_route_has_its_own_traffic() -> None:
+    plain = route()
+    assert plain.traffic is None
+    assert "traffic" not in plain.model_dump()
+    busy = plain.model_copy(update={"maintenance": Maintenance(message="Back soon")})
+    assert busy.traffic is not None
+    assert busy.model_copy(update={"maintenance": None}).traffic is None
 
 
 def test_a_version_changes_with_what_is_written_and_not_with_what_could_be() -> None:
