@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from xds.protocol.delta import Delta
-from xds.protocol.messages import DeltaRequest, Node, Refused, Response, SotwRequest
+from xds.protocol.messages import WRAPPED_RESOURCES, DeltaRequest, Node, Refused, Response, SotwRequest
 from xds.protocol.sotw import Sotw
 from xds.protocol.stream import Stream
 from xds.protocol.subscription import FULL_STATE_TYPES, KEPT_WHILE_SUBSCRIBED
 from xds.snapshot import Resource
 
-NODE = Node("edge-1", "edge")
+NODE = Node("edge-1", "edge", client_features=frozenset({WRAPPED_RESOURCES}))
 BAD = b"bad"
 
 
@@ -50,13 +50,25 @@ class Client:
     def read_one(self) -> list[Response]:
         """Apply the oldest response, or refuse it, and say so; returns what that brings."""
         response = self.unread.popleft()
+        if response.bare:
+            has = self.have.get(response.type_url, {})
+            assert all(
+                has.get(each.name) == each for each in response.resources if self.covers(response.type_url, each.name)
+            )
         if any(each.body.startswith(BAD) for each in response.resources):
+            self.refuse(response)
             return self.take(self.stream.receive(self.answer(response, "bad"), self.now))
         self.apply(response)
         return self.take(self.stream.receive(self.answer(response, None), self.now))
 
     def apply(self, response: Response) -> None:
         raise NotImplementedError
+
+    def refuse(self, response: Response) -> None:
+        """Go on with what it has, and remember what it refused."""
+        for each in response.resources:
+            if each.body.startswith(BAD):
+                self.refused[response.type_url, each.name] = each.version
 
     def answer(self, response: Response, error: str | None) -> DeltaRequest | SotwRequest:
         raise NotImplementedError
@@ -74,14 +86,16 @@ class Client:
         self.nonces.clear()
         self.stream = self.connect()
 
-    def missing(self, wanted: Mapping[str, Mapping[str, Resource]]) -> list[str]:
-        """How what it runs differs from what it subscribes to of these."""
+    def missing(self, wanted: Mapping[str, Mapping[str, Resource]], surplus: Iterable[str] = ()) -> list[str]:
+        """How what it runs differs from what it subscribes to of these; of the types `surplus` it may have more."""
         wrong = []
         for type_url in self.wildcards | self.names.keys():
             there = wanted.get(type_url, {})
             has = self.have.get(type_url, {})
             for name in {*there, *has}:
-                if not self.covers(type_url, name) or (name not in there and self.keeps(type_url)):
+                if not self.covers(type_url, name):
+                    continue
+                if name not in there and (self.keeps(type_url) or type_url in surplus):
                     continue
                 if has.get(name) != there.get(name):
                     wrong.append(f"{type_url} {name}: {has.get(name)} instead of {there.get(name)}")

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.property.xds.clients import BAD, Client, DeltaClient, SotwClient
-from xds.protocol.messages import Response
+from xds.protocol.messages import GateExpired, Response
 from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Snapshot
 
 NAMES = ("a", "b", "c")
 TEXTS = st.sampled_from(["1", "2", "3"])
 NAMED = (ENDPOINT, ROUTE, SECRET)
 TYPES = (CLUSTER, LISTENER, *NAMED)
+TTLS = st.sampled_from([None, None, None, 6.0])
 SUBSETS = st.sets(st.sampled_from(NAMES), min_size=1)
 
 
@@ -25,11 +26,12 @@ def snapshots(draw: st.DrawFn, *, bad: bool) -> Snapshot:
     clusters = draw(st.dictionaries(st.sampled_from(NAMES), texts))
     for name, text in clusters.items():
         pairs.append((CLUSTER, Resource.of(name, text.encode(), needs=[(ENDPOINT, name)])))
-        pairs.append((ENDPOINT, Resource.of(name, draw(TEXTS).encode())))
+        pairs.append((ENDPOINT, Resource.of(name, draw(TEXTS).encode(), ttl=draw(TTLS))))
     routes = draw(st.dictionaries(st.sampled_from(NAMES), texts)) if clusters else {}
     for name, text in routes.items():
         cluster = draw(st.sampled_from(sorted(clusters)))
-        pairs.append((ROUTE, Resource.of(name, f"{text} {cluster}".encode(), needs=[(CLUSTER, cluster)])))
+        body = f"{text} {cluster}".encode()
+        pairs.append((ROUTE, Resource.of(name, body, needs=[(CLUSTER, cluster)], ttl=draw(TTLS))))
     listeners = draw(st.sets(st.sampled_from(sorted(routes)))) if routes else set()
     pairs += [(LISTENER, Resource.of(name, draw(texts).encode(), needs=[(ROUTE, name)])) for name in sorted(listeners)]
     secrets = draw(st.dictionaries(st.sampled_from(NAMES), TEXTS))
@@ -65,7 +67,13 @@ class Life(RuleBasedStateMachine):
 
     def _publish(self, snapshot: Snapshot) -> None:
         before = self.target
-        self.target = snapshot
+        # What was refused late, when it was offered no longer, may be offered anew.
+        for self.target in (before, snapshot):
+            self.client.refused = {
+                (type_url, name): version
+                for (type_url, name), version in self.client.refused.items()
+                if self._same(type_url, name, version)
+            }
         self._note_orphans()
         self._check_unasked(self.client.take(self.client.stream.publish(snapshot, self.client.now)), before)
 
@@ -102,7 +110,8 @@ class Life(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 4.0, 6.0]))
     def fall_silent(self, seconds: float) -> None:
         self.client.now += seconds
-        if self.client.take(self.client.stream.tick(self.client.now)):
+        self.client.take(self.client.stream.tick(self.client.now))
+        if any(isinstance(event, GateExpired) for event in self.client.stream.take_events()):
             self.faultless = False
 
     @precondition(lambda self: self.client.stream.target is not None)
@@ -144,8 +153,18 @@ class Life(RuleBasedStateMachine):
     def live_means_that_everything_has_arrived(self) -> None:
         if self.client.stream.live:
             assert self.target is not None
-            assert not self.client.unread
-            assert self.client.missing(self.target.resources) == []
+            assert all(each.heartbeat for each in self.client.unread)
+            # Clusters that nothing uses may still have to go.
+            assert self.client.missing(self.target.resources, surplus=(CLUSTER, ENDPOINT)) == []
+
+    def _same(self, type_url: str, name: str, version: str) -> bool:
+        """What was refused is still offered, and is not sent again for any change elsewhere.
+
+        In state of the world those that were refused together are tried again, each alone.
+        """
+        resources = self.target.resources if self.target else {}
+        resource = resources.get(type_url, {}).get(name)
+        return isinstance(self.client, DeltaClient) and resource is not None and resource.version == version
 
     def _note_orphans(self) -> None:
         """A proxy may keep a route that is no longer wanted, and nobody looks after what that one refers to."""
@@ -161,6 +180,7 @@ class Life(RuleBasedStateMachine):
         for response in responses:
             for each in response.resources:
                 assert self.client.covers(response.type_url, each.name)
+                assert self.client.refused.get((response.type_url, each.name)) != each.version, "refused before"
                 if before is not None and response.type_url != ENDPOINT:
                     subscription = self.client.stream.subscriptions[response.type_url]
                     assert subscription.acked.get(each.name) != each.version or len(subscription.in_flight) > 1
@@ -171,7 +191,7 @@ class Life(RuleBasedStateMachine):
             return
         self._settle()
         good = Snapshot.of(
-            (type_url, Resource.of(each.name, each.body.replace(BAD, b"good"), needs=each.needs))
+            (type_url, Resource.of(each.name, each.body.replace(BAD, b"good"), needs=each.needs, ttl=each.ttl))
             for type_url, each in self.target
         )
         self.client.take(self.client.stream.publish(good, self.client.now))
@@ -190,6 +210,8 @@ class Life(RuleBasedStateMachine):
             assert not self.client.unread, "responses without end"
             self.client.now += 10.0
             self.client.take(self.client.stream.tick(self.client.now))
+        while self.client.unread:
+            self.client.read_one()
 
 
 class DeltaLife(Life):
