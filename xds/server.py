@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import grpc
@@ -15,7 +16,7 @@ from xds import access
 from xds.admission import ServerLimits
 from xds.load_reports.reports import LoadReports
 from xds.metrics import XdsMetrics
-from xds.protocol.stream import PATIENCE_SECONDS
+from xds.protocol.stream import PATIENCE_SECONDS, Stream
 from xds.publisher import Publisher
 from xds.services import Discovery, Identity
 
@@ -72,6 +73,7 @@ async def serve(
     trust_domain: str = "",
     metrics: XdsMetrics | None = None,
     patience: float = PATIENCE_SECONDS,
+    linger: float = 0.0,
     limits: ServerLimits | None = None,
     load_reports: LoadReports | None = None,
 ) -> RunningServer:
@@ -79,8 +81,9 @@ async def serve(
 
     `identifier` names this replica in every response. With `credentials`, which must demand client certificates, the
     certificate decides which node may speak (`access.denial`); without, only a Unix socket or a loopback address is
-    served. What proxies count of their requests goes to `load_reports`; what they run is answered to operators
-    (`client_status.server.register`). ValueError otherwise, RuntimeError when the address is taken.
+    served. `patience` and `linger` are those of `Stream`, in seconds. What proxies count of their requests goes to
+    `load_reports`; what they run is answered to operators (`client_status.server.register`). ValueError where neither
+    is so, RuntimeError when the address is taken.
     """
     if credentials is None and not access.is_private(listen):
         raise ValueError(f"xDS on {listen} needs TLS: only a Unix socket or a loopback address goes without")
@@ -90,7 +93,7 @@ async def serve(
     limits = limits or ServerLimits()
     publisher.observe(metrics.published)
     identity = Identity(identifier=identifier, trust_domain=trust_domain)
-    discovery = Discovery(publisher, metrics, identity, limits, patience)
+    discovery = Discovery(publisher, metrics, identity, limits, partial(Stream, patience=patience, linger=linger))
     # What admission does not count, reports of load and checks of health among it, has a bound as well.
     calls = 2 * limits.max_connections + _OTHER_CONNECTIONS
     server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=calls)

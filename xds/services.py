@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -53,14 +53,19 @@ class Discovery:
     """What all streams of a server share."""
 
     def __init__(
-        self, publisher: Publisher, metrics: XdsMetrics, identity: Identity, limits: ServerLimits, patience: float
+        self,
+        publisher: Publisher,
+        metrics: XdsMetrics,
+        identity: Identity,
+        limits: ServerLimits,
+        stream: Callable[..., Stream[Any]],
     ) -> None:
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._publisher = publisher
         self._metrics = metrics
         self._identity = identity
         self._limits = limits
-        self._patience = patience
+        self._stream = stream
         self._admission = Admission(limits)
         self._turns = Turns(limits.concurrent_pushes, metrics.push_pending)
         self._conversations: set[Conversation[Any]] = set()
@@ -119,7 +124,7 @@ class Discovery:
 
         try:
             await self._wait(entered, context)
-            await self._converse(Stream(dialect, only=only, patience=self._patience), admit, requests, context)
+            await self._converse(self._stream(dialect, only=only), admit, requests, context)
         finally:
             self._admission.leave(admitted[0] if admitted else None)
 
