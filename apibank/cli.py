@@ -5,7 +5,7 @@ import sys
 import typer
 
 from apibank import __version__
-from apibank.commands import credentials, keys, policies, serve, stack
+from apibank.commands import credentials, endpoints, keys, policies, serve, stack
 
 app = typer.Typer(
     name="apibank",
@@ -21,6 +21,7 @@ app.command("token")(credentials.token)
 app.command("sign")(credentials.sign)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policies.app, name="policy")
+app.add_typer(endpoints.app, name="endpoints")
 
 
 @app.command("version")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apibank.commands.changes import register
 from apibank.commands.options import Output, Policies, Profile, settings_of
 from apibank.output import ANSWER_NO, OutputFormat, Row, fail, print_rows, print_value
 from apibank.settings import Settings
@@ -85,3 +86,6 @@ def schema(
             target.write_text(text, encoding="utf-8")
         except OSError as error:
             fail(f"error: {target} cannot be written: {error.strerror}")
+
+
+register(app)
