@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import http.client
 import json
 import ssl
 import urllib.request
@@ -127,3 +128,36 @@ async def test_a_renewed_certificate_is_shown_at_the_next_handshake(driven: Driv
         return await asyncio.to_thread(shown) in renewed.public.chain_file.read_text()
 
     await _eventually(is_renewed)
+
+
+@pytest.mark.requirement("R113")
+async def test_maintenance_and_blue_green_reach_an_open_connection_without_a_new_listener(driven: Driven) -> None:
+    await driven.publish()
+    listeners = await driven.stat("lds.update_success")
+    federation, green = driven.federation, Service()
+    context = ssl.create_default_context(cafile=str(federation.certificates.ca_file))
+    connection = http.client.HTTPSConnection("127.0.0.1", federation.internal, context=context, timeout=10)
+
+    def call() -> int:
+        connection.request("GET", PATH)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    upstreams = driven.overlay["upstreams"] | {"green": {"endpoints": [green.endpoint]}}
+    try:
+        assert await asyncio.to_thread(call) == 200
+        await driven.publish(routes={"agents": {"maintenance": {"message": "Back soon"}}})
+        assert await asyncio.to_thread(call) == 503
+        assert federation.service.hits == 1
+        split = {"upstream": None, "split": {"agents-gateway": 0, "green": 1}}
+        await driven.publish(upstreams=upstreams, routes={"agents": split})
+        assert await asyncio.to_thread(call) == 200
+        assert (federation.service.hits, green.hits) == (1, 1)
+        await driven.publish(upstreams=upstreams)
+        assert await asyncio.to_thread(call) == 200
+        assert (federation.service.hits, green.hits) == (2, 1)
+        assert await driven.stat("lds.update_success") == listeners
+    finally:
+        connection.close()
+        green.stop()
