@@ -6,7 +6,7 @@ Reads no clock; whoever asks says what time it is.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 from xds.protocol.messages import Node
@@ -32,7 +32,8 @@ class ServerLimits:
     at once, and those beyond wait up to a second or are refused. `concurrent_pushes` streams are sent a change at
     once. A stream that takes nothing for `write_seconds` is ended, one that sends more than `requests_per_second` is
     slowed down, one that subscribes to more than `max_names` resources is refused. `max_connection_age_seconds` is
-    how long a proxy stays before it is made to reconnect, give or take a tenth; None is for ever.
+    how long a proxy stays before it is made to reconnect, give or take a tenth; None is for ever. ValueError where a
+    limit is not above zero.
     """
 
     max_connections: int = 4096
@@ -45,6 +46,12 @@ class ServerLimits:
     requests_per_second: float = 1000.0
     max_names: int = 200_000
     max_connection_age_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{limit.name} must be above zero, not {value}")
 
 
 @dataclass(frozen=True, slots=True)

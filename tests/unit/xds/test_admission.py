@@ -1,5 +1,7 @@
 """Which streams may start, and when."""
 
+from dataclasses import fields, replace
+
 import pytest
 
 from xds.admission import LONGEST_WAIT_SECONDS, Admission, Denial, Pace, Rate, ServerLimits, age_of
@@ -120,3 +122,10 @@ def test_a_connection_lives_as_long_as_it_is_let_give_or_take_a_tenth() -> None:
     limits = ServerLimits(max_connection_age_seconds=100.0)
     assert age_of(ServerLimits(), 0.5) is None
     assert [age_of(limits, draw) for draw in (0.0, 0.5, 1.0)] == [90.0, 100.0, pytest.approx(110.0)]
+
+
+@pytest.mark.parametrize("limit", [field.name for field in fields(ServerLimits)])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_a_limit_that_would_let_nobody_in_is_refused(limit: str, value: float) -> None:
+    with pytest.raises(ValueError, match=limit):
+        replace(ServerLimits(), **{limit: value})
