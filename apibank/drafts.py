@@ -66,7 +66,7 @@ async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText]) -> D
         except UnpreparedError as error:
             wrong += [{"gateway": name, **record} for record in error.records]
             continue
-        drafts[name] = Draft(name, texts[name].text, each, snapshot, live[name])
+        drafts[name] = Draft(name, texts[name].text, each, snapshot, live.get(name))
     if wrong:
         raise BadPoliciesError(wrong)
     return Drafts(drafts, [_finding(name, one) for name, one in findings if one.severity is not Severity.ERROR])

@@ -123,7 +123,7 @@ class PolicyDesk:
     def _reserve(self, wish: _Wish) -> dict[str, Rollout]:
         reserved: dict[str, Rollout] = {}
         for name in wish.texts:
-            self._known(name)
+            self._wanted(name)
             try:
                 intent = intent_of(wish.source, wish.author, wish.message, wish.plan)
                 reserved[name] = self._rollouts.reserve(name, "not known yet", intent)
@@ -171,7 +171,7 @@ class PolicyDesk:
         """Those of the request, or of the folder that people write in."""
         if given is not None:
             for name in given:
-                self._known(name)
+                self._wanted(name)
             return given
         folder = self._control.folder
         names = await asyncio.to_thread(folder.written_names)
@@ -233,6 +233,11 @@ class PolicyDesk:
             "restored": state.restored,
             "errors": list(state.errors),
         }
+
+    def _wanted(self, gateway: str) -> None:
+        """A gateway that is new may be applied, unless this control plane was told which ones it has."""
+        if gateway not in self._control.states and not self._control.folder.wants(gateway):
+            self._known(gateway)
 
     def _known(self, gateway: str) -> None:
         if gateway not in self._control.states:

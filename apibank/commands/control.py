@@ -54,14 +54,15 @@ def _reasons(status: int, text: str) -> str:
     try:
         problem = json.loads(text)
         lines = [f"error: {problem['detail']}"]
-        placed = [one for one in problem.get("errors", ()) if one.get("file")]
+        told = [one for one in problem.get("errors", ()) if one.get("message")]
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"error: {status} {text[:200]}"
-    for one in placed:
+    for one in told:
+        place = f"{one['file']}:{one['line']}:{one.get('column', 1)}: " if one.get("file") else ""
         path = f"{one['path']}: " if one.get("path") else ""
         code = f" [{one['code']}]" if one.get("code") else ""
         hint = f"; {one['hint']}" if one.get("hint") else ""
-        lines.append(f"error: {one['file']}:{one['line']}:{one.get('column', 1)}: {path}{one['message']}{code}{hint}")
+        lines.append(f"error: {place}{path}{one['message']}{code}{hint}")
     return "\n".join(lines)
 
 

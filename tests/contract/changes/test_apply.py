@@ -164,3 +164,23 @@ async def test_authorization_that_is_down_does_not_hold_up_a_change_for_good(
     body = {"gateways": {"shop": {"text": moved(policy)}}}
     (rollout,) = (await plane.api.post("/v1/policies/apply", json=body)).json()["rollouts"]
     assert rollout["result"] == "live"
+
+
+async def test_a_gateway_that_is_new_is_live_once_it_is_applied(plane: Running, policy: str) -> None:
+    text = policy.replace("gateway: shop", "gateway: bank")
+    answer = await plane.api.post("/v1/policies/apply", json={"gateways": {"bank": {"text": text}}})
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
+    assert plane.publisher.intended("bank") is not None
+    assert (plane.folder / "bank.yaml").read_text() == text
+    canary = {"gateways": {"pub": {"text": policy.replace("gateway: shop", "gateway: pub")}}, "canary": {"percent": 50}}
+    assert (await plane.api.post("/v1/policies/apply", json=canary)).json()["code"] == "nothing_live"
+
+
+async def test_requests_are_bounded(plane: Running, policy: str) -> None:
+    many = {f"g{number}": {"text": policy} for number in range(17)}
+    for body in ({"gateways": many}, {"gateways": {"shop": {"text": "x" * (1024 * 1024 + 1)}}}, {"gateways": {}}):
+        assert (await plane.api.post("/v1/policies/apply", json=body)).status_code == 422
+    huge = await plane.api.post("/v1/policies/apply", content=b"x", headers={"content-length": str(10**9)})
+    assert huge.status_code == 413
+    named = await plane.api.post("/v1/policies/apply", json={}, headers={"x-apibank-author": "a" * 200})
+    assert named.json()["code"] == "author_invalid"

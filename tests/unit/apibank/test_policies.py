@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apibank.policies import PolicyFolder, UnknownProfileError, shipped
+from apibank.policies import PolicyFolder, UnknownProfileError, applied_folder, shipped
 from policy.problem import PolicyError
 
 
@@ -83,5 +83,45 @@ async def test_only_policies_and_overlays_count_as_changes(folder: Path, tmp_pat
         async with asyncio.timeout(5):
             while seen == before:
                 await asyncio.sleep(0.02)
+    stop.set()
+    await watching
+
+
+def test_without_following_what_is_in_force_begins_as_a_copy_and_stays(folder: Path) -> None:
+    applied = applied_folder(folder, ("sales",))
+    assert [path.name for path in applied.iterdir()] == ["sales.yaml"]
+    first = (applied / "sales.yaml").read_bytes()
+    (folder / "sales.yaml").write_text("gateway: sales\n", encoding="utf-8")
+    assert applied_folder(folder, ("sales",)) == applied
+    assert (applied / "sales.yaml").read_bytes() == first
+
+
+def test_a_text_is_loaded_as_if_it_were_the_file_and_must_be_this_gateway_s(folder: Path) -> None:
+    policies = PolicyFolder(folder, ("dev",))
+    text = (folder / "sales.yaml").read_text(encoding="utf-8")
+    assert policies.load_text("sales", text, "mine.yaml").gateway == policies.load_one("sales").gateway
+    with pytest.raises(PolicyError, match=r"mine\.yaml:\d+"):
+        policies.load_text("marketing", text, "mine.yaml")
+
+
+def test_a_gateway_without_a_candidate_has_none(folder: Path) -> None:
+    assert PolicyFolder(folder, ()).load_candidate("sales") is None
+
+
+async def test_candidates_count_as_changes_for_whoever_wants_them(folder: Path) -> None:
+    policies, stop, seen = PolicyFolder(folder, ()), asyncio.Event(), asyncio.Event()
+
+    async def watch() -> None:
+        first = True
+        async for _ in policies.changes(stop, candidates=True):
+            if not first:
+                seen.set()
+            first = False
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.3)
+    (policies.candidates / "sales.yaml").write_text("gateway: sales\n", encoding="utf-8")
+    async with asyncio.timeout(5):
+        await seen.wait()
     stop.set()
     await watching
