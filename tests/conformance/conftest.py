@@ -1,20 +1,30 @@
 """A control plane on a free port, in this process, and clients for it."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
+from protos import discovery_pb2 as pb
 from tests.conformance.clients import Client, Target
 from tests.conformance.talks import Served, Talk
+from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
 from xds.server import RunningServer, serve
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[tuple[Publisher, RunningServer]]:
+def registry() -> CollectorRegistry:
+    """What the server counts."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def server(registry: CollectorRegistry) -> AsyncIterator[tuple[Publisher, RunningServer]]:
     publisher = Publisher()
-    running = await serve(publisher, "127.0.0.1:0", identifier="replica-1")
+    running = await serve(publisher, "127.0.0.1:0", identifier="replica-1", metrics=XdsMetrics(registry))
     yield publisher, running
     await running.stop(0)
 
@@ -63,3 +73,40 @@ async def talk(channel: grpc.aio.Channel) -> AsyncIterator[Callable[..., Talk]]:
     yield opened
     for each in talks:
         each.call.cancel()
+
+
+@pytest.fixture
+def counted(registry: CollectorRegistry) -> Callable[..., float]:
+    """`counted("nacks", type="CDS")`: what a counter shows for all that has these labels."""
+
+    def total(name: str, **labels: str) -> float:
+        samples = (sample for metric in registry.collect() for sample in metric.samples)
+        return sum(
+            sample.value
+            for sample in samples
+            if sample.name == f"apibank_xds_{name}_total" and labels.items() <= sample.labels.items()
+        )
+
+    return total
+
+
+@pytest.fixture
+async def majority(talk: Callable[..., Talk]) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """`majority(variant, "CDS", "RDS")`: two other proxies that accept all A and B of these types.
+
+    What one proxy alone refuses is rolled back; beside these its refusal stands, and so does what was published.
+    """
+    following: list[asyncio.Task[None]] = []
+
+    async def opened(variant: str, *types: str) -> None:
+        for number in (2, 3):
+            stream = talk(variant, types[0])
+            for short in types:
+                node = pb.Node(id=f"edge-{number}", cluster="edge")
+                await stream.subscribe("A", "B", of=short, node=node)
+            following.append(asyncio.create_task(stream.follow()))
+
+    yield opened
+    for each in following:
+        each.cancel()
+    await asyncio.gather(*following, return_exceptions=True)

@@ -5,11 +5,12 @@ was said to anything before would have come first. `ends_silently` says the last
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import pytest
 
 from protos import discovery_pb2 as pb
 from tests.conformance.clients import NODE, TYPE_URLS, Target
@@ -18,7 +19,7 @@ from xds.publisher import Publisher
 from xds.snapshot import SHORT_NAMES, Resource, Snapshot
 
 # Long enough for a busy machine; what comes, comes at once.
-WITHIN = 10.0
+WITHIN = 5.0
 BARRIER = "barrier"
 # These are deleted by leaving them out of a response, in state of the world.
 FULL_STATE = ("CDS", "LDS", "SRDS")
@@ -29,6 +30,14 @@ SOTW = ("sotw, separate", "sotw, ADS")
 DELTA = ("delta, separate", "delta, ADS")
 ADS = ("sotw, ADS", "delta, ADS")
 ALL = SOTW + DELTA
+# Every type that has a service.
+TYPES = tuple(SHORT_NAMES.values())
+
+
+def cells(variants: Iterable[str], types: Iterable[str]) -> pytest.MarkDecorator:
+    """Parametrises `variant` and `short`; of the types that are served incrementally only, no other variants."""
+    pairs = [(variant, short) for short in types for variant in variants if variant in DELTA or short not in DELTA_ONLY]
+    return pytest.mark.parametrize(("variant", "short"), pairs, ids=[f"{short}, {variant}" for variant, short in pairs])
 
 
 class Served(Target):
@@ -52,6 +61,18 @@ class Served(Target):
         self.types |= {short: dict(members) for short, members in types.items()}
         self._publish()
 
+    async def answered(self) -> None:
+        """The server has read an answer to each of its responses."""
+        await until(
+            lambda: (
+                not any(
+                    each.in_flight
+                    for connection in self.publisher.nodes.connections("edge")
+                    for each in connection.stream.subscriptions.values()
+                )
+            )
+        )
+
     def _publish(self) -> None:
         self.publisher.set_snapshot("edge", self.snapshot())
 
@@ -64,6 +85,13 @@ class Served(Target):
         barriers = {(short, BARRIER): Resource.of(BARRIER, body(BARRIER, "v1")) for short in NAMED}
         every = {**barriers, **plain, **self.others}
         return Snapshot.of((TYPE_URLS[short], resource) for (short, _), resource in every.items())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """The server, in this process, has come to that."""
+    async with asyncio.timeout(WITHIN):
+        while not condition():
+            await asyncio.sleep(0.002)
 
 
 def body(name: str, version: str) -> bytes:
@@ -137,6 +165,9 @@ class Talk:
         async with asyncio.timeout(WITHIN):
             message = await self.call.read()
         assert message is not grpc.aio.EOF, "the stream has ended"
+        return self._said(message)
+
+    def _said(self, message: Any) -> Said:
         self.came += 1
         short = SHORT_NAMES[message.type_url]
         version, removed = (
@@ -153,6 +184,11 @@ class Talk:
         said = await self.next()
         await self.ack(said)
         return said
+
+    async def follow(self) -> None:
+        """Acknowledge whatever comes, until the stream ends."""
+        while (message := await self.call.read()) is not grpc.aio.EOF:
+            await self.ack(self._said(message))
 
     async def collect(self, names: Iterable[str]) -> dict[str, str]:
         """What comes until all of these have come, in one response or in one each."""
@@ -181,7 +217,7 @@ class Talk:
             await self.unsubscribe(BARRIER, of=beside)
         else:
             before = list(self.names[self.short])
-            if not before and self.short not in self.explicit:
+            if not before and self.short in FULL_STATE and self.short not in self.explicit:
                 before = ["*"]
             self.names[self.short] = [*before, BARRIER]
             await self._say(self.short, {}, {})
