@@ -1,0 +1,63 @@
+"""What is allowed by the model and should not be: rules with stable codes, each with a page in docs/lint/."""
+
+from collections.abc import Iterator, Mapping
+
+from policy.kinds import LintExceptions
+from policy.lint.finding import Fault, Finding, Rule, Severity
+from policy.lint.table import RULES, UNUSED_EXCEPTION
+from policy.model import Gateway
+from policy.positions import Positions
+from policy.problem import FieldPath
+
+__all__ = ["RULES", "UNUSED_EXCEPTION", "Finding", "Rule", "Severity", "lint"]
+
+
+def lint(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
+    """Every finding that no `lint_exceptions` covers, in the order of their places; and the exceptions that cover none.
+
+    The exceptions of a route cover what is found in it, those of the gateway everything.
+    """
+    used: set[tuple[FieldPath, str]] = set()
+    findings = []
+    for rule in RULES.values():
+        for fault in rule.check(gateway):
+            covering = [at for at, exceptions in _exceptions(gateway, fault.path) if rule.code in exceptions]
+            used.update((at, rule.code) for at in covering)
+            if not covering:
+                findings.append(_finding(rule.code, rule.severity, rule.help, fault, positions))
+    findings += [
+        _finding(UNUSED_EXCEPTION, Severity.WARNING, "its removal, or the code that is meant", fault, positions)
+        for fault in _unused_exceptions(gateway, used)
+    ]
+    return sorted(findings, key=_place)
+
+
+def _exceptions(gateway: Gateway, path: FieldPath) -> Iterator[tuple[FieldPath, LintExceptions]]:
+    yield (), gateway.lint_exceptions
+    if len(path) > 1 and path[0] == "routes":
+        yield path[:2], gateway.routes[str(path[1])].lint_exceptions
+
+
+def _unused_exceptions(gateway: Gateway, used: set[tuple[FieldPath, str]]) -> Iterator[Fault]:
+    everywhere: Mapping[FieldPath, LintExceptions] = {
+        (): gateway.lint_exceptions,
+        **{("routes", name): route.lint_exceptions for name, route in gateway.routes.items()},
+    }
+    for at, exceptions in everywhere.items():
+        for code in exceptions:
+            if (at, code) not in used:
+                what = "finds nothing here" if code in RULES else "is no code of the linter"
+                yield Fault((*at, "lint_exceptions", code), f"{code} {what}")
+
+
+def _finding(code: str, severity: Severity, help_: str, fault: Fault, positions: Positions | None) -> Finding:
+    place = None if positions is None else positions.nearest(fault.path)
+    return Finding(code, severity, fault.path, fault.message, help_, place)
+
+
+def _place(finding: Finding) -> tuple[str, int, str]:
+    return (
+        ("", 0, finding.code)
+        if finding.position is None
+        else (finding.position.file, finding.position.line, finding.code)
+    )

@@ -1,0 +1,52 @@
+"""Every rule by its code. A code is never given to another rule; one that goes leaves its number free."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from policy.lint import access, edge, limits, routes, unused
+from policy.lint.finding import Check, Rule, Severity
+
+_ERROR, _WARNING = Severity.ERROR, Severity.WARNING
+
+_ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
+    # Who gets in.
+    ("AB101", _ERROR, "public catch-all", "access: callers, or a route for each public path", access.public_catch_all),
+    ("AB102", _ERROR, "undeclared hops", "trusted_hops: 0, or how many there are", access.undeclared_hops),
+    ("AB103", _ERROR, "empty allow-list", "the networks that are meant, or no allow-list", access.empty_allow_list),
+    ("AB104", _WARNING, "everybody allowed", "the networks that are meant, or no allow-list", access.everybody_allowed),
+    ("AB105", _WARNING, "shared secret", "an asymmetric algorithm, such as RS256", access.shared_secret),
+    ("AB106", _ERROR, "keys in the clear", "an https URL, or the keys themselves", access.keys_in_the_clear),
+    ("AB107", _WARNING, "long-lived tokens", "an hour, and a refresh token", access.long_lived_tokens),
+    # How often.
+    ("AB201", _ERROR, "public without a limit", "a limit per address or gateway", limits.unlimited_public),
+    ("AB202", _WARNING, "callers without a limit", "a limit per caller, or a local_limit", limits.unlimited_callers),
+    ("AB203", _WARNING, "limits that only count", "a limit without shadow beside it", limits.only_shadows),
+    ("AB204", _WARNING, "limit that fails open", "on_store_failure: closed", limits.fails_open),
+    # Routes.
+    ("AB301", _ERROR, "route out of reach", "what it is to admit, or no such route", routes.unreachable),
+    ("AB302", _ERROR, "unchecked upgrade", "a route of its own for what upgrades", routes.unchecked_upgrade),
+    (
+        "AB303",
+        _WARNING,
+        "very long time-out",
+        "streaming, which bounds what moves and what does not",
+        routes.long_timeout,
+    ),
+    ("AB304", _WARNING, "fault left on", "no fault outside of tests", routes.fault_left_on),
+    ("AB305", _WARNING, "maintenance", "no maintenance when it is over", routes.maintenance_left_on),
+    ("AB306", _WARNING, "deprecation without an end", "sunset, a date", routes.endless_deprecation),
+    ("AB307", _WARNING, "mirrored credentials", "credentials: false", routes.mirrored_credentials),
+    # Listeners and upstreams.
+    ("AB401", _ERROR, "service in the clear", "tls, or a loopback address", edge.in_the_clear),
+    ("AB402", _WARNING, "no promise of https", "hsts_seconds", edge.no_hsts),
+    ("AB403", _ERROR, "credentials for pages in the clear", "https origins", edge.cors_in_the_clear),
+    ("AB404", _WARNING, "upstream without hosts", "endpoints, or no such upstream", edge.no_hosts),
+    # The file itself.
+    ("AB501", _WARNING, "unused definition", "its use, or its removal", unused.unused),
+)
+
+RULES: Final[Mapping[str, Rule]] = MappingProxyType({row[0]: Rule(*row) for row in _ROWS})
+
+# Not a rule of the table: it is about what the table has found.
+UNUSED_EXCEPTION: Final = "AB502"

@@ -1,0 +1,40 @@
+"""What is defined and used nowhere: a mistake in a name, or something that went and left a part behind."""
+
+from collections.abc import Iterator, Mapping
+
+from policy.lint.finding import Fault
+from policy.model import Gateway
+
+
+def unused(gateway: Gateway) -> Iterator[Fault]:
+    for section, (defined, used) in _sections(gateway).items():
+        for name in defined:
+            if name not in used:
+                yield Fault((section, name), "nothing in this file uses it")
+
+
+def _sections(gateway: Gateway) -> Mapping[str, tuple[Mapping[str, object], set[str]]]:
+    routes, listeners = gateway.routes.values(), gateway.listeners.values()
+    tls = [one.tls for one in listeners if one.tls is not None]
+    upstream_tls = [one.tls for one in gateway.upstreams.values() if one.tls is not None]
+    return {
+        "schemas": (gateway.schemas, {schema for route in routes for schema in route.body.values()}),
+        "limits": (gateway.limits, {name for route in routes for name in gateway.limits_of(route)}),
+        "networks": (
+            gateway.networks,
+            {name for route in routes for name in gateway.networks_of(route)}
+            | {name for one in listeners for name in one.networks},
+        ),
+        "upstreams": (
+            gateway.upstreams,
+            {name for route in routes for name in route.upstreams} | {one.acme_challenge or "" for one in listeners},
+        ),
+        "certificates": (
+            gateway.certificates,
+            {one.certificate for one in tls} | {one.certificate or "" for one in upstream_tls},
+        ),
+        "authorities": (
+            gateway.authorities,
+            {one.client_authority or "" for one in tls} | {one.authority for one in upstream_tls},
+        ),
+    }
