@@ -44,8 +44,10 @@ async def streamed(stub: Any, question: pb.ClientStatusRequest) -> Any:
 
 
 async def resources(status: Any, **fields: Any) -> dict[str, Any]:
-    """By "TYPE name": what is said of the only proxy."""
-    answer = await status.FetchClientStatus(pb.ClientStatusRequest(**fields))
+    """By "TYPE name": what is said of the only proxy, as soon as it is connected."""
+    async with asyncio.timeout(5):
+        while not (answer := await status.FetchClientStatus(pb.ClientStatusRequest(**fields))).config:
+            await asyncio.sleep(0.01)
     (config,) = answer.config
     assert (config.node.id, config.node.cluster) == ("edge-1", "edge")
     shorts = {type_url: short for short, type_url in TYPE_URLS.items()}
@@ -119,9 +121,6 @@ async def test_a_name_is_asked_for_as_long_as_the_group_has_nothing(
     connect: Callable[[str], Client], target: Target, status: Any
 ) -> None:
     await connect("delta, ADS").subscribe("EDS", "A")
-    async with asyncio.timeout(5):
-        while not (await status.FetchClientStatus(pb.ClientStatusRequest())).config:
-            await asyncio.sleep(0.01)
     await said(status, "EDS A", NOT_SENT)
 
 
