@@ -1,21 +1,33 @@
 """Texts that may become policies: loaded under the overlays, linted and compiled, with everything that is wrong."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from apibank.control_plane import ControlPlane
 from apibank.preparation import ErrorRecord, UnpreparedError
 from apibank.rollouts import Draft
 from policy.load import Loaded
 from policy.model import Gateway
-from policy.problem import PolicyError, written
+from policy.problem import PolicyError
 from portal.policies_api import PolicyText
 from xds.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    from policy.lint import Finding
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a linter finds; the record has `message`, and where it can `file`, `line`, `column`, `path`, `code`."""
+
+    is_error: bool
+    record: ErrorRecord
+
+
+Linter = Callable[[Loaded[Gateway]], Iterable[Complaint]]
+
+
+def no_complaints(_: Loaded[Gateway]) -> Iterable[Complaint]:
+    """The linter of those who have none: policies are still checked by their model, and compiled."""
+    return ()
 
 
 class BadPoliciesError(Exception):
@@ -51,14 +63,14 @@ async def loaded_texts(control: ControlPlane, texts: Mapping[str, PolicyText]) -
     return loaded
 
 
-async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText]) -> Drafts:
+async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText], linter: Linter) -> Drafts:
     """Each text as it would be published now. Raises BadPoliciesError: one that is bad holds up all of them."""
-    from policy.lint import Severity, lint
-
     live = {name: state.version for name, state in control.states.items()}
     loaded = await loaded_texts(control, texts)
-    findings = [(name, one) for name, each in loaded.items() for one in lint(each.gateway, each.positions)]
-    wrong = [_finding(name, one) for name, one in findings if one.severity is Severity.ERROR]
+    complaints = [
+        (one.is_error, {"gateway": name, **one.record}) for name, each in loaded.items() for one in linter(each)
+    ]
+    wrong: list[ErrorRecord] = [record for is_error, record in complaints if is_error]
     drafts: dict[str, Draft] = {}
     for name, each in loaded.items():
         try:
@@ -69,24 +81,10 @@ async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText]) -> D
         drafts[name] = Draft(name, texts[name].text, each, snapshot, live.get(name))
     if wrong:
         raise BadPoliciesError(wrong)
-    return Drafts(drafts, [_finding(name, one) for name, one in findings if one.severity is not Severity.ERROR])
+    return Drafts(drafts, [record for is_error, record in complaints if not is_error])
 
 
 async def snapshot_of(control: ControlPlane, loaded: Loaded[Gateway]) -> Snapshot:
     """What a policy would give the Envoys, with the endpoints of the moment. Raises UnpreparedError."""
     material = await control.preparation.material(loaded.gateway)
     return await control.preparation.snapshot(loaded, material, control.endpoints.of(loaded.gateway))
-
-
-def _finding(gateway: str, one: "Finding") -> ErrorRecord:
-    place = one.position
-    return {
-        "gateway": gateway,
-        "file": place.file if place else "",
-        "line": place.line if place else 0,
-        "column": place.column if place else 1,
-        "path": one.path if isinstance(one.path, str) else written(one.path),
-        "message": one.message,
-        "code": one.code,
-        "help": one.help,
-    }

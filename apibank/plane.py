@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from apibank.candidates import PolicyFiles
 from apibank.control_plane import ControlPlane
+from apibank.drafts import Linter, no_complaints
 from apibank.endpoint_desk import EndpointDesk
 from apibank.gateway_states import FederationStates
 from apibank.journal import Journal
@@ -49,8 +50,9 @@ class Plane:
         traffic: TrafficReports,
         metrics: XdsMetrics,
         registry: CollectorRegistry,
+        linter: Linter = no_complaints,
     ) -> Self:
-        """`traffic`: what the Envoys report, which canaries are judged by."""
+        """`traffic`: what the Envoys report, which canaries are judged by. `linter`: of what is applied."""
         journal, history = Journal(registry), PolicyHistory(database)
         endpoints = RuntimeEndpoints(EndpointOverrides(database), journal.write)
         control = ControlPlane(
@@ -70,7 +72,7 @@ class Plane:
             control,
             rollouts,
             FederationStates(control, rollouts),
-            PolicyDesk(control, rollouts, files, history),
+            PolicyDesk(control, rollouts, files, history, linter),
             EndpointDesk(control, rollouts),
             journal,
             last_good,

@@ -7,10 +7,10 @@ from typing import Final
 
 from apibank.candidates import PolicyFiles, ReadOnlyFolderError
 from apibank.control_plane import ControlPlane
-from apibank.drafts import BadPoliciesError, Drafts, drafts_of
+from apibank.drafts import BadPoliciesError, Drafts, Linter, drafts_of, no_complaints
 from apibank.gateway_states import liveness_record
 from apibank.policies import read_source
-from apibank.policy_diff import difference_record
+from apibank.policy_diff import policy_changes, resource_changes
 from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, intent_of
 from policy.problem import PolicyError
 from portal.policies_api import (
@@ -43,11 +43,19 @@ class _Wish:
 class PolicyDesk:
     """Policies, for the control API; endpoints of upstreams are another desk's."""
 
-    def __init__(self, control: ControlPlane, rollouts: Rollouts, files: PolicyFiles, history: PolicyHistory) -> None:
+    def __init__(
+        self,
+        control: ControlPlane,
+        rollouts: Rollouts,
+        files: PolicyFiles,
+        history: PolicyHistory,
+        linter: Linter = no_complaints,
+    ) -> None:
         self._control = control
         self._rollouts = rollouts
         self._files = files
         self._history = history
+        self._linter = linter
 
     async def policies(self) -> Sequence[Record]:
         return [self._summary(name) for name in sorted(self._control.states)]
@@ -60,7 +68,7 @@ class PolicyDesk:
         texts = await self._texts(request.gateways, request.only)
         drafts = await self._drafts(texts)
         return {
-            "gateways": [difference_record(self._control, each, request.resources) for each in drafts.drafts.values()],
+            "gateways": [self._difference(each, request.resources) for each in drafts.drafts.values()],
             "warnings": list(drafts.warnings),
         }
 
@@ -186,7 +194,7 @@ class PolicyDesk:
 
     async def _drafts(self, texts: Mapping[str, PolicyText]) -> Drafts:
         try:
-            return await drafts_of(self._control, texts)
+            return await drafts_of(self._control, texts, self._linter)
         except BadPoliciesError as error:
             raise Refused(422, "policy_invalid", str(error), error.records) from None
 
@@ -222,6 +230,19 @@ class PolicyDesk:
         if before is None:
             raise Refused(404, "revision_not_found", f"nothing else was live of {gateway} before")
         return before
+
+    def _difference(self, draft: Draft, resources: bool) -> Record:
+        """What it would change of what is published now."""
+        live = self._control.policy_of(draft.gateway)
+        record: dict[str, object] = {
+            "gateway": draft.gateway,
+            "live": None if live is None else live.version,
+            "version": draft.version,
+            "changes": policy_changes(live, draft.loaded.gateway, draft.loaded.positions),
+        }
+        if resources:
+            record["resources"] = resource_changes(self._control.publisher.intended(draft.gateway), draft.snapshot)
+        return record
 
     def _summary(self, name: str) -> Record:
         state = self._control.states[name]

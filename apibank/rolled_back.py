@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from apibank.policy_diff import policy_changes
 from apibank.published import Published
 from xds.rollback import RolledBack
 from xds.snapshot import ROUTE, SHORT_NAMES
@@ -42,16 +43,10 @@ def suspects(one: RolledBack, state: Published) -> list[dict[str, object]]:
     """
     if one.type_url != ROUTE or state.loaded is None:
         return []
-    from policy.differences import differences
-
     found: dict[str, dict[str, object]] = {}
-    gateway, positions = state.loaded.gateway, state.loaded.positions
-    for change in differences(state.before, gateway, positions):
-        if len(change.path) >= 2 and change.path[0] == "routes" and change.op != "removed":
-            route = ("routes", change.path[1])
-            place = change.position or positions.nearest(route)
-            found.setdefault(
-                str(change.path[1]),
-                {"path": f"routes.{change.path[1]}", "op": change.op, "file": place.file, "line": place.line},
-            )
+    for change in policy_changes(state.before, state.loaded.gateway, state.loaded.positions):
+        match change["parts"]:
+            case ["routes", str(name), *_] if change["op"] != "removed" or len(change["parts"]) > 2:
+                place = state.loaded.positions.nearest(("routes", name))
+                found.setdefault(name, {"path": f"routes.{name}", "file": place.file, "line": place.line})
     return list(found.values())[:_MOST_SUSPECTS]

@@ -37,15 +37,13 @@ def local_diff(settings: Settings, names: tuple[str, ...], against: str, resourc
 
 
 def _difference(old: "PolicyFolder", new: "PolicyFolder", name: str) -> dict[str, Any]:
-    from apibank.policy_diff import change_record
-    from policy.differences import differences
+    from apibank.policy_diff import policy_changes
 
     after = new.load_one(name)
     before = old.load_one(name).gateway if name in old.names() else None
-    changes = differences(before, after.gateway, after.positions)
     return {
         "gateway": name,
         "live": None if before is None else before.version,
         "version": after.gateway.version,
-        "changes": [change_record(one) for one in changes],
+        "changes": policy_changes(before, after.gateway, after.positions),
     }

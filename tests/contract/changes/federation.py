@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from apibank.drafts import Linter, no_complaints
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
 from portal.control_api import control_app
@@ -180,12 +181,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, database: str) -> AsyncIterator[Running]:
+async def running(folder: Path, database: str, linter: Linter = no_complaints) -> AsyncIterator[Running]:
     """A control plane over this folder and this database, until left as if its process ended."""
     publisher, traffic, registry = Publisher(), TrafficFigures(), CollectorRegistry()
     metrics, stop = XdsMetrics(registry), asyncio.Event()
     async with Database(database) as records:
-        plane = Plane.of(PolicyFolder(folder, ()), publisher, records, traffic, metrics, registry)
+        plane = Plane.of(PolicyFolder(folder, ()), publisher, records, traffic, metrics, registry, linter)
         app = control_app(plane.states, None, lambda: SECRET, plane.desk, plane.hosts)  # type: ignore[arg-type]
         await plane.restore()
         server = await serve(publisher, "127.0.0.1:0", identifier="replica-1", metrics=metrics)

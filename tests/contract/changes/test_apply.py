@@ -1,10 +1,14 @@
 """Changes that are applied are checked, recorded, made live, and undone."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from tests.contract.changes.federation import Authorization, Running
+from apibank.drafts import Complaint
+from policy.load import Loaded
+from policy.model import Gateway
+from tests.contract.changes.federation import Authorization, Running, running
 from xds.snapshot import ROUTE
 
 
@@ -184,3 +188,22 @@ async def test_requests_are_bounded(plane: Running, policy: str) -> None:
     assert huge.status_code == 413
     named = await plane.api.post("/v1/policies/apply", json={}, headers={"x-apibank-author": "a" * 200})
     assert named.json()["code"] == "author_invalid"
+
+
+async def test_what_the_linter_refuses_is_not_applied_and_what_it_warns_of_is_said(
+    folder: Path, database: str, policy: str
+) -> None:
+    def linter(loaded: Loaded[Gateway]) -> list[Complaint]:
+        record = {"file": "shop.yaml", "line": 1, "path": "routes", "message": "hm", "code": "AB101"}
+        return [Complaint("/bad" in str(loaded.gateway.routes["items"].path), record)]
+
+    async with running(folder, database, linter) as plane:
+        await plane.until(lambda: "shop" in plane.plane.control.states and plane.state["version"])
+        refused = await plane.api.post(
+            "/v1/policies/apply", json={"gateways": {"shop": {"text": moved(policy, "/bad")}}}
+        )
+        assert refused.status_code == 422
+        assert [one["code"] for one in refused.json()["errors"]] == ["AB101"]
+        warned = await plane.api.post("/v1/policies/apply", json={"gateways": {"shop": {"text": moved(policy)}}})
+        assert warned.status_code == 202
+        assert [one["message"] for one in warned.json()["warnings"]] == ["hm"]
