@@ -60,7 +60,7 @@ class Gate:
 
     def to_fetch(self, subscription: Subscription, offered: Mapping[str, Resource]) -> set[str]:
         """The awaited names that can be sent now, unasked."""
-        if subscription.type_url != ENDPOINT:
+        if subscription.type_url != ENDPOINT or not self._awaited[ENDPOINT]:
             return set()
         return {name for name in self._awaited[ENDPOINT] if subscription.covers(name) and name in offered}
 
@@ -71,7 +71,11 @@ class Gate:
     def keep(self, snapshot: Snapshot) -> None:
         """What the new snapshot lacks is not awaited."""
         for type_url, awaited in self._awaited.items():
-            awaited.intersection_update(snapshot.resources.get(type_url, {}))
+            if not awaited:
+                # An emptied set is as slow to walk as it once was long.
+                continue
+            there = snapshot.resources.get(type_url, {})
+            awaited.difference_update([name for name in awaited if name not in there])
 
     def wait(self, step: str, now: float) -> None:
         """Note which step waits at `now`, "" for none. Its clock starts once, however often the step starts anew."""

@@ -208,6 +208,8 @@ class Subscription:
     @property
     def last_in_flight(self) -> int:
         """The number of the last response that has not been answered; 0 if there is none."""
+        if not self.in_flight:
+            return 0
         # From the end: what has been answered leaves holes at the beginning, and a dictionary walks over these.
         return next((flight.number for flight in reversed(self.in_flight.values())), 0)
 

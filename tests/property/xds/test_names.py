@@ -1,5 +1,7 @@
 """Drawn subscriptions by name, alias and collection, against what they mean."""
 
+from collections.abc import Iterable
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -92,9 +94,7 @@ class Life(RuleBasedStateMachine):
             assert self.have[type_url] == wanted(self.target, type_url, names)
         assert self.stream.live or not self.stream.subscriptions
 
-    def _send(
-        self, type_url: str, subscribe: set[str] = frozenset(), unsubscribe: set[str] = frozenset()
-    ) -> list[Response]:  # type: ignore[assignment]
+    def _send(self, type_url: str, subscribe: Iterable[str] = (), unsubscribe: Iterable[str] = ()) -> list[Response]:
         if type_url not in self.stream.subscriptions and not subscribe:
             return []
         request = DeltaRequest(
