@@ -100,6 +100,11 @@ class Resources:
             self._pairs.append((type_url, Resource.of(plain.name, plain.body, origin, needs)))
         return self
 
+    def take(self, type_url: str, resource: Resource) -> "Resources":
+        """Add one as it is."""
+        self._pairs.append((type_url, resource))
+        return self
+
     def snapshot(self) -> Snapshot:
         return Snapshot.of(self._pairs)
 
