@@ -13,6 +13,7 @@ import structlog
 
 import xds.server
 from apibank.key_desk import KeyDesk
+from apibank.linter import complaints_of
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.plain_resources import follow_resources
 from apibank.plane import Plane
@@ -78,7 +79,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
     publisher, reports = Publisher(), LoadReports()
     async with Database(service.database) as database:
         migrated = await _migrated(service.database)
-        plane = Plane.of(service.folder, publisher, database, reports, metrics, registry)
+        plane = Plane.of(service.folder, publisher, database, reports, metrics, registry, complaints_of)
         keys = KeyDesk(ApiKeys(database), FactVersions(database))
         application = control_app(
             plane.states, keys, lambda: service.token_file.read_text(encoding="utf-8").strip(), plane.desk, plane.hosts

@@ -10,7 +10,7 @@ from apibank.control_plane import ControlPlane
 from apibank.drafts import BadPoliciesError, Drafts, Linter, drafts_of, no_complaints
 from apibank.gateway_states import liveness_record
 from apibank.policies import read_source
-from apibank.policy_diff import policy_changes, resource_changes
+from apibank.policy_diff import policy_changes
 from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, intent_of
 from policy.problem import PolicyError
 from portal.policies_api import (
@@ -24,6 +24,7 @@ from portal.policies_api import (
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
 from records.policy_history import Change, PolicyHistory, Recorded
+from xds.differences import resource_changes
 
 _DATABASE_AWAY: Final = "the database does not answer, and a change that cannot be recorded is not made"
 
@@ -241,7 +242,8 @@ class PolicyDesk:
             "changes": policy_changes(live, draft.loaded.gateway, draft.loaded.positions),
         }
         if resources:
-            record["resources"] = resource_changes(self._control.publisher.intended(draft.gateway), draft.snapshot)
+            changes = resource_changes(self._control.publisher.intended(draft.gateway), draft.snapshot)
+            record["resources"] = [one.as_record() for one in changes]
         return record
 
     def _summary(self, name: str) -> Record:

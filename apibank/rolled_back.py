@@ -46,7 +46,7 @@ def suspects(one: RolledBack, state: Published) -> list[dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for change in policy_changes(state.before, state.loaded.gateway, state.loaded.positions):
         match change["parts"]:
-            case ["routes", str(name), *_] if change["op"] != "removed" or len(change["parts"]) > 2:
+            case ["routes", str(name), *fields] if fields or change["op"] != "removed":
                 place = state.loaded.positions.nearest(("routes", name))
                 found.setdefault(name, {"path": f"routes.{name}", "file": place.file, "line": place.line})
     return list(found.values())[:_MOST_SUSPECTS]

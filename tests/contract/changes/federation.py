@@ -12,7 +12,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from apibank.drafts import Linter, no_complaints
+from apibank.drafts import Linter
+from apibank.linter import complaints_of
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
 from portal.control_api import control_app
@@ -40,8 +41,11 @@ upstreams:
   names: {endpoints: ["shop.example:80"]}
 listeners:
   mesh: {address: "127.0.0.1:9000"}
+limits:
+  flood: {requests: 100, unit: minute, per: address}
 defaults:
   methods: {GET: read}
+  limits: [flood]
 routes:
   items: {path: /items, access: public, upstream: shop}
   named: {path: /named, access: public, upstream: names}
@@ -181,7 +185,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, database: str, linter: Linter = no_complaints) -> AsyncIterator[Running]:
+async def running(folder: Path, database: str, linter: Linter = complaints_of) -> AsyncIterator[Running]:
     """A control plane over this folder and this database, until left as if its process ended."""
     publisher, traffic, registry = Publisher(), TrafficFigures(), CollectorRegistry()
     metrics, stop = XdsMetrics(registry), asyncio.Event()

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from apibank.policies import PolicyFolder, shipped
-from apibank.policy_diff import policy_changes, resource_changes
+from apibank.policy_diff import policy_changes
 from policy.load import Loaded
 from policy.model import Gateway
-from xds.snapshot import CLUSTER, ROUTE, Resource, Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +42,4 @@ def test_a_route_that_came_is_one_change_and_so_is_one_that_went(sales: Loaded[G
 
 
 def test_against_nothing_everything_was_added(sales: Loaded[Gateway]) -> None:
-    changes = policy_changes(None, sales.gateway, sales.positions)
-    assert {one["op"] for one in changes} == {"added"}
-    assert {f"routes.{name}" for name in sales.gateway.routes} <= {one["path"] for one in changes}
-
-
-def test_resources_that_came_went_or_changed_are_listed_in_the_order_of_their_sending() -> None:
-    old = Snapshot.of([(ROUTE, Resource.of("mesh", b"1")), (CLUSTER, Resource.of("gone", b"1"))])
-    new = Snapshot.of([(ROUTE, Resource.of("mesh", b"2")), (CLUSTER, Resource.of("come", b"1"))])
-    told = [(one["op"], one["type"], one["name"]) for one in resource_changes(old, new)]
-    assert told == [("added", "CDS", "come"), ("removed", "CDS", "gone"), ("changed", "RDS", "mesh")]
-    assert resource_changes(new, new) == []
-    assert {one["op"] for one in resource_changes(None, new)} == {"added"}
+    assert {one["op"] for one in policy_changes(None, sales.gateway, sales.positions)} == {"added"}
