@@ -27,9 +27,7 @@ async def test_01_a_second_name_is_subscribed_to_and_comes(
 
 @VARIANT
 @EACH
-async def test_02_of_three_the_changed_one_comes_alone(
-    served: Served, talk: Open, variant: str, short: str
-) -> None:
+async def test_02_of_three_the_changed_one_comes_alone(served: Served, talk: Open, variant: str, short: str) -> None:
     served.set(short, A="v1", B="v1", C="v1")
     client = talk(variant, short)
     await client.subscribe("A", "B", "C")
@@ -74,9 +72,7 @@ async def test_04_a_removed_name_is_said_to_be_gone_and_comes_again_alone(
 
 @VARIANT
 @EACH
-async def test_05_what_was_unsubscribed_does_not_come(
-    served: Served, talk: Open, variant: str, short: str
-) -> None:
+async def test_05_what_was_unsubscribed_does_not_come(served: Served, talk: Open, variant: str, short: str) -> None:
     served.set(short, A="v1", B="v1")
     client = talk(variant, short)
     await client.subscribe("A", "B")

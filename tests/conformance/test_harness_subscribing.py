@@ -109,9 +109,7 @@ async def test_13_a_missing_one_is_created_and_the_whole_subset_comes(
 
 @SOTW
 @NAMED
-async def test_14_a_missing_one_is_created_and_comes(
-    served: Served, talk: Open, variant: str, short: str
-) -> None:
+async def test_14_a_missing_one_is_created_and_comes(served: Served, talk: Open, variant: str, short: str) -> None:
     served.set(short, A="v1", B="v1")
     client = talk(variant, short)
     await client.subscribe("A", "B", "missing")
@@ -152,9 +150,7 @@ async def test_16_after_shrinking_a_change_of_the_rest_comes(
 
 @SOTW
 @NAMED
-async def test_17_after_shrinking_only_the_rest_comes(
-    served: Served, talk: Open, variant: str, short: str
-) -> None:
+async def test_17_after_shrinking_only_the_rest_comes(served: Served, talk: Open, variant: str, short: str) -> None:
     served.set(short, **ABC, D="v1")
     client = talk(variant, short)
     await client.subscribe("B", "D")

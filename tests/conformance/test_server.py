@@ -1,7 +1,7 @@
-"""XDS.md §1 and §8 over real gRPC: status codes, services, access, sizes, and the end of a stream."""
+"""The server beside the protocol: who may speak, what it says of itself, and how it stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -12,11 +12,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from protos import discovery_pb2 as pb
 from protos import discovery_pb2_grpc as pb_grpc
 from tests.conformance.authority import Authority
-from tests.conformance.clients import NODE, TYPE_URLS, Client, Target
+from tests.conformance.clients import NODE, TYPE_URLS, Target
 from xds import wire
 from xds.publisher import Publisher
 from xds.server import RunningServer, serve
-from xds.snapshot import SHORT_NAMES
 
 Server = tuple[Publisher, RunningServer]
 DIALECTS = pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
@@ -39,110 +38,6 @@ async def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await drain()
     return raised.value.code(), raised.value.details() or ""
-
-
-@DIALECTS
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ({"type_url": TYPE_URLS["CDS"]}, None),
-        ({"type_url": TYPE_URLS["CDS"], "node": pb.Node(cluster="edge")}, None),
-        ({"node": NODE}, None),
-        ({"type_url": TYPE_URLS["CDS"], "node": NODE}, {"type_url": TYPE_URLS["CDS"], "node": pb.Node(id="other")}),
-    ],
-    ids=["s3 no node", "s3 no id", "s4 no type", "s2 another node"],
-)
-async def test_a_request_that_breaks_the_protocol_ends_its_stream_and_no_other(
-    channel: grpc.aio.Channel, target: Target, delta: bool, first: dict[str, Any], second: dict[str, Any] | None
-) -> None:
-    target.set("CDS", A="v1")
-    good, bad = aggregated(channel, delta), aggregated(channel, delta)
-    await good.write(request(delta, type_url=TYPE_URLS["CDS"], node=NODE))
-    assert await good.read()
-    await bad.write(request(delta, **first))
-    if second is not None:
-        await bad.write(request(delta, **second))
-    code, details = await refusal(bad)
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert details
-    target.set("CDS", A="v2")
-    assert await good.read()
-    good.cancel()
-
-
-@pytest.mark.parametrize("short", SHORT_NAMES.values())
-async def test_s5_every_type_has_a_service_of_its_own_that_serves_no_other(
-    channel: grpc.aio.Channel, target: Target, short: str
-) -> None:
-    target.set(short, A="v1")
-    service, methods = wire.SERVICES[TYPE_URLS[short]]
-    open_ = channel.stream_stream(
-        f"/{service}/Delta{methods}",
-        request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
-        response_deserializer=pb.DeltaDiscoveryResponse.FromString,
-    )
-    own, other = open_(), open_()
-    await own.write(pb.DeltaDiscoveryRequest(node=NODE, resource_names_subscribe=["A"]))
-    assert (await own.read()).type_url == TYPE_URLS[short]
-    wrong = TYPE_URLS["CDS" if short != "CDS" else "LDS"]
-    await other.write(pb.DeltaDiscoveryRequest(node=NODE, type_url=wrong))
-    assert (await refusal(other))[0] is grpc.StatusCode.INVALID_ARGUMENT
-    own.cancel()
-
-
-async def test_virtual_hosts_are_served_incrementally_only(channel: grpc.aio.Channel) -> None:
-    service, methods = wire.SERVICES[TYPE_URLS["VHDS"]]
-    call = channel.stream_stream(
-        f"/{service}/Stream{methods}",
-        request_serializer=pb.DiscoveryRequest.SerializeToString,
-        response_deserializer=pb.DiscoveryResponse.FromString,
-    )()
-    assert (await refusal(call))[0] is grpc.StatusCode.UNIMPLEMENTED
-
-
-@DIALECTS
-async def test_s6_an_unknown_type_leaves_the_stream_as_it_is(
-    channel: grpc.aio.Channel, target: Target, delta: bool
-) -> None:
-    target.set("CDS", A="v1")
-    call = aggregated(channel, delta)
-    await call.write(request(delta, node=NODE, type_url="type.googleapis.com/no.such.Type"))
-    await call.write(request(delta, type_url=TYPE_URLS["CDS"]))
-    assert (await call.read()).type_url == TYPE_URLS["CDS"]
-    call.cancel()
-
-
-@pytest.mark.parametrize("variant", ["sotw, separate", "sotw, ADS", "delta, separate", "delta, ADS"])
-async def test_s11_every_response_names_the_replica(
-    connect: Callable[[str], Client], target: Target, variant: str
-) -> None:
-    target.set("CDS", A="v1")
-    client = connect(variant)
-    await client.subscribe("CDS")
-    assert (await client.next("CDS")).identifier == "replica-1"
-
-
-async def test_s12_a_first_request_of_many_megabytes_is_read(channel: grpc.aio.Channel, target: Target) -> None:
-    target.set("CDS", A="v1")
-    call = aggregated(channel, delta=True)
-    known = {f"cluster-{number:06}": "0" * 64 for number in range(100_000)}
-    await call.write(pb.DeltaDiscoveryRequest(node=NODE, type_url=TYPE_URLS["CDS"], initial_resource_versions=known))
-    response = await call.read()
-    assert [each.name for each in response.resources] == ["A"]
-    assert len(response.removed_resources) == 100_000
-    call.cancel()
-
-
-async def test_s12_what_a_client_with_grpcs_usual_limit_could_not_receive_is_not_sent(
-    channel: grpc.aio.Channel, target: Target
-) -> None:
-    target.set("RDS", big="v" * 5_000_000, small="v1")
-    call = aggregated(channel, delta=True)
-    await call.write(
-        pb.DeltaDiscoveryRequest(node=NODE, type_url=TYPE_URLS["RDS"], resource_names_subscribe=["big", "small"])
-    )
-    assert [each.name for each in (await call.read()).resources] == ["small"]
-    call.cancel()
 
 
 async def test_a_message_that_is_no_request_ends_its_stream_only(channel: grpc.aio.Channel, target: Target) -> None:
