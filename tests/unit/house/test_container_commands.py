@@ -90,17 +90,17 @@ def test_the_control_plane_serves_where_envoys_call_and_with_the_identity_that_t
     (endpoints,) = cluster["load_assignment"]["endpoints"]
     address = endpoints["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
     assert address["address"] == "control-plane"
-    assert address["port_value"] == _port(service.listen)
+    assert address["port_value"] == _port(service.xds.listen)
     (matcher,) = cluster["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"][
         "match_typed_subject_alt_names"
     ]
-    assert matcher["matcher"]["exact"] == f"spiffe://{service.tls.trust_domain}/control-plane"
+    assert matcher["matcher"]["exact"] == f"spiffe://{service.xds.tls.trust_domain}/control-plane"
 
 
 def test_every_certificate_that_it_reads_is_mounted_in_the_control_plane(told: Told, tmp_path: Path) -> None:
     make_secrets.make_secrets(tmp_path, datetime.now(UTC))
     folder = tmp_path / PurePosixPath(_mounted("control-plane")[PurePosixPath("/etc/apibank/tls")]).name
-    tls = told("control-plane").tls
+    tls = told("control-plane").xds.tls
     named = {PurePosixPath(file) for gateway in _policies().values() for file in material_files(gateway)}
     named |= {PurePosixPath(file) for file in (tls.certificate, tls.key, tls.authority)}
     assert {path for path in named if path.parent != PurePosixPath("/etc/apibank/tls")} == set()
