@@ -2,10 +2,15 @@
 
 import ipaddress
 from collections.abc import Iterator
+from typing import Final
 
-from policy.edge import Listener
+from policy.edge import Cors, Listener
 from policy.lint.finding import Fault
 from policy.model import Gateway
+from policy.problem import FieldPath
+
+# Reserved for networks of one's own (RFC 6762, ICANN's .internal), or a cluster's; public names end otherwise.
+_NEAR_NAMES: Final = (".internal", ".local", ".localhost")
 
 
 def in_the_clear(gateway: Gateway) -> Iterator[Fault]:
@@ -22,19 +27,42 @@ def no_hsts(gateway: Gateway) -> Iterator[Fault]:
 
 
 def cors_in_the_clear(gateway: Gateway) -> Iterator[Fault]:
-    for name, listener in gateway.listeners.items():
-        if listener.cors is None or not listener.cors.credentials:
+    written: list[tuple[FieldPath, Cors | None]] = [
+        *((("listeners", name), one.cors) for name, one in gateway.listeners.items()),
+        *((("routes", name), one.cors) for name, one in gateway.routes.items()),
+    ]
+    for at, cors in written:
+        if cors is None or not cors.credentials:
             continue
-        for index, origin in enumerate(listener.cors.origins):
+        for index, origin in enumerate(cors.origins):
             if origin.startswith("http://"):
-                at = ("listeners", name, "cors", "origins", index)
-                yield Fault(at, "whoever is on the way to a page without TLS can call with its users' cookies")
+                what = "whoever is on the way to a page without TLS can call with its users' cookies"
+                yield Fault((*at, "cors", "origins", index), what)
 
 
 def no_hosts(gateway: Gateway) -> Iterator[Fault]:
     for name, upstream in gateway.upstreams.items():
         if not upstream.endpoints:
             yield Fault(("upstreams", name, "endpoints"), "an upstream without hosts answers 503")
+
+
+def plain_text_abroad(gateway: Gateway) -> Iterator[Fault]:
+    for name, upstream in gateway.upstreams.items():
+        for index, endpoint in enumerate(upstream.endpoints):
+            if upstream.tls is None and not _is_near(endpoint):
+                what = f"{endpoint} may be beyond this network, and nothing between is encrypted"
+                yield Fault(("upstreams", name, "endpoints", index), what)
+
+
+def _is_near(endpoint: str) -> bool:
+    """On this machine or in its network: private addresses, and names that only a network of one's own knows."""
+    host = endpoint.rpartition(":")[0].strip("[]")
+    if endpoint.startswith("unix:"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.lower().endswith(_NEAR_NAMES)
 
 
 def _is_loopback(listener: Listener) -> bool:

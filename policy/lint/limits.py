@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 
-from policy.limits import StoreFailure
+from policy.limits import Limit, Per, StoreFailure
 from policy.lint.access import answers_itself
 from policy.lint.finding import Fault
 from policy.model import Access, Gateway
+from policy.route import Route
 
 
 def unlimited_public(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
-        if route.access is Access.PUBLIC and not answers_itself(route) and not gateway.limits_of(route):
+        asks = route.access is Access.PUBLIC and not answers_itself(route)
+        if asks and not gateway.limits_of(route) and route.local_limit is None:
             yield Fault(("routes", name), "anybody may call it as often as they like")
 
 
@@ -21,11 +23,27 @@ def unlimited_callers(gateway: Gateway) -> Iterator[Fault]:
             yield Fault(("routes", name), "a caller may call it as often as they like")
 
 
-def only_shadows(gateway: Gateway) -> Iterator[Fault]:
+def refuses_nobody(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
         limits = [gateway.limits[limit] for limit in gateway.limits_of(route)]
-        if limits and all(limit.shadow for limit in limits):
-            yield Fault(("routes", name), "every limit of it only counts (shadow) and refuses nobody")
+        if limits and all(limit.shadow or _unbounded(gateway, route, limit) for limit in limits):
+            yield Fault(("routes", name), "its limits only count (shadow, or unlimited for every tier)")
+
+
+def one_takes_all(gateway: Gateway) -> Iterator[Fault]:
+    seen: set[tuple[str, str]] = set()
+    for route in gateway.routes.values():
+        limits = {name: gateway.limits[name] for name in gateway.limits_of(route)}
+        for name, shared in limits.items():
+            if shared.per is not Per.GATEWAY or shared.requests is None:
+                continue
+            for other, own in limits.items():
+                most = _most(gateway, route, own)
+                takes = own.per is not Per.GATEWAY and own.unit is shared.unit and most > shared.requests
+                if takes and (name, other) not in seen:
+                    seen.add((name, other))
+                    what = f"one caller may send {most} by {other!r}, more than all of them together"
+                    yield Fault(("limits", name, "requests"), what)
 
 
 def fails_open(gateway: Gateway) -> Iterator[Fault]:
@@ -35,3 +53,17 @@ def fails_open(gateway: Gateway) -> Iterator[Fault]:
             yield Fault(
                 ("limits", name, "on_store_failure"), "while its counter cannot be reached there is no limit at all"
             )
+
+
+def _figures(gateway: Gateway, route: Route, limit: Limit) -> list[int | None]:
+    if limit.tiers is None:
+        return [limit.requests]
+    return [limit.figure(tier) for tier in gateway.tiers_of(route) if tier in limit.tiers]
+
+
+def _unbounded(gateway: Gateway, route: Route, limit: Limit) -> bool:
+    return not limit.tenants and all(figure is None for figure in _figures(gateway, route, limit))
+
+
+def _most(gateway: Gateway, route: Route, limit: Limit) -> int:
+    return max((figure for figure in _figures(gateway, route, limit) if figure is not None), default=0)

@@ -1,13 +1,24 @@
 """Routes that do nothing, do too much, or were left in a state that was meant for a while."""
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+from pydantic import JsonValue
+
+from policy.kinds import Method, Tier
+from policy.lint.access import answers_itself
 from policy.lint.finding import Fault
-from policy.model import Gateway
+from policy.model import Access, Gateway, Match
 from policy.route import Route
+from policy.traffic import IDEMPOTENT
 
-_LONG_MS = 300_000
+_LONG_MS: Final = 300_000
+# What Envoy answers by itself (xds/compiler/filters/health_check.py).
+_HEALTH: Final = "/healthz"
+# authz admits no body with these, and looks for no schema.
+_BODILESS: Final = frozenset({Method.GET, Method.HEAD, Method.OPTIONS})
+_WITH_BODY: Final = frozenset({Method.POST, Method.PUT, Method.PATCH})
 
 
 def unreachable(gateway: Gateway) -> Iterator[Fault]:
@@ -19,14 +30,55 @@ def unreachable(gateway: Gateway) -> Iterator[Fault]:
             yield Fault((*at, "methods"), "it admits no method")
         elif route.tiers is not None and not route.tiers:
             yield Fault((*at, "tiers"), "it admits no tier")
+        elif route.match is Match.EXACT and route.path == _HEALTH:
+            yield Fault((*at, "path"), f"Envoy itself answers {_HEALTH}")
+        elif (field := _nobody(gateway, route)) is not None:
+            yield Fault(
+                (*at, *field) if route.callers is not None else field,
+                "nobody can have what it asks for: no role is named, or agents without the tier internal",
+            )
         elif _no_address(gateway, route):
             yield Fault((*at, "networks"), "no address is both in its allow-lists and in those of its listeners")
 
 
-def unchecked_upgrade(gateway: Gateway) -> Iterator[Fault]:
+def unchecked_body(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
-        if route.upgrades and route.body:
-            yield Fault(("routes", name, "upgrades"), "after an upgrade no schema looks at what is sent")
+        for method in route.body:
+            if method in _BODILESS:
+                yield Fault(("routes", name, "body", method.value), f"{method} has no body, so this schema checks none")
+        unchecked = [one for one in gateway.methods_of(route) if one in _WITH_BODY and one not in route.body]
+        if any(method in _WITH_BODY for method in route.body) and unchecked:
+            what = f"bodies of {', '.join(unchecked)} pass unchecked, beside others that must meet a schema"
+            yield Fault(("routes", name, "body"), what)
+
+
+def longer_than_admitted(gateway: Gateway) -> Iterator[Fault]:
+    for name, route in gateway.routes.items():
+        most = gateway.max_body_of(route)
+        for method, schema in route.body.items():
+            longest = _longest_text(gateway.schemas[schema])
+            if longest > most:
+                what = f"{schema!r} admits texts of {longest} characters, and a body of more than {most} bytes is 413"
+                yield Fault(("routes", name, "body", method.value), what)
+
+
+def retried_writes(gateway: Gateway) -> Iterator[Fault]:
+    for name, route in gateway.routes.items():
+        if route.retries is None or route.retries.safe:
+            continue
+        for index, method in enumerate(route.retries.methods or ()):
+            if method not in IDEMPOTENT:
+                what = f"a {method} that the service has carried out may be sent to it again"
+                yield Fault(("routes", name, "retries", "methods", index), what)
+
+
+def mirrored_to_itself(gateway: Gateway) -> Iterator[Fault]:
+    for name, route in gateway.routes.items():
+        own = {*(route.split or ()), *((route.upstream,) if route.upstream else ())}
+        for index, mirror in enumerate(route.mirror):
+            if mirror.upstream in own:
+                at = ("routes", name, "mirror", index, "upstream")
+                yield Fault(at, "the service itself gets the copy: everything happens twice")
 
 
 def long_timeout(gateway: Gateway) -> Iterator[Fault]:
@@ -79,3 +131,24 @@ def _meet(some: Sequence[str], others: Sequence[str]) -> bool:
         for one in map(ipaddress.ip_network, some)
         for other in map(ipaddress.ip_network, others)
     )
+
+
+def _nobody(gateway: Gateway, route: Route) -> bool:
+    """Whether the callers of a route turn out to be none."""
+    callers = gateway.callers_of(route)
+    if route.access is Access.PUBLIC or answers_itself(route) or callers.partners:
+        return False
+    # Agents that sign have this tier.
+    if callers.agents and Tier.INTERNAL in gateway.tiers_of(route):
+        return False
+    return not any(callers.tokens.values())
+
+
+def _longest_text(schema: JsonValue | Mapping[str, JsonValue]) -> int:
+    """The longest text that a JSON Schema speaks of, in characters; each takes a byte at least."""
+    if isinstance(schema, list):
+        return max(map(_longest_text, schema), default=0)
+    if not isinstance(schema, Mapping):
+        return 0
+    own = schema.get("maxLength")
+    return max(own if isinstance(own, int) else 0, *map(_longest_text, schema.values()), 0)

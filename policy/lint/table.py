@@ -18,14 +18,18 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB105", _WARNING, "shared secret", "an asymmetric algorithm, such as RS256", access.shared_secret),
     ("AB106", _ERROR, "keys in the clear", "an https URL, or the keys themselves", access.keys_in_the_clear),
     ("AB107", _WARNING, "long-lived tokens", "an hour, and a refresh token", access.long_lived_tokens),
+    ("AB108", _ERROR, "public key as secret", "a secret of its own, or the keys that fit", access.public_key_as_secret),
+    ("AB109", _ERROR, "private key in the file", "the public parts alone", access.private_keys_in_the_file),
+    ("AB110", _ERROR, "allow-list taken away", "the networks that are meant, or no such field", access.list_taken_away),
     # How often.
     ("AB201", _ERROR, "public without a limit", "a limit per address or gateway", limits.unlimited_public),
     ("AB202", _WARNING, "callers without a limit", "a limit per caller, or a local_limit", limits.unlimited_callers),
-    ("AB203", _WARNING, "limits that only count", "a limit without shadow beside it", limits.only_shadows),
+    ("AB203", _WARNING, "limits that only count", "a limit that refuses beside it", limits.refuses_nobody),
     ("AB204", _WARNING, "limit that fails open", "on_store_failure: closed", limits.fails_open),
+    ("AB205", _WARNING, "one caller takes all", "more for all than for one", limits.one_takes_all),
     # Routes.
     ("AB301", _ERROR, "route out of reach", "what it is to admit, or no such route", routes.unreachable),
-    ("AB302", _ERROR, "unchecked upgrade", "a route of its own for what upgrades", routes.unchecked_upgrade),
+    ("AB302", _ERROR, "unchecked bodies", "a schema for each method with a body", routes.unchecked_body),
     (
         "AB303",
         _WARNING,
@@ -37,13 +41,18 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB305", _WARNING, "maintenance", "no maintenance when it is over", routes.maintenance_left_on),
     ("AB306", _WARNING, "deprecation without an end", "sunset, a date", routes.endless_deprecation),
     ("AB307", _WARNING, "mirrored credentials", "credentials: false", routes.mirrored_credentials),
+    ("AB308", _WARNING, "schema beyond the longest body", "max_body_bytes that fit", routes.longer_than_admitted),
+    ("AB309", _WARNING, "retried writes", "methods that may be repeated, or safe retries", routes.retried_writes),
+    ("AB310", _ERROR, "mirrored to itself", "another upstream for copies", routes.mirrored_to_itself),
     # Listeners and upstreams.
     ("AB401", _ERROR, "service in the clear", "tls, or a loopback address", edge.in_the_clear),
     ("AB402", _WARNING, "no promise of https", "hsts_seconds", edge.no_hsts),
     ("AB403", _ERROR, "credentials for pages in the clear", "https origins", edge.cors_in_the_clear),
     ("AB404", _WARNING, "upstream without hosts", "endpoints, or no such upstream", edge.no_hosts),
+    ("AB405", _WARNING, "plain text beyond the network", "tls for the upstream", edge.plain_text_abroad),
     # The file itself.
     ("AB501", _WARNING, "unused definition", "its use, or its removal", unused.unused),
+    ("AB503", _WARNING, "network within another", "one of the two", unused.overlapping),
 )
 
 RULES: Final[Mapping[str, Rule]] = MappingProxyType({row[0]: Rule(*row) for row in _ROWS})

@@ -1,5 +1,6 @@
-"""What is defined and used nowhere: a mistake in a name, or something that went and left a part behind."""
+"""What a file says for nothing: definitions that nothing uses, and networks that others of their list hold."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 
 from policy.lint.finding import Fault
@@ -11,6 +12,19 @@ def unused(gateway: Gateway) -> Iterator[Fault]:
         for name in defined:
             if name not in used:
                 yield Fault((section, name), "nothing in this file uses it")
+
+
+def overlapping(gateway: Gateway) -> Iterator[Fault]:
+    for name, networks in gateway.networks.items():
+        parsed = [ipaddress.ip_network(network) for network in networks]
+        for index, one in enumerate(parsed):
+            wider = [
+                parsed[other]
+                for other in range(len(parsed))
+                if parsed[other].overlaps(one) and (-parsed[other].prefixlen, -other) > (-one.prefixlen, -index)
+            ]
+            if wider:
+                yield Fault(("networks", name, index), f"{one} lies within {wider[0]}, which is listed too")
 
 
 def _sections(gateway: Gateway) -> Mapping[str, tuple[Mapping[str, object], set[str]]]:
