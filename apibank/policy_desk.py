@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from apibank.candidates import PolicyFiles, ReadOnlyFolderError
 from apibank.control_plane import ControlPlane
 from apibank.drafts import BadPoliciesError, Drafts, Linter, drafts_of, no_complaints
 from apibank.gateway_states import liveness_record
+from apibank.past import DATABASE_AWAY, Past, history_record
 from apibank.policies import read_source
 from apibank.policy_diff import policy_changes
 from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, intent_of
@@ -23,10 +23,8 @@ from portal.policies_api import (
 )
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
-from records.policy_history import Change, PolicyHistory, Recorded
+from records.policy_history import Change, PolicyHistory
 from xds.differences import resource_changes
-
-_DATABASE_AWAY: Final = "the database does not answer, and a change that cannot be recorded is not made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,7 @@ class PolicyDesk:
         self._files = files
         self._history = history
         self._linter = linter
+        self._past = Past(history, control)
 
     async def policies(self) -> Sequence[Record]:
         return [self._summary(name) for name in sorted(self._control.states)]
@@ -78,7 +77,7 @@ class PolicyDesk:
         return await self._made_live(_Wish(texts, Change.APPLY, author, request.message, request.canary, request.bases))
 
     async def roll_back(self, request: RollbackRequest, author: str) -> Record:
-        target = await self._target(request)
+        target = await self._past.target(request)
         entry = target.entry
         message = request.message or f"back to revision {target.revision}"
         texts = {entry.gateway: PolicyText(text=entry.text, file=f"{entry.gateway}.yaml at revision {target.revision}")}
@@ -146,7 +145,7 @@ class PolicyDesk:
         try:
             return await self._rollouts.begin(rollout, draft, plan)
         except LOST_DATABASE:
-            raise Refused(503, "database_away", _DATABASE_AWAY) from None
+            raise Refused(503, "database_away", DATABASE_AWAY) from None
 
     async def _prepare(self, changes: Mapping[str, Draft], plan: CanaryPlan | None) -> None:
         try:
@@ -199,39 +198,6 @@ class PolicyDesk:
         except BadPoliciesError as error:
             raise Refused(422, "policy_invalid", str(error), error.records) from None
 
-    async def _target(self, request: RollbackRequest) -> Recorded:
-        try:
-            if request.target is None:
-                return await self._before(request.gateway)
-            if request.target.isdigit() and (found := await self._history.find(int(request.target))) is not None:
-                if request.gateway in (None, found.entry.gateway):
-                    return found
-                detail = f"revision {request.target} is one of {found.entry.gateway}, not of {request.gateway}"
-                raise Refused(422, "revision_of_another", detail)
-            matching = await self._history.of_version(request.target, request.gateway)
-        except LOST_DATABASE:
-            raise Refused(503, "database_away", _DATABASE_AWAY) from None
-        if len(matching) > 1:
-            several = ", ".join(f"{one.entry.gateway} {one.entry.version}" for one in matching[:5])
-            raise Refused(409, "version_ambiguous", f"{request.target!r} is the beginning of several: {several}")
-        if not matching:
-            raise Refused(404, "revision_not_found", f"no revision and no version is called {request.target!r}")
-        return matching[0]
-
-    async def _before(self, gateway: str | None) -> Recorded:
-        """What was live before the last change."""
-        if gateway is None:
-            newest = await self._history.newest_live(tuple(self._control.states))
-            if newest is None:
-                raise Refused(404, "revision_not_found", "nothing has been live yet")
-            gateway = newest.entry.gateway
-        self._known(gateway)
-        live = self._control.policy_of(gateway)
-        before = await self._history.live_before(gateway, "" if live is None else live.version)
-        if before is None:
-            raise Refused(404, "revision_not_found", f"nothing else was live of {gateway} before")
-        return before
-
     def _difference(self, draft: Draft, resources: bool) -> Record:
         """What it would change of what is published now."""
         live = self._control.policy_of(draft.gateway)
@@ -266,23 +232,6 @@ class PolicyDesk:
         if gateway not in self._control.states:
             known = ", ".join(sorted(self._control.states)) or "none yet"
             raise Refused(404, "gateway_not_found", f"there is no gateway {gateway!r}; there are: {known}")
-
-
-def history_record(one: Recorded) -> dict[str, object]:
-    """For the control API; without the text, which may be long."""
-    entry = one.entry
-    return {
-        "revision": one.revision,
-        "gateway": entry.gateway,
-        "version": entry.version,
-        "at": entry.at,
-        "author": entry.author,
-        "message": entry.message,
-        "source": entry.source.value,
-        "result": entry.result.value,
-        "detail": entry.detail,
-        "canary_percent": entry.canary_percent,
-    }
 
 
 def _begun_record(rollout: Rollout, ended: Ended | None) -> Record:

@@ -149,6 +149,9 @@ class Rollouts:
             result, detail = await self._made(rollout, draft, plan)
         except (ReadOnlyFolderError, ValueError) as error:
             result, detail = Result.REFUSED, str(error)
+        except Exception as error:
+            _LOG.exception("rollout_failed", gateway=rollout.gateway, version=rollout.version)
+            result, detail = Result.REFUSED, f"it failed: {type(error).__name__}; see the control plane's log"
         finally:
             self._conclude(rollout, result, detail)
             await self._files.withdraw(rollout.gateway)

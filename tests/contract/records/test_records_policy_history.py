@@ -79,3 +79,13 @@ async def test_before_the_live_version_was_the_newest_other_one_that_was_live(hi
     assert before is not None
     assert before.revision == first
     assert await history.live_before("sales", "v3") is None
+
+
+async def test_the_newest_live_change_of_some_gateways_is_found(history: PolicyHistory) -> None:
+    first = await history.add(ENTRY)
+    await history.add(replace(ENTRY, version="v2", result=Result.ROLLED_BACK))
+    await history.add(replace(ENTRY, gateway="sales"))
+    newest = await history.newest_live(["marketing", "central"])
+    assert newest is not None
+    assert newest.revision == first
+    assert await history.newest_live([]) is None
