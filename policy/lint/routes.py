@@ -10,6 +10,7 @@ from policy.kinds import Method, Tier
 from policy.lint.access import answers_itself
 from policy.lint.finding import Fault
 from policy.model import Access, Gateway, Match
+from policy.problem import FieldPath
 from policy.route import Route
 from policy.traffic import IDEMPOTENT
 
@@ -23,7 +24,7 @@ _WITH_BODY: Final = frozenset({Method.POST, Method.PUT, Method.PATCH})
 
 def unreachable(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
-        at = ("routes", name)
+        at: FieldPath = ("routes", name)
         if not gateway.listeners_of(route):
             yield Fault((*at, "listeners"), "no listener serves it")
         elif not gateway.methods_of(route):
@@ -32,13 +33,9 @@ def unreachable(gateway: Gateway) -> Iterator[Fault]:
             yield Fault((*at, "tiers"), "it admits no tier")
         elif route.match is Match.EXACT and route.path == _HEALTH:
             yield Fault((*at, "path"), f"Envoy itself answers {_HEALTH}")
-        elif (field := _nobody(gateway, route)) is not None:
-            yield Fault(
-                (*at, *field) if route.callers is not None else field,
-                "nobody can have what it asks for: no role is named, or agents without the tier internal",
-            )
-        elif _no_address(gateway, route):
-            yield Fault((*at, "networks"), "no address is both in its allow-lists and in those of its listeners")
+        elif _nobody(gateway, route):
+            where = at if route.callers is not None else ()
+            yield Fault((*where, "callers"), "no role is named that gets in, or agents, who are of tier internal")
 
 
 def unchecked_body(gateway: Gateway) -> Iterator[Fault]:
