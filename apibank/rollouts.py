@@ -149,7 +149,7 @@ class Rollouts:
             result, detail = await self._made(rollout, draft, plan)
         except (ReadOnlyFolderError, ValueError) as error:
             result, detail = Result.REFUSED, str(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 whatever it was, it has ended and is told
             _LOG.exception("rollout_failed", gateway=rollout.gateway, version=rollout.version)
             result, detail = Result.REFUSED, f"it failed: {type(error).__name__}; see the control plane's log"
         finally:
