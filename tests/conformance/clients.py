@@ -17,8 +17,6 @@ from xds.snapshot import SHORT_NAMES, Resource, Snapshot
 
 TYPE_URLS = {short: type_url for type_url, short in SHORT_NAMES.items()}
 NODE = pb.Node(id="edge-1", cluster="edge")
-# How long silence is listened to, in seconds. What a server wrongly sends it sends at once.
-SILENCE = 0.1
 
 
 class Target:
@@ -102,25 +100,6 @@ class Client:
                     if each.short == short:
                         return self.received.pop(index)
                 await self._arrived.wait()
-
-    async def collect(self, short: str, names: Iterable[str]) -> dict[str, str]:
-        """What comes of this type until all these names have come; in one response, or one each."""
-        came: dict[str, str] = {}
-        missing = set(names)
-        while missing:
-            response = await self.next(short)
-            came |= response.resources
-            missing -= response.resources.keys()
-        return came
-
-    async def is_quiet(self) -> bool:
-        """Nothing came that was not asked for, and nothing comes."""
-        await asyncio.sleep(SILENCE)
-        return self.received == []
-
-    @property
-    def no_surplus(self) -> bool:
-        return self.sent > self.answered
 
     async def _send(self, short: str, nonce: str = "", version: str = "", **fields: Iterable[str]) -> None:
         call = self._call(short)

@@ -1,4 +1,4 @@
-"""XDS.md §6: the incremental scenarios of the public conformance harness, in every variant that they name."""
+"""The incremental scenarios of the public conformance harness, in every variant that they name."""
 
 from collections.abc import Callable
 

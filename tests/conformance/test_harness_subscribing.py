@@ -1,4 +1,4 @@
-"""XDS.md §6: subscribing and unsubscribing, as the public conformance harness has it."""
+"""Subscribing and unsubscribing, as the public conformance harness has it."""
 
 from collections.abc import Callable
 
