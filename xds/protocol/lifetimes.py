@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from xds.protocol.subscription import (
@@ -53,11 +53,20 @@ class Lifetimes:
 
     def inherited(self, subscription: Subscription, offered: Mapping[str, Resource], now: float) -> None:
         """What the proxy had when it connected, and nobody knows for how long still, is due at once."""
-        for name in subscription.inherited:
-            resource = offered.get(name)
-            if resource is not None and resource.ttl is not None and subscription.acked.get(name) == resource.version:
+        for name in list(subscription.inherited):
+            resource, version = offered.get(name), subscription.acked.get(name)
+            if resource is None and version is not None:
+                # It shall go, and may yet come back before the proxy is told.
+                continue
+            subscription.inherited.discard(name)
+            if resource is None or resource.ttl is None or version is None:
+                continue
+            if resource.version == version:
                 self._keep(subscription.type_url, resource, now)
-        subscription.inherited.clear()
+            elif self._goes_bare(subscription, name):
+                # Should it refuse what is offered, it goes on with what it has. Nobody knows what that is any more, and
+                # for a heartbeat nobody has to.
+                self._keep(subscription.type_url, replace(resource, version=version, body=b""), now)
 
     def answered(self, type_url: str, now: float) -> None:
         """Something of this type was answered: what waited for that is due again."""
@@ -94,6 +103,11 @@ class Lifetimes:
     def _is_kept(self, subscription: Subscription, resource: Resource, offered: Mapping[str, Resource]) -> bool:
         name, type_url = resource.name, subscription.type_url
         if not subscription.covers(name) or subscription.acked.get(name) != resource.version:
+            return False
+        present = offered.get(name)
+        if present is not None and present.ttl is None and present.version == resource.version:
+            # It never had a TTL but for the one that was guessed; to be sent again takes that away.
+            subscription.asked.add(name)
             return False
         ends_in_silence = self._whole_sets and type_url not in FULL_STATE_TYPES | KEPT_WHILE_SUBSCRIBED
         if ends_in_silence and name not in offered:

@@ -335,6 +335,8 @@ class Stream(Generic[RequestT]):
                 subscription.beats[response.nonce] = self._flight(response, now)
                 subscription.last_nonce = response.nonce
                 responses.append(response)
+        if subscription.asked:
+            responses += self._emit([subscription.type_url], now, updates=self._is_free(subscription.type_url))
         return responses
 
     def _response(self, type_url: str, draft: Draft) -> Response:

@@ -52,9 +52,10 @@ class Client:
         response = self.unread.popleft()
         if response.bare:
             has = self.have.get(response.type_url, {})
-            assert all(
-                has.get(each.name) == each for each in response.resources if self.covers(response.type_url, each.name)
-            )
+            told = [each for each in response.resources if self.covers(response.type_url, each.name)]
+            assert all(has[each.name].version == each.version for each in told if each.name in has)
+            if any(each.name not in has for each in told):
+                return self.take(self.stream.receive(self.answer(response, "never had it"), self.now))
         if any(each.body.startswith(BAD) for each in response.resources):
             self.refuse(response)
             return self.take(self.stream.receive(self.answer(response, "bad"), self.now))
@@ -117,7 +118,7 @@ class DeltaClient(Client):
     def apply(self, response: Response) -> None:
         has = self.have.setdefault(response.type_url, {})
         for each in response.resources:
-            if self.covers(response.type_url, each.name):
+            if self.covers(response.type_url, each.name) and not response.bare:
                 has[each.name] = each
         for name in response.removed:
             has.pop(name, None)

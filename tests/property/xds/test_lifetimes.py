@@ -62,6 +62,7 @@ class Life(RuleBasedStateMachine):
         self.client = self.client_type()
         self.since: dict[tuple[str, str], float] = {}
         self.target: Snapshot | None = None
+        self.unknown: set[tuple[str, str]] = set()
 
     @initialize(snapshot=SNAPSHOTS)
     def like_an_envoy(self, snapshot: Snapshot) -> None:
@@ -97,16 +98,25 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.client.stream.subscriptions)
     @rule()
     def lose_the_connection(self) -> None:
-        self.client.reconnect()
         assert self.target is not None
+        for type_url, has in self.client.have.items():
+            wanted = self.target.resources.get(type_url, {})
+            self.unknown |= {(type_url, name) for name, each in has.items() if wanted.get(name) != each}
+        self.client.reconnect()
         self.client.take(self.client.stream.publish(self.target, self.client.now))
 
     def _check(self) -> None:
         """What has come a moment ago may have been forgotten in the meantime, and is on its way."""
         for key in self.client.ended():
             since = self.since.get(key)
+            if self._is_unknown(*key):
+                since = None
             assert since is None or since > self.client.now - GRACE, f"{key} ran out"
             self.client.have[key[0]].pop(key[1])
+
+    def _is_unknown(self, type_url: str, name: str) -> bool:
+        """A proxy that reconnects with a version that is no longer wanted says nothing of its TTL."""
+        return (type_url, name) in self.unknown
 
     def teardown(self) -> None:
         if self.target is None:

@@ -231,3 +231,15 @@ def test_heartbeats_are_split_below_what_the_client_receives() -> None:
     found = beats(proxy, 10.0)
     assert len(found) > 1
     assert sorted(name for told in found for name in told) == names
+
+
+def test_what_a_reconnected_proxy_had_is_renewed_when_it_refuses_what_has_come_since() -> None:
+    (had,) = lasting(EDS={"a": "1"}).resources[TYPE_URLS["EDS"]].values()
+    proxy = DeltaProxy()
+    proxy.publish(lasting(EDS={"a": "bad"}))
+    assert proxy.send(
+        DeltaRequest(type_url=TYPE_URLS["EDS"], node=NODE, subscribe=("a",), initial_versions={"a": had.version})
+    ) == ["EDS a@bad"]
+    proxy.nack("EDS")
+    assert beats(proxy, 0.0) == [["a"]]
+    assert proxy.responses[-1].resources[0].version == had.version
