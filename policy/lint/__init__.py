@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 
 from policy.kinds import LintExceptions
 from policy.lint.finding import Fault, Finding, Rule, Severity
-from policy.lint.table import RULES, UNUSED_EXCEPTION
+from policy.lint.table import CODES, RULES, UNUSED_EXCEPTION
 from policy.model import Gateway
 from policy.positions import Positions
 from policy.problem import FieldPath
 
-__all__ = ["RULES", "UNUSED_EXCEPTION", "Finding", "Rule", "Severity", "lint"]
+__all__ = ["CODES", "RULES", "UNUSED_EXCEPTION", "Finding", "Rule", "Severity", "lint", "lint_all"]
 
 
 def lint(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
@@ -17,16 +17,23 @@ def lint(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
 
     The exceptions of a route cover what is found in it, those of the gateway everything.
     """
+    return [finding for finding in lint_all(gateway, positions) if not finding.excepted]
+
+
+def lint_all(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
+    """The same with what is excepted, which has its reason in `excepted`."""
     used: set[tuple[FieldPath, str]] = set()
     findings = []
     for rule in RULES.values():
         for fault in rule.check(gateway):
-            covering = [at for at, exceptions in _exceptions(gateway, fault.path) if rule.code in exceptions]
-            used.update((at, rule.code) for at in covering)
-            if not covering:
-                findings.append(_finding(rule.code, rule.severity, rule.help, fault, positions))
+            reasons = []
+            for at, exceptions in _exceptions(gateway, fault.path):
+                if rule.code in exceptions:
+                    used.add((at, rule.code))
+                    reasons.append(exceptions[rule.code])
+            findings.append(_finding(rule.code, rule.help, fault, positions, "; ".join(reasons)))
     findings += [
-        _finding(UNUSED_EXCEPTION, Severity.WARNING, "its removal, or the code that is meant", fault, positions)
+        _finding(UNUSED_EXCEPTION, "its removal, or the code that is meant", fault, positions)
         for fault in _unused_exceptions(gateway, used)
     ]
     return sorted(findings, key=_place)
@@ -50,9 +57,10 @@ def _unused_exceptions(gateway: Gateway, used: set[tuple[FieldPath, str]]) -> It
                 yield Fault((*at, "lint_exceptions", code), f"{code} {what}")
 
 
-def _finding(code: str, severity: Severity, help_: str, fault: Fault, positions: Positions | None) -> Finding:
+def _finding(code: str, help_: str, fault: Fault, positions: Positions | None, excepted: str = "") -> Finding:
     place = None if positions is None else positions.nearest(fault.path)
-    return Finding(code, severity, fault.path, fault.message, help_, place)
+    _, severity = CODES[code]
+    return Finding(code, severity, fault.path, fault.message, help_, place, excepted)
 
 
 def _place(finding: Finding) -> tuple[str, int, str]:

@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault under its rule, at its place in the files, where these are known."""
+    """A fault under its rule, at its place in the files, where these are known; `excepted`: why it is meant."""
 
     code: str
     severity: Severity
@@ -47,3 +47,4 @@ class Finding:
     message: str
     help: str
     position: Position | None
+    excepted: str = ""

@@ -36,6 +36,8 @@ def unreachable(gateway: Gateway) -> Iterator[Fault]:
         elif _nobody(gateway, route):
             where = at if route.callers is not None else ()
             yield Fault((*where, "callers"), "no role is named that gets in, or agents, who are of tier internal")
+        elif _no_address(gateway, route):
+            yield Fault((*at, "networks"), "no address is both in its allow-lists and in those of its listeners")
 
 
 def unchecked_body(gateway: Gateway) -> Iterator[Fault]:

@@ -59,3 +59,9 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType({row[0]: Rule(*row) for row 
 
 # Not a rule of the table: it is about what the table has found.
 UNUSED_EXCEPTION: Final = "AB502"
+
+CODES: Final[Mapping[str, tuple[str, Severity]]] = MappingProxyType(
+    {code: (rule.title, rule.severity) for code, rule in RULES.items()}
+    | {UNUSED_EXCEPTION: ("exception for nothing", _WARNING)}
+)
+"""Title and severity of every code."""
