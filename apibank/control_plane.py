@@ -114,7 +114,7 @@ class ControlPlane:
         try:
             loaded = await asyncio.to_thread(self.folder.load_one, name)
             text = self.folder.text(name)
-            material = await self.preparation.material(loaded.gateway)
+            material = await self.preparation.material(loaded.gateway, loaded.positions)
             hosts = self.endpoints.of(loaded.gateway)
             mark = fingerprint(loaded.gateway, material, hosts)
             if mark == state.fingerprint and not (intent and intent.revision):

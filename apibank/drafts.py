@@ -86,5 +86,5 @@ async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText], lint
 
 async def snapshot_of(control: ControlPlane, loaded: Loaded[Gateway]) -> Snapshot:
     """What a policy would give the Envoys, with the endpoints of the moment. Raises UnpreparedError."""
-    material = await control.preparation.material(loaded.gateway)
+    material = await control.preparation.material(loaded.gateway, loaded.positions)
     return await control.preparation.snapshot(loaded, material, control.endpoints.of(loaded.gateway))

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import structlog
 
-from apibank.preparation import read_material
+from apibank.material import UnusableMaterialError, read_material
 from policy.model import Gateway
 from records.errors import LOST_DATABASE
 from records.snapshots import Snapshots, StoredSnapshot
@@ -68,6 +68,8 @@ def unpack(stored: StoredSnapshot) -> Restored:
         material = read_material(gateway)
     except OSError as error:
         raise UnusableSnapshotError(f"{error.filename}: {error.strerror}") from error
+    except UnusableMaterialError as error:
+        raise UnusableSnapshotError(str(error)) from error
     for _, secret in secrets(gateway, material):
         resources.append((SECRET, Resource.of(secret.name, encode(secret))))
     if wrong := inconsistencies(resources):

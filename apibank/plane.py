@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from apibank.candidates import PolicyFiles
 from apibank.control_plane import ControlPlane
@@ -55,10 +55,16 @@ class Plane:
         """`traffic`: what the Envoys report, which canaries are judged by. `linter`: of what is applied."""
         journal, history = Journal(registry), PolicyHistory(database)
         endpoints = RuntimeEndpoints(EndpointOverrides(database), journal.write)
+        ends = Gauge(
+            "apibank_certificate_not_after_seconds",
+            "When a certificate of a gateway is over, in seconds since the epoch.",
+            ("gateway", "certificate"),
+            registry=registry,
+        )
         control = ControlPlane(
             folder,
             publisher,
-            preparation=Preparation(metrics.compiled),
+            preparation=Preparation(metrics.compiled, lambda gateway, name, at: ends.labels(gateway, name).set(at)),
             endpoints=endpoints,
             history=history,
             journal=journal,
