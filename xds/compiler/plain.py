@@ -8,6 +8,7 @@ from betterproto2 import Message
 from envoy_data_plane.message_pool import default_message_pool
 
 from xds import snapshot
+from xds.compiler import field_names
 from xds.compiler.encode import EncodeError, encode
 from xds.compiler.references import references
 from xds.snapshot import Resource
@@ -22,6 +23,8 @@ _WRAPPER_FIELDS = frozenset({_TYPE, "name", "ttl", "aliases", "resource"})
 # They are served under another name than their own: `ROUTE CONFIGURATION/HOST`, or that of a collection's member.
 _NAMED_APART = frozenset({snapshot.VIRTUAL_HOST, snapshot.LOCALITY_ENDPOINT})
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?s")
+
+field_names.repair()
 
 
 class PlainResourceError(ValueError):
