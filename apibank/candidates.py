@@ -2,10 +2,16 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 from pathlib import Path
+from typing import Final
+
+import structlog
 
 from apibank.policies import PolicyFolder
+
+_LOG: Final = structlog.get_logger(__name__)
 
 
 class ReadOnlyFolderError(Exception):
@@ -27,8 +33,8 @@ class PolicyFiles:
         await asyncio.to_thread(self._write, self._folder.candidates / f"{gateway}.yaml", text)
 
     async def withdraw(self, gateway: str) -> None:
-        """Take the candidate away again; one that is not there is no error."""
-        await asyncio.to_thread((self._folder.candidates / f"{gateway}.yaml").unlink, missing_ok=True)
+        """Take the candidate away again; one that is not there, or that cannot be taken away, is no error."""
+        await asyncio.to_thread(_remove, self._folder.candidates / f"{gateway}.yaml")
 
     async def replace(self, gateway: str, text: str) -> None:
         """Put the text in the place of the gateway's file. Raises ReadOnlyFolderError."""
@@ -50,22 +56,41 @@ class PolicyFiles:
     def _write(self, path: Path, text: str) -> None:
         try:
             path.parent.mkdir(exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}")
-            partial.write_text(text, encoding="utf-8", newline="")
-            if path.exists():
-                # Whoever could read and write the file before still can.
-                shutil.copymode(path, partial)
-            partial.replace(path)
+            # A link goes on to be one: what it leads to is replaced.
+            path = path.resolve()
+            # Random, as process ids of several containers are the same.
+            partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            try:
+                with partial.open("x", encoding="utf-8", newline="") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if path.exists():
+                    # Whoever could read and write the file before still can.
+                    shutil.copymode(path, partial)
+                partial.replace(path)
+            except OSError:
+                _remove(partial)
+                raise
         except OSError as error:
             raise self._read_only(error) from error
 
     def _withdraw_all(self) -> list[str]:
         withdrawn = []
         for path in self._folder.candidates.glob("*.yaml"):
-            if self._folder.wants(path.stem):
-                path.unlink(missing_ok=True)
+            if self._folder.wants(path.stem) and _remove(path):
                 withdrawn.append(path.stem)
         return withdrawn
 
     def _read_only(self, error: OSError) -> ReadOnlyFolderError:
         return ReadOnlyFolderError(f"{self._folder.folder} cannot be written: {error.strerror or error}")
+
+
+def _remove(path: Path) -> bool:
+    """Whether it has gone. What is left lying in a folder that became read-only must stop nothing else."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _LOG.warning("file_left", file=str(path), error=error.strerror)
+        return False
+    return True

@@ -131,6 +131,11 @@ class ControlPlane:
         except OSError as error:
             self._refuse(name, [record_of(None, f"{error.filename}: {error.strerror}")])
             return False
+        except Exception as error:  # noqa: BLE001 one gateway's file must not end what the others live by
+            _LOG.exception("policy_not_prepared", gateway=name)
+            file = Origin(str(self.folder.folder / f"{name}.yaml"), 1)
+            self._refuse(name, [record_of(file, f"it cannot be made ready: {type(error).__name__}; see the log")])
+            return False
         if loaded.gateway.version != state.version:
             await self._gate(loaded.gateway)
         self._metrics.change_saved(name, snapshot.version, saved)

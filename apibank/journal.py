@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from records.errors import LOST_DATABASE
+from records.errors import LOST_DATABASE, REFUSED_BY_DATABASE
 
 # More changes than this while the database is away, and the oldest go unrecorded.
 _LONGEST: Final = 1000
@@ -64,13 +64,22 @@ class Journal:
         finally:
             stopping.cancel()
 
+    def _lose(self, error: Exception) -> None:
+        """A write that will never be done: those after it go on."""
+        self._lost.inc()
+        _LOG.error("history_lost", waiting=len(self._writes), error=type(error).__name__, why=str(error)[:500])
+
     async def _next(self) -> bool:
         write = self._writes[0]
         try:
             await write()
         except LOST_DATABASE as error:
-            _LOG.warning("history_not_written", waiting=len(self._writes), error=type(error).__name__)
-            return False
+            if not isinstance(error, REFUSED_BY_DATABASE):
+                _LOG.warning("history_not_written", waiting=len(self._writes), error=type(error).__name__)
+                return False
+            self._lose(error)
+        except Exception as error:  # noqa: BLE001 one write that cannot be done must not end the control plane
+            self._lose(error)
         # While it was written the queue may have overflowed, and this one have gone.
         if self._writes and self._writes[0] is write:
             self._writes.popleft()

@@ -140,6 +140,8 @@ class LastGood:
             except LOST_DATABASE as error:
                 _LOG.warning("last_good_not_saved", gateway=group, error=type(error).__name__)
                 return False
+            except Exception:  # noqa: BLE001 what cannot be saved must not end the control plane
+                _LOG.exception("last_good_not_saved", gateway=group)
             if self._waiting.get(group) == (gateway, snapshot):
                 del self._waiting[group]
         return True

@@ -153,9 +153,11 @@ class Rollouts:
             _LOG.exception("rollout_failed", gateway=rollout.gateway, version=rollout.version)
             result, detail = Result.REFUSED, f"it failed: {type(error).__name__}; see the control plane's log"
         finally:
-            self._conclude(rollout, result, detail)
-            await self._files.withdraw(rollout.gateway)
-            self.release(rollout)
+            try:
+                self._conclude(rollout, result, detail)
+                await self._files.withdraw(rollout.gateway)
+            finally:
+                self.release(rollout)
         return Ended(result, detail)
 
     async def _made(self, rollout: Rollout, draft: Draft, plan: CanaryPlan | None) -> tuple[Result, str]:

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,10 @@ from starlette.exceptions import HTTPException
 
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
+
+
+# Codes of problems that routing finds.
+_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def control_app(
     @app.exception_handler(HTTPException)
     async def elsewhere(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = "not_found" if error.status_code == 404 else "method_not_allowed"
+        code = _CODES.get(error.status_code, "request_invalid")
         return problem(error.status_code, code, str(error.detail))
 
     @app.middleware("http")
@@ -164,7 +168,8 @@ def control_app(
 
 def _knows(secret: str, request: Request) -> bool:
     given = request.headers.get("authorization", "").encode()
-    return hmac.compare_digest(given, b"Bearer " + secret.encode())
+    # An empty file is no secret that anybody could know.
+    return secret != "" and hmac.compare_digest(given, b"Bearer " + secret.encode())
 
 
 def _status_routes(federation: Federation) -> APIRouter:

@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 # What a call raises while the database cannot be reached or does not answer: catch it, keep what was to be written,
 # and try again. Nothing here turns them into anything else, so that their cause is not lost.
 LOST_DATABASE: Final = (SQLAlchemyError, OSError, TimeoutError)
+# Those of them that say that the database is there and will never take this.
+REFUSED_BY_DATABASE: Final = (DataError, IntegrityError)
 
 
 class RecordsError(Exception):

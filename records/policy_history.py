@@ -12,6 +12,8 @@ from records.database import Database
 from records.tables import PolicyHistoryRow
 
 MAX_ROWS: Final = 1000
+# What PostgreSQL's INTEGER holds.
+_MOST_REVISIONS: Final = 2**31 - 1
 # Any number that nothing else on the server locks by: the first bytes of SHA-256("apibank policy history").
 _ADVISORY_LOCK: Final = 0x3A91_5F0E_C27D_8846
 
@@ -107,6 +109,8 @@ class PolicyHistory:
             return found
 
     async def find(self, revision: int) -> Recorded | None:
+        if not 0 < revision <= _MOST_REVISIONS:
+            return None
         async with self._database.reading() as session:
             row = await session.get(PolicyHistoryRow, revision)
             return None if row is None else _read(row)

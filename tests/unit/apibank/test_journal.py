@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy.exc import DataError
 
 from apibank import journal
 from apibank.journal import Journal
@@ -68,3 +69,20 @@ async def test_what_waits_at_the_end_is_tried_once_more() -> None:
     one.write(database.write(1))
     await one.run(stop)
     assert database.written == [1]
+
+
+async def test_a_write_that_will_never_be_taken_is_lost_alone() -> None:
+    registry = CollectorRegistry()
+    one, database = Journal(registry), Database(failures=0)
+
+    async def unreadable() -> None:
+        raise OverflowError("too large an integer")
+
+    async def refused() -> None:
+        raise DataError("statement", {}, ValueError("out of range"))
+
+    one.write(unreadable)
+    one.write(refused)
+    one.write(database.write(1))
+    await run_until(one, lambda: database.written == [1])
+    assert registry.get_sample_value("apibank_history_lost_total") == 2

@@ -109,3 +109,11 @@ async def test_a_refusal_repeats_no_value(http: httpx2.AsyncClient) -> None:
     answer = await http.post("/v1/keys", json={**GOOD, "partner": "waw_live_sk_SECRET"})
     assert answer.status_code == 422
     assert "SECRET" not in answer.text
+
+
+async def test_an_empty_secret_lets_nobody_in() -> None:
+    transport = httpx2.ASGITransport(app=control_app(Fleet(), Desk(), lambda: ""))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://control") as client:
+        for header in ("Bearer ", "Bearer", ""):
+            answer = await client.get("/v1/status", headers={"authorization": header})
+            assert answer.status_code == 401
