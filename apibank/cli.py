@@ -5,7 +5,7 @@ import sys
 import typer
 
 from apibank import __version__
-from apibank.commands import credentials, endpoints, keys, policies, serve, stack
+from apibank.commands import credentials, endpoints, explain, keys, policies, serve, stack
 
 app = typer.Typer(
     name="apibank",
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("up")(stack.up)
 app.command("status")(stack.status)
 app.add_typer(serve.app, name="serve")
+app.command("explain")(explain.explain)
 app.command("token")(credentials.token)
 app.command("sign")(credentials.sign)
 app.add_typer(keys.app, name="keys")

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import yaml
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +44,16 @@ def print_value(value: object, output: OutputFormat) -> None:
     sys.stdout.write(text + "\n")
 
 
+def print_pairs(pairs: Sequence[tuple[str, str]], *, indent: int = 0) -> None:
+    """Print what belongs to one thing: a name and its text a line, long texts folded beside the names."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in pairs:
+        grid.add_row(Text(name), Text(text))
+    _write(Padding(grid, (0, 0, 0, indent)))
+
+
 def fail(message: str, code: int = CANNOT) -> NoReturn:
     """End the command: one message on stderr, and the exit code."""
     sys.stderr.write(message.rstrip("\n") + "\n")
@@ -59,6 +70,10 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], empty: str) -> Non
     for row in rows:
         # Text, not markup: a value with brackets is shown as it is.
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    _write(table)
+
+
+def _write(table: Table | Padding) -> None:
     # A pipe has no width; a wide table is better than a folded one there.
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
     with console.capture() as captured:

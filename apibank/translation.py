@@ -45,10 +45,8 @@ class Translated:
         }
 
 
-def translated(
-    loaded: Loaded[Gateway], types: Collection[str], wanted: Callable[[str], bool]
-) -> Iterator[Translated]:
-    """The resources of these types (CDS, EDS ...) whose names are wanted, in the order in which an Envoy is sent them."""
+def translated(loaded: Loaded[Gateway], types: Collection[str], wanted: Callable[[str], bool]) -> Iterator[Translated]:
+    """The resources of these types (CDS, EDS ...) whose names are wanted, in the order in which Envoys get them."""
     gateway = loaded.gateway
     material, missing = _material(gateway)
     snapshot = compile_(loaded, material)

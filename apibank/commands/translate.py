@@ -52,7 +52,8 @@ def translate(
         for one in translated(loaded, wanted, lambda resource: fnmatchcase(resource, name))
     ]
     if not found:
-        fail(f"error: no resource {'of these types ' if types else ''}is named {name}")
+        of_type = f" of type {', '.join(sorted(wanted))}" if types else ""
+        fail(f"error: there is no resource{of_type}{'' if name == '*' else f' with the name {name}'}")
     if output is OutputFormat.JSON:
         print_value([one.as_record() for one in found], output)
     else:

@@ -1,0 +1,108 @@
+"""What `apibank explain` shows to people."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from apibank.output import print_pairs
+
+_Pair = tuple[str, str]
+
+
+def print_explanation(told: dict[str, Any]) -> None:
+    """The way of a request, a block for each gateway, and how it ends."""
+    sys.stdout.write(f"{told['method']} {told['path']}\n")
+    for number, hop in enumerate(told["hops"], 1):
+        listener = hop["listener"]
+        sys.stdout.write(f"\n{number}. {hop['gateway']}, listener {listener['name']} on {listener['address']}\n")
+        print_pairs([("listener", _place(listener)), *_hop(hop)], indent=3)
+    sys.stdout.write(f"\n{_end(told)}\n")
+
+
+def _end(told: dict[str, Any]) -> str:
+    status = "" if told["status"] is None else f"{told['status']}: "
+    return f"{'refused' if told['refused'] else 'routed'} by {told['hops'][-1]['gateway']}: {status}{told['detail']}"
+
+
+def _hop(hop: dict[str, Any]) -> Iterator[_Pair]:
+    if hop["path"] != hop["asked"].partition("?")[0]:
+        yield "path", f"{hop['path']}, after normalisation"
+    if "route" not in hop:
+        for near in hop["nearest"]:
+            yield "not", f"{near['route']} ({near['path']}): {near['why_not']}  {_place(near)}"
+        return
+    yield from _route(hop)
+    yield from _rules(hop)
+    yield from _traffic(hop["traffic"])
+    for one in hop["upstreams"]:
+        yield "leads to", _upstream(one, hop)
+
+
+def _route(hop: dict[str, Any]) -> Iterator[_Pair]:
+    route, method = hop["route"], hop["method"]
+    yield "route", f"{route['name']}: {route['match']} {route['path']}  {_place(route)}"
+    yield "why", route["why"]
+    admitted = ", ".join(method["allowed"])
+    yield "method", f"admitted, {method['action']}" if method["admitted"] else f"not admitted; these are: {admitted}"
+
+
+def _rules(hop: dict[str, Any]) -> Iterator[_Pair]:
+    yield "access", "public: nobody is asked who they are" if hop["access"] == "public" else "known callers"
+    if hop["tiers"]:
+        yield "tiers", ", ".join(hop["tiers"])
+    if hop["scope"] is not None:
+        yield "scope", hop["scope"]
+    for of, lists in hop["networks"].items():
+        if lists:
+            said = "; ".join(f"{name}: {', '.join(ranges) or 'nobody'}" for name, ranges in lists.items())
+            yield "network", f"{said} (by the {of})"
+    for limit in hop["limits"]:
+        yield "limit", f"{limit['name']}: {_figures(limit)}  {_place(limit)}"
+    schema = hop["body"]["schema"]
+    most = f"at most {hop['body']['max_bytes']} bytes"
+    yield "body", most if schema is None else f"meets the schema {schema}, {most}"
+    yield "time-outs", ", ".join(f"{name.removesuffix('_ms')} {_time(ms)}" for name, ms in hop["timeouts"].items())
+
+
+def _figures(limit: dict[str, Any]) -> str:
+    if limit["tiers"] is None:
+        figures = str(limit["requests"])
+    else:
+        figures = ", ".join(f"{tier} {figure}" for tier, figure in limit["tiers"].items())
+    said = [f"{figures} per {limit['unit']} and {limit['per']}"]
+    if limit["burst"] is not None:
+        said.append(f"{limit['burst']['rate']} times that for {limit['burst']['seconds']} s")
+    if limit["tenants"]:
+        said.append(f"other figures for {limit['tenants']} tenant(s)")
+    return "; ".join([*said, *(["only counted, nobody is refused"] if limit["shadow"] else [])])
+
+
+def _traffic(traffic: dict[str, Any]) -> Iterator[_Pair]:
+    for name, policy in traffic.items():
+        yield name.replace("_", " "), _said(policy)
+
+
+def _upstream(one: dict[str, Any], hop: dict[str, Any]) -> str:
+    share = f", weight {one['weight']}" if "weight" in one else ""
+    endpoints = ", ".join(one["endpoints"]) or "no endpoint, which is answered 503"
+    behind = f", the gateway {hop['next']}" if hop.get("next") and one["name"] == hop["follows"] else ""
+    return f"{one['name']}{share}: {endpoints}{behind}  {_place(one)}"
+
+
+def _said(policy: Any) -> str:
+    """A policy of the file in one line."""
+    if isinstance(policy, dict):
+        return ", ".join(f"{name} {_said(value)}" for name, value in policy.items() if value is not None)
+    if isinstance(policy, list):
+        return "; ".join(map(_said, policy))
+    if isinstance(policy, bool):
+        return "yes" if policy else "no"
+    return str(policy)
+
+
+def _time(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:g} s" if milliseconds >= 1000 else f"{milliseconds} ms"
+
+
+def _place(one: dict[str, Any]) -> str:
+    return f"{one['file']}:{one['line']}"
