@@ -16,6 +16,9 @@ from rich.text import Text
 ANSWER_NO = 1
 CANNOT = 2
 
+# What is at most so long stays on its line where a terminal is narrow; what is longer gives way.
+_SHORT = 20
+
 
 class OutputFormat(StrEnum):
     TABLE = "table"
@@ -64,18 +67,31 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], empty: str) -> Non
     if not rows:
         sys.stdout.write(empty + "\n")
         return
+    heads = [column.replace("_", " ").upper() for column in columns]
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    if sum(min(width, _SHORT) + 1 for width in widths) > _console().width:
+        # Not even what is short would stay whole: each row becomes a block.
+        for number, line in enumerate(cells):
+            sys.stdout.write("\n" if number else "")
+            print_pairs(list(zip(heads, line, strict=True)))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " ").upper(), overflow="fold")
-    for row in rows:
+    for head, width in zip(heads, widths, strict=True):
+        table.add_column(head, overflow="fold", no_wrap=width <= _SHORT)
+    for line in cells:
         # Text, not markup: a value with brackets is shown as it is.
-        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+        table.add_row(*map(Text, line))
     _write(table)
 
 
-def _write(table: Table | Padding) -> None:
+def _console() -> Console:
     # A pipe has no width; a wide table is better than a folded one there.
-    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+
+
+def _write(table: Table | Padding) -> None:
+    console = _console()
     with console.capture() as captured:
         console.print(table)
     sys.stdout.write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")

@@ -7,7 +7,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import OutputFormat, Row, print_rows, print_value
+from apibank.output import Cell, OutputFormat, Row, print_rows, print_value
 
 app = typer.Typer(help="Partners' API keys.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "partner", "tier", "scopes", "networks", "status", "expires_at", "last_used_at")
@@ -45,6 +45,8 @@ def list_keys(output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -
     Example: apibank keys list -o json
     """
     rows = cast(list[Row], ask(settings_of(state_dir=state_dir), "GET", "/v1/keys"))
+    if output is OutputFormat.TABLE:
+        rows = [{**row, **{name: _minute(row[name]) for name in ("expires_at", "last_used_at")}} for row in rows]
     print_rows(rows, _COLUMNS, output, empty="no keys yet: make one with `apibank keys create`")
 
 
@@ -76,6 +78,11 @@ def revoke(key_id: KeyId, output: Output = OutputFormat.TABLE, state_dir: StateD
         sys.stdout.write(f"key {key_id} of {row['partner']} is revoked on every gateway\n")
     else:
         print_value(dict(row), output)
+
+
+def _minute(time: Cell) -> str | None:
+    """An RFC 3339 time as far as one wants to read it; -o json has all of it."""
+    return str(time)[:16].replace("T", " ") if time else None
 
 
 def _show_new(answer: object, output: OutputFormat, *, any_address: bool) -> None:
