@@ -76,11 +76,8 @@ class PolicyFiles:
             raise self._read_only(error) from error
 
     def _withdraw_all(self) -> list[str]:
-        withdrawn = []
-        for path in self._folder.candidates.glob("*.yaml"):
-            if self._folder.wants(path.stem) and _remove(path):
-                withdrawn.append(path.stem)
-        return withdrawn
+        left = [path for path in self._folder.candidates.glob("*.yaml") if self._folder.wants(path.stem)]
+        return [path.stem for path in left if _remove(path)]
 
     def _read_only(self, error: OSError) -> ReadOnlyFolderError:
         return ReadOnlyFolderError(f"{self._folder.folder} cannot be written: {error.strerror or error}")

@@ -13,6 +13,7 @@ import structlog
 from apibank.journal import Journal
 from apibank.last_good import LastGood, Restored
 from apibank.policies import PolicyFolder
+from apibank.policies_run import PoliciesRun
 from apibank.policy_gate import policy_known
 from apibank.preparation import (
     ErrorRecord,
@@ -33,11 +34,13 @@ from xds.compiler import material_files
 from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
 from xds.rollback import RolledBack
-from xds.snapshot import Origin
+from xds.snapshot import Origin, Snapshot
 
 _LOG: Final = structlog.get_logger(__name__)
 # What was saved longer ago is not what has just changed.
 _RECENT_SECONDS: Final = 30.0
+# Of what was rolled back; the status has all of it.
+_MOST_TOLD: Final = 10
 _GONE: Final = "the file is gone; the gateway goes on with its last good policy"
 
 
@@ -64,6 +67,8 @@ class ControlPlane:
         self._journal = journal
         self._metrics = metrics
         self._locks: dict[str, asyncio.Lock] = {}
+        self._run = PoliciesRun()
+        self._to_tell: set[str] = set()
         publisher.on_rollback(self._rolled_back)
 
     def policy_of(self, name: str) -> Gateway | None:
@@ -71,12 +76,28 @@ class ControlPlane:
         state = self.states.get(name)
         return None if state is None else state.gateway
 
+    def policies_of(self, name: str, snapshot: Snapshot) -> Sequence[Gateway]:
+        """By which policies this snapshot was made, the newest first."""
+        named, live = self._run.of(name, snapshot), self.policy_of(name)
+        # It may have no routes, or only refused ones, and still certificates.
+        return named if live is None or live in named else (*named, live)
+
+    def about_to_serve(self, gateway: Gateway) -> None:
+        """Envoys of this gateway are told of it next: the snapshot, or a part, may soon be what was good last."""
+        name = gateway.gateway
+        publisher = self.publisher
+        self._run.note(gateway, (publisher.snapshot(name), publisher.good(name), publisher.candidate(name)))
+
     async def restore(self, last_good: LastGood) -> None:
         """Serve what every Envoy had accepted before the restart, until the files have been read."""
         restored: Mapping[str, Restored] = await last_good.restored(self.folder.wants)
         for name, one in restored.items():
             self.publisher.restore(name, one.snapshot)
-            self.states[name] = Published(gateway=one.gateway, at=one.saved_at, restored=True)
+            for gateway in (*reversed(one.earlier), one.gateway):
+                self.about_to_serve(gateway)
+            self.states[name] = Published(
+                gateway=one.gateway, at=one.saved_at, restored=True, snapshot=one.snapshot.version
+            )
             _LOG.info("restored", gateway=name, policy=one.gateway.version, snapshot=one.snapshot.version)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -141,8 +162,12 @@ class ControlPlane:
         self._metrics.change_saved(name, snapshot.version, saved)
         self.endpoints.outdated(loaded.gateway)
         # The state first: whoever hears of the snapshot may ask for its policy.
+        self.about_to_serve(loaded.gateway)
         self._note(name, loaded, text, mark, intent)
+        self.states[name].snapshot = snapshot.version
         self.publisher.set_snapshot(name, snapshot)
+        if intent is None:
+            self.tell_rolled_back(name)
         _LOG.info("published", gateway=name, policy=loaded.gateway.version, snapshot=snapshot.version)
         return True
 
@@ -158,6 +183,7 @@ class ControlPlane:
             if state.fingerprint is not None:
                 state.fingerprint = fingerprint(state.gateway, await self.preparation.material(state.gateway), hosts)
             self._metrics.change_saved(name, moved.version, time.monotonic())
+            state.snapshot = moved.version
             self.publisher.set_snapshot(name, moved)
 
     async def _gate(self, gateway: Gateway) -> None:
@@ -203,9 +229,24 @@ class ControlPlane:
 
     def _rolled_back(self, name: str, report: RolledBack) -> None:
         self._metrics.rolled_back(name, report.type_url)
-        if (state := self.states.get(name)) is not None:
-            details = [told(one, state) for one in self.publisher.rolled_back(name)]
-            self._journal.write(self._conclusion(state, Result.ROLLED_BACK, "; ".join(details)))
+        if name not in self._to_tell:
+            # An Envoy that refuses a thousand resources says so at once, and is told of once.
+            self._to_tell.add(name)
+            asyncio.get_running_loop().call_soon(self.tell_rolled_back, name)
+
+    def tell_rolled_back(self, name: str) -> None:
+        """Write into the history what is withheld of what is published, if anything is.
+
+        What a canary has just promoted is not yet what is published: who promotes it asks again.
+        """
+        self._to_tell.discard(name)
+        state, intended = self.states.get(name), self.publisher.intended(name)
+        withheld = self.publisher.rolled_back(name)
+        if state is None or intended is None or not withheld or state.snapshot != intended.version:
+            return
+        details = [told(one, state) for one in withheld[:_MOST_TOLD]]
+        details += [f"and {len(withheld) - _MOST_TOLD} more"] if len(withheld) > _MOST_TOLD else []
+        self._journal.write(self._conclusion(state, Result.ROLLED_BACK, "; ".join(details)))
 
     def _refuse(self, name: str, records: Sequence[ErrorRecord]) -> None:
         state = self.states.setdefault(name, Published())

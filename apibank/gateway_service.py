@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ import structlog
 
 import authz.server
 import ratelimit.server
-from apibank.last_good import UnusableSnapshotError, policy_in
+from apibank.last_good import UnusableSnapshotError, policies_in
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
@@ -69,8 +69,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as held:
         await upgrade(service.database)
         database = await held.enter_async_context(Database(service.database))
-        last_good = await _last_good_policy(database, service.name)
-        first = await _first_policy(service, last_good)
+        last_good = await _last_good_policies(database, service.name)
+        first = await _first_policy(service, last_good[0] if last_good else None)
         services = first.services
         counters, nonces = _stores(service, services, held)
         usage = KeyUsage(database)
@@ -89,9 +89,10 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             key_finder=sources,
         )
         limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
-        policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources)
+        still_run = partial(_last_good_policies, database, service.name)
+        policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources, still_run)
         await policy.put(first)
-        await policy.remember(last_good)
+        await policy.remember()
         await held.enter_async_context(_served(service, services, authorizer, limiter))
         follower = _follower(service, database, board)
         application = observed_app(registry, counters.ready)
@@ -112,20 +113,21 @@ async def _first_policy(service: GatewayService, last_good: Gateway | None) -> G
     """
     try:
         return (await asyncio.to_thread(service.folder.load_one, service.name)).gateway
-    except PolicyError as error:
+    except (PolicyError, OSError) as error:
         if last_good is None:
             raise ValueError(str(error)) from error
         _LOG.error("policy_refused", gateway=service.name, error=str(error), instead=last_good.version)
         return last_good
 
 
-async def _last_good_policy(database: Database, name: str) -> Gateway | None:
+async def _last_good_policies(database: Database, name: str) -> Sequence[Gateway]:
+    """By which Envoys may still run, the newest first."""
     try:
         stored = await Snapshots(database).find(name)
-        return None if stored is None else policy_in(stored)
+        return () if stored is None else policies_in(stored)
     except (UnusableSnapshotError, *LOST_DATABASE) as error:
         _LOG.warning("last_good_unusable", gateway=name, error=str(error))
-        return None
+        return ()
 
 
 def _stores(service: GatewayService, services: Services, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:

@@ -2,9 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -31,15 +32,16 @@ class UnusableSnapshotError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What can be served again, and the policy that it came from."""
+    """What can be served again, the policy that it came from, and those that refused tables of routes came from."""
 
     gateway: Gateway
     snapshot: Snapshot
     saved_at: datetime
+    earlier: tuple[Gateway, ...] = ()
 
 
-def pack(gateway: Gateway, snapshot: Snapshot) -> bytes:
-    """Everything but the secrets, which may hold private keys, and the policy, which says where these are."""
+def pack(gateway: Gateway, snapshot: Snapshot, earlier: Sequence[Gateway] = ()) -> bytes:
+    """Everything but the secrets, which may hold private keys, and the policies, which say where these are."""
     resources = [
         {
             "type": type_url,
@@ -53,13 +55,14 @@ def pack(gateway: Gateway, snapshot: Snapshot) -> bytes:
         for type_url, each in snapshot
         if type_url != SECRET
     ]
-    policy = gateway.model_dump(mode="json", exclude_defaults=True)
-    return zlib.compress(json.dumps({"format": _FORMAT, "policy": policy, "resources": resources}).encode(), 6)
+    policy, *others = (one.model_dump(mode="json", exclude_defaults=True) for one in (gateway, *earlier))
+    document = {"format": _FORMAT, "policy": policy, "earlier": others, "resources": resources}
+    return zlib.compress(json.dumps(document).encode(), 6)
 
 
 def unpack(stored: StoredSnapshot) -> Restored:
     """The snapshot with its secrets, read anew from the certificate files. Raises UnusableSnapshotError."""
-    gateway, written = _document(stored)
+    (gateway, *earlier), written = _document(stored)
     try:
         resources = [(one["type"], _resource(one)) for one in written]
     except (ValueError, KeyError, TypeError) as error:
@@ -70,25 +73,30 @@ def unpack(stored: StoredSnapshot) -> Restored:
         raise UnusableSnapshotError(f"{error.filename}: {error.strerror}") from error
     except UnusableMaterialError as error:
         raise UnusableSnapshotError(str(error)) from error
-    for _, secret in secrets(gateway, material):
-        resources.append((SECRET, Resource.of(secret.name, encode(secret))))
+    made = {secret.name: secret for _, secret in secrets(gateway, material)}
+    for one in earlier:
+        # What only an earlier policy names may be gone; whether it is needed, the snapshot says.
+        with contextlib.suppress(OSError, UnusableMaterialError):
+            made = {secret.name: secret for _, secret in secrets(one, read_material(one))} | made
+    resources += [(SECRET, Resource.of(name, encode(secret))) for name, secret in made.items()]
     if wrong := inconsistencies(resources):
         raise UnusableSnapshotError(str(wrong[0]))
-    return Restored(gateway, Snapshot.of(resources), stored.saved_at)
+    return Restored(gateway, Snapshot.of(resources), stored.saved_at, tuple(earlier))
 
 
-def policy_in(stored: StoredSnapshot) -> Gateway:
-    """The policy that a saved snapshot came from. Raises UnusableSnapshotError."""
+def policies_in(stored: StoredSnapshot) -> Sequence[Gateway]:
+    """The policies that a saved snapshot came from, the newest first. Raises UnusableSnapshotError."""
     return _document(stored)[0]
 
 
-def _document(stored: StoredSnapshot) -> tuple[Gateway, list[dict[str, Any]]]:
-    """The policy, and the resources as they are written."""
+def _document(stored: StoredSnapshot) -> tuple[list[Gateway], list[dict[str, Any]]]:
+    """The policies, and the resources as they are written."""
     try:
         document = cast(dict[str, Any], json.loads(zlib.decompress(stored.body)))  # written by `pack`
         if document["format"] != _FORMAT:
             raise UnusableSnapshotError(f"its format is {document['format']!r}, not {_FORMAT}")
-        return Gateway.model_validate(document["policy"]), document["resources"]
+        policies = [document["policy"], *document.get("earlier", ())]
+        return [Gateway.model_validate(one) for one in policies], document["resources"]
     except (zlib.error, ValueError, KeyError, TypeError) as error:
         raise UnusableSnapshotError(f"it cannot be read: {type(error).__name__}") from error
 
@@ -103,18 +111,17 @@ def _resource(written: dict[str, Any]) -> Resource:
 class LastGood:
     """Saves each gateway's newest good snapshot, whatever came in between is left out."""
 
-    def __init__(self, snapshots: Snapshots, policy_of: Callable[[str], Gateway | None]) -> None:
-        """`policy_of` says by which policy a gateway's snapshot was made."""
+    def __init__(self, snapshots: Snapshots, policies_of: Callable[[str, Snapshot], Sequence[Gateway]]) -> None:
+        """`policies_of` says by which policies a gateway's snapshot was made, the newest first."""
         self._snapshots = snapshots
-        self._policy_of = policy_of
-        self._waiting: dict[str, tuple[Gateway, Snapshot]] = {}
+        self._policies_of = policies_of
+        self._waiting: dict[str, tuple[Sequence[Gateway], Snapshot]] = {}
         self._there = asyncio.Event()
 
     def note(self, group: str, snapshot: Snapshot) -> None:
         """Every Envoy of the group has accepted it."""
-        gateway = self._policy_of(group)
-        if gateway is not None:
-            self._waiting[group] = (gateway, snapshot)
+        if policies := self._policies_of(group, snapshot):
+            self._waiting[group] = (policies, snapshot)
             self._there.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -133,16 +140,16 @@ class LastGood:
             stopping.cancel()
 
     async def _save_all(self) -> bool:
-        for group, (gateway, snapshot) in list(self._waiting.items()):
+        for group, (policies, snapshot) in list(self._waiting.items()):
             try:
-                body = await asyncio.to_thread(pack, gateway, snapshot)
+                body = await asyncio.to_thread(pack, policies[0], snapshot, policies[1:])
                 await self._snapshots.save(StoredSnapshot(group, snapshot.version, body, datetime.now(UTC)))
             except LOST_DATABASE as error:
                 _LOG.warning("last_good_not_saved", gateway=group, error=type(error).__name__)
                 return False
             except Exception:  # noqa: BLE001 what cannot be saved must not end the control plane
                 _LOG.exception("last_good_not_saved", gateway=group)
-            if self._waiting.get(group) == (gateway, snapshot):
+            if self._waiting.get(group, (None, None))[1] is snapshot:
                 del self._waiting[group]
         return True
 

@@ -70,7 +70,7 @@ class Plane:
             journal=journal,
             metrics=metrics,
         )
-        last_good = LastGood(Snapshots(database), control.policy_of)
+        last_good = LastGood(Snapshots(database), control.policies_of)
         publisher.on_good(last_good.note)
         files = PolicyFiles(folder)
         rollouts = Rollouts(control, files, history, journal.write, traffic, metrics)

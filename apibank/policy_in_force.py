@@ -1,6 +1,7 @@
 """The policy by which one gateway's authorization and limits decide, and those that they know beside it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -14,14 +15,29 @@ from policy.problem import PolicyError
 from ratelimit.limiter import RateLimiter
 
 _LOG: Final = structlog.get_logger(__name__)
+StillRun = Callable[[], Awaitable[Sequence[Gateway]]]
+# Of the versions that authorization keeps: what is among these is not about to make room for others.
+_SAFE_VERSIONS: Final = 8
+
+
+async def _nothing_else() -> Sequence[Gateway]:
+    return ()
 
 
 class PolicyInForce:
     """The policy that authorization and limits go by; a file that is broken leaves the last good one in force."""
 
     def __init__(
-        self, folder: PolicyFolder, name: str, authorizer: Authorizer, limiter: RateLimiter, sources: CredentialSources
+        self,
+        folder: PolicyFolder,
+        name: str,
+        authorizer: Authorizer,
+        limiter: RateLimiter,
+        sources: CredentialSources,
+        still_run: StillRun = _nothing_else,
     ) -> None:
+        """`still_run` says by which policies Envoys were last known to run, the newest first."""
+        self._still_run = still_run
         self._folder = folder
         self._name = name
         self._authorizer = authorizer
@@ -33,7 +49,7 @@ class PolicyInForce:
     async def follow(self, stop: asyncio.Event) -> None:
         """Take every good change, and know every candidate, until stopped."""
         async for _ in self._folder.changes(stop, candidates=True):
-            for step in (self.take, self.consider):
+            for step in (self.take, self.consider, self.remember):
                 try:
                     await step()
                 except (PolicyError, PolicyUnusableError, ValueError, OSError) as error:
@@ -44,6 +60,7 @@ class PolicyInForce:
         loaded = await asyncio.to_thread(self._folder.load_candidate, self._name)
         if loaded is not None and loaded.gateway.version != self._candidate:
             await self.know(loaded.gateway)
+            self._candidate = loaded.gateway.version
 
     async def know(self, candidate: Gateway) -> None:
         """Decide by this policy where an Envoy asks by it, beside the one in force. Raises as `take` does."""
@@ -53,16 +70,19 @@ class PolicyInForce:
         await self._sources.apply(sources_of_both(self.gateway, candidate))
         self._limiter.admit_candidate(candidate)
         self._authorizer.install(rules, candidate=True)
-        self._candidate = candidate.version
         _LOG.info("candidate_known", gateway=self._name, version=candidate.version)
 
-    async def remember(self, last_good: Gateway | None) -> None:
-        """Know what the gateway's Envoys may still run, from before this process was started anew."""
-        if last_good is not None:
-            try:
-                await self.know(last_good)
-            except (PolicyUnusableError, ValueError, OSError) as error:
-                _LOG.warning("last_good_unusable", gateway=self._name, error=str(error))
+    async def remember(self) -> None:
+        """Know what the gateway's Envoys may still run: from before this process was started anew, or for longer than
+
+        authorization keeps versions, as they refuse what has come since.
+        """
+        for earlier in reversed(await self._still_run()):
+            if earlier.version not in self._authorizer.versions[-_SAFE_VERSIONS:]:
+                try:
+                    await self.know(earlier)
+                except (PolicyUnusableError, ValueError, OSError) as error:
+                    _LOG.warning("last_good_unusable", gateway=self._name, error=str(error))
 
     async def take(self) -> None:
         """Put what the file says in force. Raises PolicyError or PolicyUnusableError, and changes nothing then."""

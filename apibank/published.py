@@ -36,6 +36,8 @@ class Published:
     revision: int | None = None
     restored: bool = False
     before: Gateway | None = None
+    # The version of the snapshot that was made of it.
+    snapshot: str | None = None
     errors: Sequence[ErrorRecord] = field(default_factory=tuple)
 
     @property

@@ -155,6 +155,8 @@ class Rollouts:
         finally:
             try:
                 self._conclude(rollout, result, detail)
+                if result is Result.LIVE:
+                    self._control.tell_rolled_back(rollout.gateway)
                 await self._files.withdraw(rollout.gateway)
             finally:
                 self.release(rollout)
@@ -189,6 +191,7 @@ class Rollouts:
         endpoint = draft.loaded.gateway.services.authz.endpoint
         if not await policy_known(endpoint, draft.version, max(PATIENCE_SECONDS, min(plan.within, 10.0))):
             return f"authorization at {endpoint} does not decide by the candidate, so its Envoys would refuse everybody"
+        self._control.about_to_serve(draft.loaded.gateway)
         rollout.step = f"canary on {plan.percent} % of the Envoys"
         self._metrics.canary_running(rollout.gateway, max(1, self._nodes(rollout.gateway) * plan.percent // 100))
         outcome = None

@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
 
-
 # Codes of problems that routing finds.
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 

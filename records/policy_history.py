@@ -87,6 +87,11 @@ class PolicyHistory:
             newest = await session.scalar(_newest(entry.gateway).where(live).limit(1))
             if newest is not None and newest.version == entry.version:
                 return newest.revision
+            # Another replica applies it, and has put the file there.
+            running = (PolicyHistoryRow.result == Result.RUNNING.value) & (PolicyHistoryRow.version == entry.version)
+            applied = await session.scalar(_newest(entry.gateway).where(running).limit(1))
+            if applied is not None:
+                return applied.revision
             row = _row(entry)
             session.add(row)
             await session.flush()
@@ -132,8 +137,8 @@ class PolicyHistory:
         return list(newest.values())
 
     async def newest_live(self, gateways: Sequence[str]) -> Recorded | None:
-        """The change of these gateways that became live last."""
-        live = (PolicyHistoryRow.result == Result.LIVE.value) & PolicyHistoryRow.gateway.in_(gateways)
+        """The change of these gateways that became live last, wholly or but for what was rolled back."""
+        live = PolicyHistoryRow.result.in_([Result.LIVE, Result.ROLLED_BACK]) & PolicyHistoryRow.gateway.in_(gateways)
         async with self._database.reading() as session:
             row = await session.scalar(_newest(None).where(live).limit(1))
             return None if row is None else _read(row)

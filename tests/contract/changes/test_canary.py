@@ -106,3 +106,19 @@ async def test_a_candidate_that_authorization_does_not_know_reaches_no_envoy(
     assert shown["result"] == "halted"
     assert "does not decide by the candidate" in shown["detail"]
     assert runs(envoy, b"/items")
+
+
+async def test_what_the_others_refuse_after_the_canary_is_told_of_the_change_that_was_promoted(
+    plane: Running, policy: str
+) -> None:
+    envoys = {name: await plane.envoy(name) for name in ("shop-1", "shop-2", "shop-3", "shop-4")}
+    revision = await begun(plane, moved(policy), percent=25, soak=1.0)
+    await on_some(plane, *envoys.values())
+    (canary,) = plane.state["canary"]["nodes"]
+    for name, envoy in envoys.items():
+        if name != canary:
+            envoy.refuse(ROUTE, b"/things")
+    await plane.until(lambda: plane.state["rolled_back"] and plane.state["canary"] is None)
+    newest, first = await plane.history()
+    assert (newest["revision"], newest["result"]) == (revision, "rolled back")
+    assert first["result"] == "live"

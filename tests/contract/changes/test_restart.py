@@ -35,7 +35,7 @@ async def until_saved(plane: Running, database: str) -> None:
 
 async def test_a_file_that_is_broken_at_the_start_leaves_the_gateway_serving(folder: Path, database: str) -> None:
     async with running(folder, database) as plane:
-        await plane.until(lambda: plane.plane.control.states)
+        await plane.until(lambda: "shop" in plane.plane.control.states and plane.state["version"])
         await plane.envoy("shop-1")
         await until_saved(plane, database)
         version = plane.state["version"]

@@ -82,10 +82,18 @@ async def test_before_the_live_version_was_the_newest_other_one_that_was_live(hi
 
 
 async def test_the_newest_live_change_of_some_gateways_is_found(history: PolicyHistory) -> None:
-    first = await history.add(ENTRY)
-    await history.add(replace(ENTRY, version="v2", result=Result.ROLLED_BACK))
+    await history.add(ENTRY)
+    partly = await history.add(replace(ENTRY, version="v2", result=Result.ROLLED_BACK))
+    await history.add(replace(ENTRY, version="v3", result=Result.HALTED))
     await history.add(replace(ENTRY, gateway="sales"))
     newest = await history.newest_live(["marketing", "central"])
     assert newest is not None
-    assert newest.revision == first
+    assert newest.revision == partly
     assert await history.newest_live([]) is None
+
+
+async def test_a_file_that_another_replica_applies_is_recorded_once(history: PolicyHistory) -> None:
+    await history.add(replace(ENTRY, version="v1"))
+    applied = await history.add(replace(ENTRY, version="v2", source=Change.APPLY, result=Result.RUNNING))
+    assert await history.add_live(replace(ENTRY, version="v2", source=Change.FILE)) == applied
+    assert len(await history.listing()) == 2

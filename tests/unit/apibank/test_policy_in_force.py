@@ -15,6 +15,7 @@ from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
 from authz.sources import CredentialSources
+from policy.model import Gateway
 from policy.problem import PolicyError
 from ratelimit.limiter import RateLimiter
 from ratelimit.memory_store import MemoryStore
@@ -40,8 +41,12 @@ class Process:
         )
         limiter = RateLimiter(MemoryStore(), RateLimitMetrics(registry), strict=True)
         sources = CredentialSources(board, metrics, httpx2.AsyncClient(trust_env=False))
-        self.policy = PolicyInForce(folder, "sales", self.authorizer, limiter, sources)
+        self.still_run: list[Gateway] = []
+        self.policy = PolicyInForce(folder, "sales", self.authorizer, limiter, sources, self._still_run)
         self.close = sources.close
+
+    async def _still_run(self) -> list[Gateway]:
+        return self.still_run
 
 
 def candidate_of(folder: PolicyFolder) -> str:
@@ -89,7 +94,8 @@ async def test_what_envoys_may_still_run_is_known_after_a_restart(folder: Policy
     version = candidate_of(folder)
     former = folder.load_candidate("sales")
     assert former is not None
-    await process.policy.remember(former.gateway)
+    process.still_run = [former.gateway]
+    await process.policy.remember()
     assert process.authorizer.versions[-1] == version
     await process.close()
 
@@ -102,3 +108,16 @@ def test_of_sources_that_both_name_the_current_one_s_stands(folder: PolicyFolder
     both = sources_of_both(current, candidate)
     assert both.issuers[name] == issuer
     assert both.issuers["further"] == other
+
+
+async def test_what_envoys_go_on_with_is_known_however_many_versions_they_refuse(folder: PolicyFolder) -> None:
+    process = Process(folder)
+    await process.policy.take()
+    first = process.policy.gateway
+    assert first is not None
+    process.still_run = [first]
+    for number in range(40):
+        await process.policy.put(first.model_copy(update={"description": f"refused by Envoys, {number}"}))
+        await process.policy.remember()
+        assert first.version in process.authorizer.versions
+    await process.close()
