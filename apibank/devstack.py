@@ -76,7 +76,8 @@ def _prepare(settings: Settings, only: Sequence[str] | None) -> StackPlan:
     """Everything that processes find when they start: keys, certificates, secrets, addresses."""
     policies = (settings.policies or shipped("gateways")).resolve()
     wanted = None if only is None else (CENTRAL, *(name for name in only if name != CENTRAL))
-    folder = PolicyFolder(policies, settings.profile, wanted)
+    # Where its listeners are is only known with the ports, so it is linted below.
+    folder = PolicyFolder(policies, settings.profile, wanted, linted=False)
     gateways = _good(folder)
     missing = [name for name in wanted or (CENTRAL,) if name not in gateways]
     if missing:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from apibank.envoy_check import envoy_refusals
 from apibank.policies import PolicyFolder
 from apibank.stand_ins import with_stand_ins
-from policy.lint import Severity, lint
+from policy.lint import Severity, diagnostic_of, lint
 from policy.lint.finding import Finding
 from policy.load import Loaded
 from policy.model import Gateway
@@ -30,20 +30,22 @@ class Issue:
     severity: Severity
     diagnostic: Diagnostic
     gateway: str = ""
-    code: str = ""
     excepted: str = ""
+
+    @property
+    def code(self) -> str:
+        """The linter's, where it has found it."""
+        return self.diagnostic.code
 
     def as_record(self) -> Mapping[str, str | int]:
         """The same for programs; what is empty is left out."""
-        texts = {"gateway": self.gateway, "code": self.code, "excepted": self.excepted}
+        texts = {"gateway": self.gateway, "excepted": self.excepted}
         head = {"severity": self.severity.value, "check": self.check}
         return head | {name: text for name, text in texts.items() if text} | dict(self.diagnostic.as_record())
 
     def __str__(self) -> str:
         """As compilers show it."""
-        kind = f"{self.severity.value}[{self.code}]" if self.code else self.severity.value
-        if self.check == "envoy":
-            kind += "[envoy]"
+        kind = f"{self.severity.value}[envoy]" if self.check == "envoy" else self.severity.value
         shown = render(self.diagnostic).removeprefix("error")
         if not self.excepted:
             return kind + shown
@@ -97,9 +99,8 @@ def linted(inspection: Inspection) -> Inspection:
 
 def issue_of(gateway: str, loaded: Loaded[Gateway], finding: Finding) -> Issue:
     """What the linter has found, with the line to show."""
-    help_ = f"{finding.help} (docs/lint/{finding.code}.md)"
-    diagnostic = loaded.positions.diagnostic(finding.path, finding.message, hint=help_)
-    return Issue("lint", finding.severity, diagnostic, gateway, finding.code, finding.excepted)
+    diagnostic = diagnostic_of(finding, loaded.positions)
+    return Issue("lint", finding.severity, diagnostic, gateway, finding.excepted)
 
 
 def compiled(inspection: Inspection, envoy: Path | None) -> Inspection:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from apibank.watching import bursts
+from policy.lint import Finding, Severity, diagnostic_of, lint
 from policy.load import Loaded, load_gateway, load_gateways
 from policy.model import Gateway
 from policy.problem import Diagnostic, PolicyError, Position, Source
@@ -38,14 +39,24 @@ class PolicySet:
 
 
 class PolicyFolder:
-    """Gateway files, `NAME.yaml` each, under overlays. A broken file takes nothing from the others."""
+    """Gateway files, `NAME.yaml` each, under overlays. A broken file takes nothing from the others.
+
+    What the linter calls an error refuses a file as its schema does, so that nobody who goes by it runs it.
+    """
 
     def __init__(
-        self, folder: Path, profiles: Sequence[str], only: Sequence[str] | None = None, *, written: Path | None = None
+        self,
+        folder: Path,
+        profiles: Sequence[str],
+        only: Sequence[str] | None = None,
+        *,
+        written: Path | None = None,
+        linted: bool = True,
     ) -> None:
         """`profiles` are names or paths, applied in order; `only` are the gateways wanted, all where None.
 
         `written`: where people write, if that is another folder than the one that is in force (`applied_folder`).
+        `linted`: False for those who lint what they read themselves, or only look at it.
         Raises UnknownProfileError, or FileNotFoundError where the folder is not there.
         """
         if not folder.is_dir():
@@ -54,7 +65,9 @@ class PolicyFolder:
         self.written = written or folder
         self.overlays = tuple(_overlay_path(profile) for profile in profiles)
         self._only = None if only is None else frozenset(only)
+        self._linted = linted
         self._read: dict[str, tuple[tuple[Source, ...], Loaded[Gateway]]] = {}
+        self._warnings: dict[str, Sequence[Finding]] = {}
 
     def names(self) -> tuple[str, ...]:
         """The gateways that have a file, central first: the edge of the federation."""
@@ -88,8 +101,14 @@ class PolicyFolder:
         if known is not None and known[0] == sources:
             return known[1]
         loaded = load_gateway(Gateway, file, overlays)
+        if self._linted:
+            self._warnings[name] = admitted(loaded)
         self._read[name] = (sources, loaded)
         return loaded
+
+    def warnings(self, name: str) -> Sequence[Finding]:
+        """What the linter warns of in the gateway's file, as `load_one` read it last."""
+        return self._warnings.get(name, ())
 
     def wants(self, name: str) -> bool:
         """Whether this gateway is one of those that were asked for, with a file or without."""
@@ -100,7 +119,7 @@ class PolicyFolder:
         return self._read[name][0][0].text
 
     def load_text(self, name: str, text: str, shown: str) -> Loaded[Gateway]:
-        """A text that may become the gateway's file, under the overlays. Raises PolicyError, OSError."""
+        """A text that may become the gateway's file, under the overlays; not linted. Raises PolicyError, OSError."""
         source = Source(shown, text)
         loaded = load_gateway(Gateway, source, [read_source(path) for path in self.overlays])
         if loaded.gateway.gateway != name:
@@ -126,10 +145,16 @@ class PolicyFolder:
             source = read_source(self.candidates / f"{name}.yaml")
         except FileNotFoundError:
             return None
-        return self.load_text(name, source.text, source.name)
+        loaded = self.load_text(name, source.text, source.name)
+        if self._linted:
+            admitted(loaded)
+        return loaded
 
     def load_strictly(self) -> Mapping[str, Loaded[Gateway]]:
-        """All gateways together, as `policy validate` wants them. Raises PolicyError with everything that is wrong."""
+        """All gateways together, as `policy validate` wants them: not linted.
+
+        Raises PolicyError with everything that is wrong.
+        """
         sources = [read_source(self.folder / f"{name}.yaml") for name in self.names()]
         return load_gateways(Gateway, sources, [read_source(path) for path in self.overlays])
 
@@ -156,6 +181,15 @@ class PolicyFolder:
             return gateway_file or path in overlays or path.parent in whole
 
         return bursts(*policies, *{path.parent for path in overlays}, *whole, stop=stop, concerns=concerns_us)
+
+
+def admitted(loaded: Loaded[Gateway]) -> Sequence[Finding]:
+    """The linter's warnings. Raises PolicyError with everything that it calls an error."""
+    findings = lint(loaded.gateway, loaded.positions)
+    errors = [one for one in findings if one.severity is Severity.ERROR]
+    if errors:
+        raise PolicyError(diagnostic_of(one, loaded.positions) for one in errors)
+    return findings
 
 
 def applied_folder(folder: Path, only: Sequence[str] | None = None) -> Path:

@@ -49,7 +49,10 @@ class Checked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One error at its place. `source_line` is the text of the line; `width` is how much of it is meant."""
+    """One error at its place. `source_line` is the text of the line; `width` is how much of it is meant.
+
+    `code`: of the linter, where it is the linter's.
+    """
 
     position: Position
     path: FieldPath
@@ -59,6 +62,7 @@ class Diagnostic:
     hint: str = ""
     source_line: str = ""
     width: int = 1
+    code: str = ""
 
     def as_record(self) -> Mapping[str, str | int]:
         """The same for programs (`-o json`); absent texts are left out."""
@@ -69,7 +73,7 @@ class Diagnostic:
             "path": written(self.path),
             "message": self.message,
         }
-        texts = {"found": self.found, "expected": self.expected, "hint": self.hint}
+        texts = {"found": self.found, "expected": self.expected, "hint": self.hint, "code": self.code}
         return record | {name: text for name, text in texts.items() if text}
 
 
@@ -99,7 +103,8 @@ def written(path: FieldPath) -> str:
 def render(problem: Diagnostic) -> str:
     """An error as compilers show it: the place, the line, what is meant of it, what was found and expected."""
     place = written(problem.path)
-    lines = [f"error: {problem.position}: {place + ': ' if place else ''}{problem.message}"]
+    kind = f"error[{problem.code}]" if problem.code else "error"
+    lines = [f"{kind}: {problem.position}: {place + ': ' if place else ''}{problem.message}"]
     gutter = " " * len(str(problem.position.line))
     if problem.source_line:
         shown, column = _clipped(problem.source_line, problem.position.column)

@@ -119,7 +119,7 @@ def _read(settings: Settings, gateways: Sequence[str] | None) -> "Inspection":
     from apibank.inspection import read
 
     only = tuple(gateways or ())
-    folder = open_folder(settings, only or None)
+    folder = open_folder(settings, only or None, linted=False)
     for name in only:
         if name not in folder.names():
             fail(f"error: there is no {name}.yaml in {folder.folder}")

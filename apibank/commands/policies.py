@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from apibank.policies import PolicyFolder
 
 
-def open_folder(settings: Settings, only: tuple[str, ...] | None = None) -> "PolicyFolder":
-    """The folder that the settings name; ends the command where it, or a profile, is not there."""
+def open_folder(settings: Settings, only: tuple[str, ...] | None = None, *, linted: bool = True) -> "PolicyFolder":
+    """The folder that the settings name; ends the command where it, or a profile, is not there.
+
+    `linted`: whether an error of the linter refuses a file.
+    """
     from apibank.policies import PolicyFolder, UnknownProfileError, shipped
 
     try:
-        return PolicyFolder(settings.policies or shipped("gateways"), settings.profile, only)
+        return PolicyFolder(settings.policies or shipped("gateways"), settings.profile, only, linted=linted)
     except (FileNotFoundError, UnknownProfileError) as error:
         fail(f"error: {error}")
 

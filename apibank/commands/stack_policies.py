@@ -27,10 +27,10 @@ def open_of_stack(policies: Path | None, profile: list[str] | None, state_dir: P
         try:
             ready = read_ready(settings.state_dir)
         except StackNotRunningError:
-            return open_folder(settings)
+            return open_folder(settings, linted=False)
         sys.stderr.write(f"note: policies and profiles are those of the stack in {settings.state_dir}\n")
         settings = settings_of(policies=Path(ready.policies), profile=ready.profiles, state_dir=state_dir)
-    return open_folder(settings)
+    return open_folder(settings, linted=False)
 
 
 def load_of_stack(folder: "PolicyFolder", wanted: Sequence[str]) -> Mapping[str, "Loaded[Gateway]"]:

@@ -1,15 +1,26 @@
 """What is allowed by the model and should not be: rules with stable codes, each with a page in docs/lint/."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from policy.kinds import LintExceptions
 from policy.lint.finding import Fault, Finding, Rule, Severity
 from policy.lint.table import CODES, RULES, UNUSED_EXCEPTION
 from policy.model import Gateway
 from policy.positions import Positions
-from policy.problem import FieldPath
+from policy.problem import Diagnostic, FieldPath
 
-__all__ = ["CODES", "RULES", "UNUSED_EXCEPTION", "Finding", "Rule", "Severity", "lint", "lint_all"]
+__all__ = [
+    "CODES",
+    "RULES",
+    "UNUSED_EXCEPTION",
+    "Finding",
+    "Rule",
+    "Severity",
+    "diagnostic_of",
+    "lint",
+    "lint_all",
+]
 
 
 def lint(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
@@ -37,6 +48,12 @@ def lint_all(gateway: Gateway, positions: Positions | None = None) -> list[Findi
         for fault in _unused_exceptions(gateway, used)
     ]
     return sorted(findings, key=_place)
+
+
+def diagnostic_of(finding: Finding, positions: Positions) -> Diagnostic:
+    """A finding as every other error of a policy: with its line, and the page that explains it."""
+    help_ = f"{finding.help} (docs/lint/{finding.code}.md)"
+    return replace(positions.diagnostic(finding.path, finding.message, hint=help_), code=finding.code)
 
 
 def _exceptions(gateway: Gateway, path: FieldPath) -> Iterator[tuple[FieldPath, LintExceptions]]:

@@ -16,15 +16,19 @@ def unused(gateway: Gateway) -> Iterator[Fault]:
 
 def overlapping(gateway: Gateway) -> Iterator[Fault]:
     for name, networks in gateway.networks.items():
-        parsed = [ipaddress.ip_network(network) for network in networks]
-        for index, one in enumerate(parsed):
-            wider = [
-                parsed[other]
-                for other in range(len(parsed))
-                if parsed[other].overlaps(one) and (-parsed[other].prefixlen, -other) > (-one.prefixlen, -index)
-            ]
-            if wider:
-                yield Fault(("networks", name, index), f"{one} lies within {wider[0]}, which is listed too")
+        # Two networks overlap only where one holds the other; sorted, what holds stands before what it holds.
+        parsed = [(ipaddress.ip_network(network), index) for index, network in enumerate(networks)]
+        wider: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
+        for one, index in sorted(parsed, key=_in_order):
+            if wider is not None and wider.version == one.version and wider.overlaps(one):
+                yield Fault(("networks", name, index), f"{one} lies within {wider}, which is listed too")
+            else:
+                wider = one
+
+
+def _in_order(listed: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, int]) -> tuple[int, int, int, int]:
+    network, index = listed
+    return network.version, int(network.network_address), network.prefixlen, index
 
 
 def _sections(gateway: Gateway) -> Mapping[str, tuple[Mapping[str, object], set[str]]]:
