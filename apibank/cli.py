@@ -1,6 +1,7 @@
 """The command line. Commands live in `apibank.commands`; this joins them and turns expected errors into one line."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -9,7 +10,6 @@ from apibank.commands import credentials, endpoints, explain, keys, policies, se
 
 app = typer.Typer(
     name="apibank",
-    help="A federation of API gateways: Envoy carries the data, this decides what Envoy runs, who may pass, how often.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -32,6 +32,22 @@ def version() -> None:
     Example: apibank version
     """
     sys.stdout.write(__version__ + "\n")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A federation of API gateways: Envoy carries the data, this decides what Envoy runs, who may pass, how often."""
+    del show_version
 
 
 def main() -> None:
