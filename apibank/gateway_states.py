@@ -38,7 +38,7 @@ class FederationStates:
                 name=one.name,
                 status=one.state.value,
                 version=one.accepted if one.state is State.SYNCED else one.version,
-                message=one.message[:_LONGEST_MESSAGE] or None,
+                message=one.message.strip()[:_LONGEST_MESSAGE] or None,
                 file=one.origin.file if one.origin else None,
                 line=one.origin.line if one.origin else None,
             )
@@ -110,7 +110,7 @@ def _refused(liveness: Liveness | None) -> list[Mapping[str, object]]:
             "node": node,
             "name": one.name,
             "version": one.version,
-            "message": one.message[:_LONGEST_MESSAGE],
+            "message": one.message.strip()[:_LONGEST_MESSAGE],
             "file": one.origin.file if one.origin else None,
             "line": one.origin.line if one.origin else None,
         }

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NoReturn
@@ -41,9 +42,13 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], output: OutputFormat
 def print_value(value: object, output: OutputFormat) -> None:
     """Print one value as JSON or YAML (a table of one value is YAML: the easiest to read)."""
     if output is OutputFormat.JSON:
-        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+        written = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+        # JSON may hold C1 controls as they are, and a terminal obeys them.
+        text = "".join(each if each == "\n" else _escaped(each) for each in written)
     else:
         text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
+        if plain(text) != text:
+            text = yaml.safe_dump(value, sort_keys=False, allow_unicode=False).rstrip("\n")
     sys.stdout.write(text + "\n")
 
 
@@ -59,8 +64,33 @@ def print_pairs(pairs: Sequence[tuple[str, str]], *, indent: int = 0) -> None:
 
 def fail(message: str, code: int = CANNOT) -> NoReturn:
     """End the command: one message on stderr, and the exit code."""
-    sys.stderr.write(message.rstrip("\n") + "\n")
+    sys.stderr.write(plain(message) + "\n")
     raise SystemExit(code)
+
+
+def plain(text: str) -> str:
+    """What others said, as a terminal may show it: without what it would obey, and without line ends at the end."""
+    return "".join(each if each in "\n\t" else _escaped(each) for each in text.rstrip("\r\n"))
+
+
+def plain_record(value: object) -> object:
+    """A record with all its texts as `plain` has them."""
+    match value:
+        case str():
+            return plain(value)
+        case list():
+            return [plain_record(one) for one in value]
+        case dict():
+            return {name: plain_record(one) for name, one in value.items()}
+        case _:
+            return value
+
+
+def _escaped(each: str) -> str:
+    """Controls, and marks that turn the direction of text, as JSON and Python write them; all else as it is."""
+    if each.isprintable() or unicodedata.category(each) == "Zs":
+        return each
+    return f"\\u{ord(each):04x}" if ord(each) < 0x1_0000 else json.dumps(each)[1:-1]
 
 
 def _print_table(rows: Sequence[Row], columns: Sequence[str], empty: str) -> None:
@@ -103,5 +133,5 @@ def _cell(value: Cell) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str | int | float):
-        return str(value)
-    return ", ".join(value) or "-"
+        return plain(str(value))
+    return plain(", ".join(value)) or "-"

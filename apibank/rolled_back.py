@@ -19,7 +19,7 @@ def record_of_rollback(one: RolledBack, state: Published) -> Mapping[str, object
         "name": one.name,
         "refused": one.refused,
         "served": one.served,
-        "message": one.message[:_LONGEST_MESSAGE],
+        "message": one.message.strip()[:_LONGEST_MESSAGE],
         "file": one.origin.file if one.origin else None,
         "line": one.origin.line if one.origin else None,
         "nodes": list(one.nodes),
@@ -32,7 +32,7 @@ def told(one: RolledBack, state: Published) -> str:
     place = f" ({one.origin})" if one.origin else ""
     changed = [f"{suspect['file']}:{suspect['line']} {suspect['path']}" for suspect in suspects(one, state)]
     kind = SHORT_NAMES.get(one.type_url, one.type_url)
-    text = f"{kind} {one.name!r}{place}: {one.message[:_LONGEST_MESSAGE]}"
+    text = f"{kind} {one.name!r}{place}: {one.message.strip()[:_LONGEST_MESSAGE]}"
     return text + (f"; changed: {', '.join(changed)}" if changed else "")
 
 

@@ -168,7 +168,7 @@ class Rollouts:
             outcome = await self._try(rollout, draft, plan)
             if isinstance(outcome, str):
                 return Result.HALTED, outcome
-            detail = f"{outcome.verdict}: {outcome.detail}"
+            detail = outcome.detail
             if outcome.verdict is not Verdict.PASSED:
                 return _RESULTS[outcome.verdict], detail
         rollout.step = "publishing"

@@ -157,7 +157,9 @@ class _Trial:
         if self.canary.refused:
             node_id, refused = next(iter(sorted(self.canary.refused.items())))
             where = f" ({refused[0].origin})" if refused[0].origin else ""
-            return self._outcome(Verdict.REFUSED, f"{node_id} refused {refused[0].name!r}{where}: {refused[0].message}")
+            return self._outcome(
+                Verdict.REFUSED, f"{node_id} refused {refused[0].name!r}{where}: {refused[0].message.strip()}"
+            )
         if not self._connected():
             return self._outcome(Verdict.ABANDONED, "none of its nodes is connected")
         return None

@@ -18,7 +18,7 @@ from apibank.commands.changes_shown import (
 )
 from apibank.commands.control import ask
 from apibank.commands.options import Output, Policies, Profile, StateDir, settings_of
-from apibank.output import ANSWER_NO, CANNOT, OutputFormat, fail, print_rows, print_value
+from apibank.output import ANSWER_NO, CANNOT, OutputFormat, fail, plain, print_rows, print_value
 from apibank.settings import Settings
 
 _POLL_SECONDS = 0.1
@@ -30,9 +30,10 @@ Message = Annotated[str, typer.Option("-m", "--message", help="Why, for the hist
 Canary = Annotated[
     int | None, typer.Option("--canary", min=1, max=100, metavar="PERCENT", help="Try it on so many Envoys first.")
 ]
-Soak = Annotated[float, typer.Option("--soak", min=0, help="Seconds that the canary must hold.")]
+# Bounded on both sides, so that neither infinity nor what is no number passes for seconds.
+Soak = Annotated[float, typer.Option("--soak", min=0, max=86_400, help="Seconds that the canary must hold.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when every connected Envoy runs it.")]
-Within = Annotated[float, typer.Option("--within", min=1, help="Seconds to wait for Envoys' answers.")]
+Within = Annotated[float, typer.Option("--within", min=1, max=3600, help="Seconds to wait for Envoys' answers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -161,7 +162,7 @@ def _change(
     body["canary"] = plan
     answer = _record(ask(settings, "POST", path, body, author=author(), within=_APPLY_SECONDS, refusal=ANSWER_NO))
     for one in answer["warnings"]:
-        sys.stderr.write(f"warning: {_place(one)}{one['message']}\n")
+        sys.stderr.write(plain(f"warning: {_place(one)}{one['message']}") + "\n")
     rollouts = answer["rollouts"]
     if wait:
         soak = 0.0 if plan is None else plan["soak"] + plan["within"]
@@ -223,7 +224,8 @@ def _wanted(settings: Settings, policies: Path | None, gateways: Sequence[str] |
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        # As it is, with its line ends.
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         return fail(f"error: {path} cannot be read: {error}")
 

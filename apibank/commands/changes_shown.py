@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from apibank.output import Cell, OutputFormat, Row, print_rows
+from apibank.output import Cell, OutputFormat, Row, plain, print_rows
 
 HISTORY_COLUMNS = ("revision", "at", "gateway", "version", "author", "source", "result", "why")
 ROLLOUT_COLUMNS = ("gateway", "revision", "version", "result", "live", "why")
@@ -55,7 +55,8 @@ def print_diff(answer: Mapping[str, Any]) -> None:
             sys.stdout.write("\n")
             print_rows([_resource_row(change) for change in one["resources"]], _RESOURCE_COLUMNS, OutputFormat.TABLE)
     for warning in answer.get("warnings", ()):
-        sys.stdout.write(f"\nwarning: {warning.get('file', '')}:{warning.get('line', 0)}: {warning['message']}\n")
+        place = f"{warning['file']}:{warning.get('line', 0)}: " if warning.get("file") else ""
+        sys.stdout.write(plain(f"\nwarning: {place}{warning['message']}") + "\n")
 
 
 def _change_row(change: Mapping[str, Any]) -> Row:

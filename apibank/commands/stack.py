@@ -9,7 +9,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Database, Output, Policies, Profile, StateDir, Store, settings_of
-from apibank.output import ANSWER_NO, OutputFormat, Row, fail, print_rows, print_value
+from apibank.output import ANSWER_NO, OutputFormat, Row, fail, plain_record, print_rows, print_value
 from apibank.settings import Settings
 
 _TYPE_COLUMNS = ("node", "type", "status", "resources", "versions")
@@ -22,6 +22,7 @@ _SHORT = 8
 
 
 class PolicyErrorRecord(TypedDict, total=False):
+    code: str
     hint: str
     file: str
     line: int
@@ -122,7 +123,7 @@ def _show_status(settings: Settings, output: OutputFormat, each_resource: bool) 
     answer = ask(settings, "GET", "/v1/status")
     if not isinstance(answer, dict):
         fail("error: the control API answered something that is no status")
-    shown = cast(Status, answer)
+    shown = cast(Status, plain_record(answer))
     if output is not OutputFormat.TABLE:
         print_value(answer, output)
     else:
@@ -168,7 +169,8 @@ def _print_errors(one: GatewayRecord) -> None:
         place = f"{error['file']}:{error['line']}:{error['column']}: " if error["file"] else ""
         path = f"{error['path']}: " if error["path"] else ""
         hint = f"; {error['hint']}" if "hint" in error else ""
-        sys.stdout.write(f"\nerror: {place}{path}{error['message']}{hint}\n")
+        kind = f"error[{error['code']}]" if "code" in error else "error"
+        sys.stdout.write(f"\n{kind}: {place}{path}{error['message']}{hint}\n")
     if one["errors"]:
         sys.stdout.write(f"{one['gateway']} goes on with the last good policy\n")
 

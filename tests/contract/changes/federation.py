@@ -73,6 +73,7 @@ class Envoy:
         self.node = pb.Node(id=node, cluster=group)
         self.has: dict[tuple[str, str], bytes] = {}
         self.refuses: dict[str, bytes] = {}
+        self.says = ""
         self._call = channel.stream_stream(
             f"/{wire.AGGREGATED[0]}/Delta{wire.AGGREGATED[1]}",
             request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
@@ -80,9 +81,10 @@ class Envoy:
         )(wait_for_ready=True)
         self._reading = asyncio.create_task(self._read())
 
-    def refuse(self, type_url: str, holding: bytes) -> None:
+    def refuse(self, type_url: str, holding: bytes, saying: str = "the bytes are not to my taste") -> None:
         """From now on, whatever of this type holds these bytes."""
         self.refuses[type_url] = holding
+        self.says = saying
 
     async def close(self) -> None:
         self._call.cancel()
@@ -96,7 +98,7 @@ class Envoy:
             bad = self.refuses.get(message.type_url)
             if bad and any(bad in each.resource.value for each in message.resources):
                 answer.error_detail.code = 13
-                answer.error_detail.message = "the bytes are not to my taste"
+                answer.error_detail.message = self.says
             else:
                 for each in message.resources:
                     self.has[message.type_url, each.name] = each.resource.value

@@ -137,3 +137,21 @@ async def test_the_status_names_what_was_rolled_back_and_the_changed_route(
 @pytest.mark.parametrize("name", ["diff", "apply", "history", "rollback", "endpoints set"])
 async def test_every_command_shows_an_example(run: Run, name: str) -> None:
     assert "Example: apibank" in (await run(*name.split(), "--help")).stdout
+
+
+async def test_no_number_that_is_none_keeps_a_command_waiting(run: Run, mine: Path) -> None:
+    for number in ("nan", "inf", "-1"):
+        for option in ("--within", "--soak"):
+            answer = await run("apply", "--policies", str(mine), "--wait", option, number)
+            assert answer.exit_code == 2
+            assert "Traceback" not in answer.output
+
+
+async def test_what_envoys_say_is_shown_without_what_terminals_obey(plane: Running, run: Run, mine: Path) -> None:
+    (await plane.envoy("shop-1")).refuse(ROUTE, b"/things", "\x1b[2J not to my taste\n")
+    refused = await run("apply", "--policies", str(mine), "--wait")
+    await plane.history()
+    for answer in (refused, await run("history"), await run("status")):
+        assert "not to my taste" in answer.output
+        assert "\x1b" not in answer.output
+        assert "taste\n\n\n" not in answer.output
