@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
+from policy.edge import Cors
 from policy.load import Loaded
 from policy.model import Gateway
 from policy.positions import Positions
@@ -53,7 +54,7 @@ def routed(loaded: Loaded[Gateway], listener: str, found: Match, method: str) ->
         "limits": [_limit(loaded, name) for name in gateway.limits_of(route)],
         "body": {"schema": schema, "max_bytes": gateway.max_body_of(route)},
         "timeouts": _timeouts(gateway, route),
-        "traffic": _traffic(route, found.path),
+        "traffic": _traffic(route, found.path, door.cors),
         "upstreams": _upstreams(loaded, route),
         "forwarded_path": forwarded(route, found.path),
     }
@@ -135,10 +136,12 @@ def _timeouts(gateway: Gateway, route: Route) -> Record:
     return given if route.idle_timeout_ms is None else {**given, "idle_ms": route.idle_timeout_ms}
 
 
-def _traffic(route: Route, path: str) -> Record:
+def _traffic(route: Route, path: str, cors_of_listener: Cors | None) -> Record:
     """The traffic policies that are in force, each as the file has it; and what comes of those that change a path."""
     written = route.model_dump(mode="json", exclude_defaults=True)
     said: Record = {name: written[name] for name in _PLAIN_TRAFFIC if name in written}
+    if route.cors is None and cors_of_listener is not None:
+        said["cors"] = cors_of_listener.model_dump(mode="json", exclude_defaults=True)
     if route.upgrades:
         said["upgrades"] = [one.value for one in route.upgrades]
     if route.split is not None:

@@ -122,6 +122,30 @@ def test_the_next_gateway_is_asked_for_the_rewritten_path(folder: Path) -> None:
     assert answer["hops"][0]["traffic"]["rewrite"]["result"] == "/api/marketing/content"
 
 
+def test_the_web_pages_that_may_call_are_those_of_the_route_or_else_of_the_listener(folder: Path) -> None:
+    def origins() -> list[str]:
+        _, answer = told(folder, "GET", "/api/marketing/content")
+        found: list[str] = answer["hops"][0]["traffic"]["cors"]["origins"]
+        return found
+
+    assert origins() == ["https://waooaw.ai", "https://app.waooaw.ai"]
+    change(folder, "central", "marketing", cors={"origins": ["https://a.test"]})
+    assert origins() == ["https://a.test"]
+
+
+def test_a_door_that_redirects_sends_everything_to_https(folder: Path) -> None:
+    code, answer = told(folder, "GET", "/api/marketing/content", "--listener", "http")
+    assert (code, answer["status"], len(answer["hops"])) == (0, 301, 1)
+
+
+def test_the_edge_says_which_networks_it_and_the_route_admit(folder: Path) -> None:
+    _, answer = told(folder, "GET", "/api/agents/vision")
+    assert [hop["networks"] for hop in answer["hops"]] == [
+        {"listener": {"internal": ["10.0.0.0/8"]}, "route": {}},
+        {"listener": {}, "route": {"internal": ["10.0.0.0/8"]}},
+    ]
+
+
 def test_of_a_split_the_heaviest_way_is_followed_and_every_weight_is_shown(folder: Path) -> None:
     split = {"marketing-gateway": 90, "sales-gateway": 10}
     change(folder, "central", "marketing", upstream=None, split=split)
