@@ -17,6 +17,7 @@ from xds.snapshot import SHORT_NAMES, Resource, Snapshot
 
 TYPE_URLS = {short: type_url for type_url, short in SHORT_NAMES.items()}
 NODE = pb.Node(id="edge-1", cluster="edge")
+AN_ENVOY = pb.Node(id="edge-1", cluster="edge", user_agent_name="envoy")
 
 
 class Target:

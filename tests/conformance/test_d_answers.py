@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from protos import discovery_pb2 as pb
-from tests.conformance.clients import TYPE_URLS
+from tests.conformance.clients import AN_ENVOY, TYPE_URLS
 from tests.conformance.talks import DELTA, TYPES, Served, Talk, body, cells, until
 from xds.snapshot import Resource
 
@@ -13,8 +13,6 @@ Open = Callable[..., Talk]
 Counted = Callable[..., float]
 Majority = Callable[..., Awaitable[None]]
 EACH = cells(DELTA, TYPES)
-# Their bodies must be repeated in heartbeats.
-BARE = tuple(short for short in TYPES if short != "VHDS")
 
 
 @EACH
@@ -164,7 +162,7 @@ async def test_d17_no_name_is_both_brought_and_removed_or_twice_in_a_response(
         came += names
         gone += said.removed
     assert sorted(came) == ["A", "B"]
-    assert gone == ([] if short == "VHDS" else ["missing"])
+    assert gone == ["missing"]
     # Gone and back before the client was told, it is a change like any other.
     served.remove(short, "A")
     served.set(short, A="v2")
@@ -230,8 +228,18 @@ async def test_d20_heartbeats_of_the_same_version_come_before_it_is_over(
     for _ in range(2):
         (beat,) = (await stream.take()).message.resources
         assert (beat.name, beat.version, beat.ttl.nanos) == ("A", first.version, 300_000_000)
-        # Envoy 1.40 takes a virtual host without a body for one that is missing.
-        assert beat.HasField("resource") is (short not in BARE)
+        assert not beat.HasField("resource")
+
+
+@pytest.mark.parametrize("variant", DELTA)
+async def test_d20_an_envoy_is_repeated_a_virtual_host_as_it_takes_one_without_a_body_for_a_missing_one(
+    served: Served, talk: Open, variant: str
+) -> None:
+    served.put("VHDS", Resource.of("A", body("A", "v1"), ttl=0.3))
+    stream = talk(variant, "VHDS")
+    await stream.subscribe("A", node=AN_ENVOY)
+    for _ in range(3):
+        assert (await stream.take()).resources == {"A": "v1"}
 
 
 @EACH

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.conformance.clients import AN_ENVOY
 from tests.conformance.talks import DELTA, TYPES, Served, Talk, cells
 from xds.snapshot import PUSH_ORDER, SHORT_NAMES, Resource
 
@@ -106,12 +107,23 @@ async def test_d4_a_name_that_does_not_exist_is_said_to_be_missing(
     stream = talk(variant, short)
     await stream.subscribe("missing")
     said = await stream.take()
-    if short == "VHDS":
-        # An Envoy that holds a request for a host waits for an entry of that alias, which may be empty.
-        (entry,) = said.message.resources
-        assert (entry.name, list(entry.aliases), entry.HasField("resource")) == ("missing", ["missing"], False)
-    else:
-        assert (said.resources, said.removed) == ({}, ("missing",))
+    assert (said.resources, said.removed) == ({}, ("missing",))
+    assert not said.message.resources
+    await stream.ends_silently()
+
+
+@pytest.mark.parametrize("variant", DELTA)
+async def test_d4_an_envoy_is_told_so_of_a_virtual_host_by_an_entry_that_is_empty(
+    served: Served, talk: Open, variant: str
+) -> None:
+    # It holds a request for a host until it hears of an entry of that alias.
+    served.set("VHDS", A="v1")
+    stream = talk(variant, "VHDS")
+    await stream.subscribe("missing", node=AN_ENVOY)
+    said = await stream.take()
+    (entry,) = said.message.resources
+    assert (entry.name, list(entry.aliases), entry.HasField("resource")) == ("missing", ["missing"], False)
+    assert said.removed == ()
     await stream.ends_silently()
 
 

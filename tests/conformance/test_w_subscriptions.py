@@ -234,6 +234,7 @@ def wrapped(said: pb.DiscoveryResponse) -> list[pb.Resource]:
 
 
 CAPABLE = pb.Node(id=NODE.id, cluster=NODE.cluster, client_features=[WRAPPED_RESOURCES])
+CAPABLE_ENVOY = pb.Node(id=NODE.id, cluster=NODE.cluster, user_agent_name="envoy", client_features=[WRAPPED_RESOURCES])
 
 
 @EACH
@@ -256,16 +257,34 @@ async def test_w20_a_time_to_live_is_for_clients_that_say_that_they_know_it(
 async def test_w20_heartbeats_come_before_it_is_over_and_have_the_same_version(
     served: Served, talk: Open, variant: str, short: str
 ) -> None:
-    # Their bodies are repeated: Envoy 1.40 renews nothing by a heartbeat without.
-    served.put(short, Resource.of("A", body("A", "v1"), ttl=0.3))
+    # What goes on for ever is not renewed.
+    served.put(short, Resource.of("A", body("A", "v1"), ttl=0.3), Resource.of("B", body("B", "v1")))
     stream = talk(variant, short)
-    await stream.subscribe("A", node=CAPABLE)
+    await stream.subscribe("A", "B", node=CAPABLE)
     first = await stream.take()
     for _ in range(2):
         beat = await stream.take()
         (entry,) = wrapped(beat.message)
         assert (beat.version, entry.name, entry.ttl.nanos) == (first.version, "A", 300_000_000)
-        assert entry.resource.value == b"A@v1"
+        assert not entry.HasField("resource")
+
+
+@EACH
+async def test_w20_an_envoys_heartbeats_bring_all_that_it_would_drop_without(
+    served: Served, talk: Open, variant: str, short: str
+) -> None:
+    # Envoy 1.40 renews nothing without the body, and deletes what is left out of a complete set.
+    served.put(short, Resource.of("A", body("A", "v1"), ttl=0.3), Resource.of("B", body("B", "v1")))
+    stream = talk(variant, short)
+    await stream.subscribe("A", "B", node=CAPABLE_ENVOY)
+    first = await stream.take()
+    for _ in range(2):
+        beat = await stream.take()
+        assert beat.version == first.version
+        entry = pb.Resource()
+        assert beat.message.resources[0].Unpack(entry)
+        assert (entry.name, entry.ttl.nanos, entry.resource.value) == ("A", 300_000_000, b"A@v1")
+        assert beat.resources == ({"B": "v1"} if short in FULL_STATE else {})
 
 
 @EACH

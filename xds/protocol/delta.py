@@ -113,7 +113,7 @@ class Delta:
         if subscription.type_url in KEPT_WHILE_SUBSCRIBED:
             # The client has it, and can only go on with it.
             missing = [name for name in missing if name not in subscription.sent]
-        if subscription.type_url not in ALIASED_TYPES:
+        if subscription.type_url not in ALIASED_TYPES or not subscription.of_envoy:
             return missing, ()
         # An Envoy holds requests until it hears of a host that it asked for; that a name is gone would not tell it.
         unresolved = subscription.names.intersection(missing)

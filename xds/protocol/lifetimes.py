@@ -120,9 +120,12 @@ class Lifetimes:
     def _goes_bare(self, subscription: Subscription, name: str) -> bool:
         """A name, a version and a TTL are enough.
 
-        In state of the world Envoy 1.40 renews nothing by them, and takes a complete set of them for an empty one. It
-        takes a bare virtual host for one that is missing, and knows no versions of the members of collections.
+        But not for Envoy 1.40: in state of the world it renews nothing by them, and takes a complete set of them for
+        an empty one. It takes a bare virtual host for one that is missing, and of what it has by a collection's name
+        it knows no versions.
         """
+        if not subscription.of_envoy:
+            return True
         if self._whole_sets or subscription.type_url in ALIASED_TYPES:
             return False
         return subscription.wildcard or name in subscription.names

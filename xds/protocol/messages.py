@@ -13,6 +13,9 @@ WILDCARD = "*"
 # What a state-of-the-world client says of itself that can be sent resources with a TTL.
 WRAPPED_RESOURCES = "xds.config.supports-resource-in-sotw"
 
+# What an Envoy calls itself, in `Node.user_agent`.
+ENVOY = "envoy"
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

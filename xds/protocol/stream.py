@@ -22,6 +22,7 @@ from xds.protocol.dialect import Dialect, Draft, RequestT
 from xds.protocol.gate import SUPPLIES, USERS, Gate, fetched
 from xds.protocol.lifetimes import Lifetimes
 from xds.protocol.messages import (
+    ENVOY,
     WRAPPED_RESOURCES,
     Acked,
     ClustersTaken,
@@ -114,7 +115,8 @@ class Stream(Generic[RequestT]):
             self._events.append(UnknownType(type_url))
             return []
         first = type_url not in self._subscriptions
-        subscription = self._subscriptions.setdefault(type_url, Subscription(type_url))
+        of_envoy = self.node is not None and self.node.user_agent == ENVOY
+        subscription = self._subscriptions.setdefault(type_url, Subscription(type_url, of_envoy))
         if not first:
             self._settle(subscription, request, now)
         if self._dialect.is_stale(subscription, request):

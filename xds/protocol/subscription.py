@@ -60,6 +60,8 @@ class Subscription:
     """
 
     type_url: str
+    # The client is an Envoy, which takes some answers otherwise than the protocol's text has them.
+    of_envoy: bool = False
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
     # Those of the names that stand for collections.

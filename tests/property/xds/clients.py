@@ -2,15 +2,17 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from xds.protocol.delta import Delta
-from xds.protocol.messages import WRAPPED_RESOURCES, DeltaRequest, Node, Refused, Response, SotwRequest
+from xds.protocol.messages import ENVOY, WRAPPED_RESOURCES, DeltaRequest, Node, Refused, Response, SotwRequest
 from xds.protocol.sotw import Sotw
 from xds.protocol.stream import Stream
 from xds.protocol.subscription import FULL_STATE_TYPES, KEPT_WHILE_SUBSCRIBED
 from xds.snapshot import Resource
 
 NODE = Node("edge-1", "edge", client_features=frozenset({WRAPPED_RESOURCES}))
+AN_ENVOY = replace(NODE, user_agent=ENVOY)
 BAD = b"bad"
 
 
@@ -19,6 +21,8 @@ class Client:
 
     It refuses a response that holds a resource whose body starts with `BAD`, entirely.
     """
+
+    node = NODE
 
     def __init__(self) -> None:
         self.have: dict[str, dict[str, Resource]] = {}
@@ -54,6 +58,8 @@ class Client:
             has = self.have.get(response.type_url, {})
             told = [each for each in response.resources if self.covers(response.type_url, each.name)]
             assert all(has[each.name].version == each.version for each in told if each.name in has)
+            # An Envoy renews nothing by these in state of the world.
+            assert self.node.user_agent != ENVOY or isinstance(self, DeltaClient)
             if any(each.name not in has for each in told):
                 return self.take(self.stream.receive(self.answer(response, "never had it"), self.now))
         if any(each.body.startswith(BAD) for each in response.resources):
@@ -134,7 +140,7 @@ class DeltaClient(Client):
             self.stream.receive(
                 DeltaRequest(
                     type_url=type_url,
-                    node=NODE,
+                    node=self.node,
                     subscribe=tuple(sorted(subscribe)),
                     unsubscribe=tuple(sorted(unsubscribe)),
                     initial_versions=known,
@@ -187,6 +193,8 @@ class SotwClient(Client):
     def apply(self, response: Response) -> None:
         self.versions[response.type_url] = response.version
         covered = {each.name: each for each in response.resources if self.covers(response.type_url, each.name)}
+        if response.bare:
+            return
         if response.type_url in FULL_STATE_TYPES:
             self.have[response.type_url] = covered
         else:
@@ -199,7 +207,7 @@ class SotwClient(Client):
         starred = {"*"} if type_url in self.wildcards else set()
         return SotwRequest(
             type_url=type_url,
-            node=NODE,
+            node=self.node,
             nonce=self.last.get(type_url, ""),
             version=self.versions.get(type_url, ""),
             error=error,

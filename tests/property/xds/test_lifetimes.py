@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.property.xds.clients import BAD, Client, DeltaClient, SotwClient
+from tests.property.xds.clients import AN_ENVOY, BAD, Client, DeltaClient, SotwClient
 from xds.protocol.messages import Response
 from xds.snapshot import CLUSTER, LISTENER, ROUTE, RUNTIME, Resource, Snapshot
 
@@ -52,6 +52,10 @@ class ForgetfulDelta(Forgetful, DeltaClient):
 
 class ForgetfulSotw(Forgetful, SotwClient):
     pass
+
+
+class ForgetfulEnvoy(ForgetfulSotw):
+    node = AN_ENVOY
 
 
 class Life(RuleBasedStateMachine):
@@ -102,6 +106,11 @@ class Life(RuleBasedStateMachine):
     def lose_the_connection(self) -> None:
         """With what is wanted: of another version nobody knows how long it lasts."""
         assert self.target is not None
+        if isinstance(self.client, SotwClient):
+            # Nor can it say in state of the world that it still has what is gone.
+            there = self.target.resources
+            for kind, has in self.client.have.items():
+                self.client.have[kind] = {name: each for name, each in has.items() if name in there.get(kind, ())}
         self.client.reconnect()
         self.client.take(self.client.stream.publish(self.target, self.client.now))
 
@@ -139,10 +148,16 @@ class SotwLife(Life):
     client_type = ForgetfulSotw
 
 
+class LifeOfAnEnvoy(Life):
+    client_type = ForgetfulEnvoy
+
+
 SETTINGS = settings(
     max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 DeltaLife.TestCase.settings = SETTINGS
 SotwLife.TestCase.settings = SETTINGS
+LifeOfAnEnvoy.TestCase.settings = SETTINGS
 TestDeltaLife = DeltaLife.TestCase
 TestSotwLife = SotwLife.TestCase
+TestLifeOfAnEnvoy = LifeOfAnEnvoy.TestCase

@@ -6,9 +6,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.property.xds.clients import NODE
 from xds.protocol.delta import Delta
-from xds.protocol.messages import DeltaRequest, Refused, Response
+from xds.protocol.messages import ENVOY, DeltaRequest, Node, Refused, Response
 from xds.protocol.stream import Stream
 from xds.snapshot import LOCALITY_ENDPOINT, VIRTUAL_HOST, Resource, Snapshot
 
@@ -46,13 +45,15 @@ def wanted(snapshot: Snapshot, type_url: str, names: set[str]) -> dict[str, Reso
 class Life(RuleBasedStateMachine):
     """An obedient proxy; it is told at once of everything, and knows what every name that it asked for means."""
 
+    node = Node("edge-1", "edge")
+
     def __init__(self) -> None:
         super().__init__()
         self.stream = Stream(Delta())
         self.names: dict[str, set[str]] = {VIRTUAL_HOST: set(), LOCALITY_ENDPOINT: set()}
         self.have: dict[str, dict[str, Resource]] = {VIRTUAL_HOST: {}, LOCALITY_ENDPOINT: {}}
         self.target = Snapshot.of(())
-        self.unresolved: set[str] = set()
+        self.missing: set[str] = set()
         self._read(self.stream.publish(self.target, 0.0))
 
     @rule(snapshot=snapshots())
@@ -64,12 +65,12 @@ class Life(RuleBasedStateMachine):
     def subscribe(self, data: st.DataObject, type_url: str) -> None:
         names = data.draw(st.sets(st.sampled_from(ASKED[type_url]), min_size=1))
         self.names[type_url] |= names
-        self.unresolved.clear()
+        self.missing.clear()
         told = self._send(type_url, subscribe=names)
         answered = {each.name for response in told for each in response.resources}
         assert wanted(self.target, type_url, names).keys() <= answered
         if type_url == VIRTUAL_HOST:
-            assert self.unresolved == {name for name in names if not wanted(self.target, type_url, {name})}
+            assert self.missing == {name for name in names if not wanted(self.target, type_url, {name})}
 
     @precondition(lambda self: any(self.names.values()))
     @rule(data=st.data())
@@ -98,7 +99,10 @@ class Life(RuleBasedStateMachine):
         if type_url not in self.stream.subscriptions and not subscribe:
             return []
         request = DeltaRequest(
-            type_url=type_url, node=NODE, subscribe=tuple(sorted(subscribe)), unsubscribe=tuple(sorted(unsubscribe))
+            type_url=type_url,
+            node=self.node,
+            subscribe=tuple(sorted(subscribe)),
+            unsubscribe=tuple(sorted(unsubscribe)),
         )
         return self._read(self.stream.receive(request, 0.0))
 
@@ -111,7 +115,7 @@ class Life(RuleBasedStateMachine):
                 has[each.name] = each
             for name in response.removed:
                 has.pop(name, None)
-            self.unresolved |= set(response.unresolved)
+            self.missing |= set(response.unresolved if self.node.user_agent == ENVOY else response.removed)
             assert not set(response.removed) & {each.name for each in response.resources}
             more = self.stream.receive(DeltaRequest(type_url=response.type_url, nonce=response.nonce), 0.0)
             assert not isinstance(more, Refused)
@@ -119,7 +123,14 @@ class Life(RuleBasedStateMachine):
         return told
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+class LifeOfAnEnvoy(Life):
+    node = Node("edge-1", "edge", ENVOY)
+
+
+SETTINGS = settings(
+    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+Life.TestCase.settings = SETTINGS
+LifeOfAnEnvoy.TestCase.settings = SETTINGS
+TestLife = Life.TestCase
+TestLifeOfAnEnvoy = LifeOfAnEnvoy.TestCase

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.xds.proxies import NODE, TYPE_URLS, DeltaProxy, Proxy, SotwProxy
-from xds.protocol.messages import WRAPPED_RESOURCES, Acked, DeltaRequest, Nacked, Node, StaleNonce
+from xds.protocol.messages import ENVOY, WRAPPED_RESOURCES, Acked, DeltaRequest, Nacked, Node, StaleNonce
 from xds.snapshot import Resource, Snapshot
 
 TTL = 30.0
@@ -20,10 +20,10 @@ def lasting(ttl: float | None = TTL, **types: dict[str, str]) -> Snapshot:
     )
 
 
-def running(kind: type[Proxy], snapshot: Snapshot, short: str = "EDS", *names: str) -> Proxy:
-    """A proxy that understands TTLs and has accepted what it asked for."""
+def running(kind: type[Proxy], snapshot: Snapshot, short: str = "EDS", *names: str, agent: str = "") -> Proxy:
+    """A proxy that understands TTLs and has accepted what it asked for. It says who it is in its first message."""
     proxy = kind()
-    proxy._node = Node(NODE.id, NODE.cluster, client_features=frozenset({WRAPPED_RESOURCES}))
+    proxy._node = Node(NODE.id, NODE.cluster, agent, client_features=frozenset({WRAPPED_RESOURCES}))
     proxy.publish(snapshot)
     proxy.ask(short, *names)
     proxy.ack_all()
@@ -31,13 +31,14 @@ def running(kind: type[Proxy], snapshot: Snapshot, short: str = "EDS", *names: s
     return proxy
 
 
-def beats(proxy: Proxy, seconds: float) -> list[list[str]]:
-    """The names that heartbeats bring after so many seconds; in the incremental dialect they have no bodies."""
+def beats(proxy: Proxy, seconds: float, *, bare: bool = True) -> list[list[str]]:
+    """The names that heartbeats bring after so many seconds."""
     count = len(proxy.responses)
     proxy.later(seconds)
     for response in proxy.responses[count:]:
         assert response.heartbeat
-        assert response.bare == isinstance(proxy, DeltaProxy)
+        assert response.bare == bare
+        assert response.wrapped == isinstance(proxy, SotwProxy)
     return [[each.name for each in response.resources] for response in proxy.responses[count:]]
 
 
@@ -55,17 +56,47 @@ def test_d20_a_heartbeat_without_a_body_comes_long_before_the_ttl_runs_out(short
     assert beats(proxy, 10.0) == [["a", "b"]]
 
 
+def partly_lasting(short: str) -> Snapshot:
+    """a goes on for ever, and b does not."""
+    return Snapshot.of((TYPE_URLS[short], Resource.of(name, b"1", ttl=ttl)) for name, ttl in (("a", None), ("b", TTL)))
+
+
 @COMPLETE
-def test_w20_a_complete_set_is_renewed_as_a_whole_as_an_envoy_deletes_what_is_left_out(short: str) -> None:
-    proxy = running(SotwProxy, lasting(**{short: {"a": "1", "b": "1"}}), short)
-    assert beats(proxy, 10.0) == [["a", "b"]]
+def test_w20_a_heartbeat_of_a_complete_set_holds_what_has_a_ttl_and_nothing_else(short: str) -> None:
+    proxy = running(SotwProxy, partly_lasting(short), short)
+    assert beats(proxy, 10.0) == [["b"]]
+    assert proxy.responses[-1].version == proxy.responses[0].version
 
 
 @NAMED
-def test_w20_what_is_renewed_is_sent_with_its_body_as_an_envoy_renews_nothing_without(short: str) -> None:
+def test_w20_a_heartbeat_has_no_body(short: str) -> None:
     proxy = running(SotwProxy, lasting(**{short: {"a": "1", "b": "1"}}), short, "a", "b")
     assert beats(proxy, 10.0) == [["a", "b"]]
-    assert proxy.responses[-1].wrapped
+    assert proxy.responses[-1].version == proxy.responses[0].version
+
+
+@COMPLETE
+def test_w20_an_envoys_complete_set_is_renewed_as_a_whole_as_it_deletes_what_is_left_out(short: str) -> None:
+    proxy = running(SotwProxy, partly_lasting(short), short, agent=ENVOY)
+    assert beats(proxy, 10.0, bare=False) == [["a", "b"]]
+
+
+@NAMED
+def test_w20_an_envoy_is_repeated_the_body_as_it_renews_nothing_without(short: str) -> None:
+    proxy = running(SotwProxy, lasting(**{short: {"a": "1", "b": "1"}}), short, "a", "b", agent=ENVOY)
+    assert beats(proxy, 10.0, bare=False) == [["a", "b"]]
+
+
+def test_d20_a_virtual_host_is_renewed_without_its_body_except_to_an_envoy() -> None:
+    host = lasting(VHDS={"rc/a": "1"})
+    assert beats(running(DeltaProxy, host, "VHDS", "rc/a"), 10.0) == [["rc/a"]]
+    assert beats(running(DeltaProxy, host, "VHDS", "rc/a", agent=ENVOY), 10.0, bare=False) == [["rc/a"]]
+
+
+def test_d20_the_members_of_a_collection_are_renewed_without_their_bodies_except_to_an_envoy() -> None:
+    member = lasting(LEDS={"one/a": "1"})
+    assert beats(running(DeltaProxy, member, "LEDS", "one/*"), 10.0) == [["one/a"]]
+    assert beats(running(DeltaProxy, member, "LEDS", "one/*", agent=ENVOY), 10.0, bare=False) == [["one/a"]]
 
 
 @BOTH

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.xds.proxies import TYPE_URLS, DeltaProxy, SotwProxy, show, snapshot
+from xds.protocol.messages import ENVOY, Node
 from xds.protocol.names import collection_of, is_collection
 from xds.snapshot import CLUSTER, LOCALITY_ENDPOINT, VIRTUAL_HOST, Resource, Snapshot
 
@@ -40,8 +41,19 @@ def test_d19_two_aliases_of_one_host_bring_it_once() -> None:
     assert published(hosts(one=["a.test", "b.test"])).ask("VHDS", "rc/a.test", "rc/b.test") == ["VHDS rc/one@one"]
 
 
-def test_d19_a_host_that_nothing_bears_is_said_to_be_unresolved_because_an_envoy_waits_for_that() -> None:
+def test_d4_a_host_that_nothing_bears_is_said_to_be_removed() -> None:
     proxy = published(hosts(one=["a.test"]))
+    assert proxy.ask("VHDS", "rc/x.test", "rc/a.test") == ["VHDS rc/one@one -rc/x.test"]
+    assert proxy.responses[-1].unresolved == ()
+    proxy.ack_all()
+    assert proxy.stream.live
+    assert proxy.publish(hosts(one=["a.test"], new=["x.test"])) == ["VHDS rc/new@new"]
+
+
+def test_d19_an_envoy_is_told_of_it_as_of_one_without_a_body_because_it_waits_for_that() -> None:
+    proxy = DeltaProxy()
+    proxy._node = Node("edge-1", "edge", ENVOY)
+    proxy.publish(hosts(one=["a.test"]))
     proxy.ask("VHDS", "rc/x.test", "rc/a.test")
     assert [show(each) for each in proxy.responses] == ["VHDS rc/one@one"]
     assert proxy.responses[-1].unresolved == ("rc/x.test",)
