@@ -181,7 +181,12 @@ class ControlPlane:
             hosts = self.endpoints.of(state.gateway)
             moved = with_endpoints(intended, {**written, **hosts})
             if state.fingerprint is not None:
-                state.fingerprint = fingerprint(state.gateway, await self.preparation.material(state.gateway), hosts)
+                try:
+                    material = await self.preparation.material(state.gateway)
+                    state.fingerprint = fingerprint(state.gateway, material, hosts)
+                except UnpreparedError:
+                    # Certificates of the moment do not hold up hosts; all is prepared anew when they are good again.
+                    state.fingerprint = None
             self._metrics.change_saved(name, moved.version, time.monotonic())
             state.snapshot = moved.version
             self.publisher.set_snapshot(name, moved)
@@ -205,6 +210,9 @@ class ControlPlane:
             before=former.before if same else former.gateway,
         )
         self.states[name] = state
+        if not same and (warnings := self.folder.warnings(name)):
+            found = [f"{one.position}: {one.code}: {one.message}" for one in warnings]
+            _LOG.warning("policy_warnings", gateway=name, policy=state.version, findings=found)
         if intent is not None and intent.revision is not None:
             # Who applies it says in the history what became of it.
             state.revision = intent.revision

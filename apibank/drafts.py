@@ -67,9 +67,11 @@ async def drafts_of(control: ControlPlane, texts: Mapping[str, PolicyText], lint
     """Each text as it would be published now. Raises BadPoliciesError: one that is bad holds up all of them."""
     live = {name: state.version for name, state in control.states.items()}
     loaded = await loaded_texts(control, texts)
-    complaints = [
-        (one.is_error, {"gateway": name, **one.record}) for name, each in loaded.items() for one in linter(each)
-    ]
+    complaints = await asyncio.to_thread(
+        lambda: [
+            (one.is_error, {"gateway": name, **one.record}) for name, each in loaded.items() for one in linter(each)
+        ]
+    )
     wrong: list[ErrorRecord] = [record for is_error, record in complaints if is_error]
     drafts: dict[str, Draft] = {}
     for name, each in loaded.items():

@@ -1,6 +1,7 @@
 """The parts of the control plane, put together once: publishing, history, rollouts, and what survives a restart."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -106,7 +107,8 @@ class Plane:
     async def _endpoints_later(self, stop: asyncio.Event) -> None:
         """The database was away at the start: what was set while running comes into force when it is back."""
         while not await self.control.endpoints.load():
-            done, _ = await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=_ENDPOINTS_PAUSE_SECONDS)
-            if done:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _ENDPOINTS_PAUSE_SECONDS)
+            if stop.is_set():
                 return
         await self.control.publish()

@@ -23,7 +23,7 @@ from portal.policies_api import (
 )
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
-from records.policy_history import Change, PolicyHistory
+from records.policy_history import Change, PolicyHistory, Result
 from xds.differences import resource_changes
 
 
@@ -68,7 +68,9 @@ class PolicyDesk:
         texts = await self._texts(request.gateways, request.only)
         drafts = await self._drafts(texts)
         return {
-            "gateways": [self._difference(each, request.resources) for each in drafts.drafts.values()],
+            "gateways": [
+                await asyncio.to_thread(self._difference, each, request.resources) for each in drafts.drafts.values()
+            ],
             "warnings": list(drafts.warnings),
         }
 
@@ -111,6 +113,9 @@ class PolicyDesk:
         reserved = self._reserve(wish)
         begun: set[str] = set()
         try:
+            # What was saved a moment ago is live first, and in the history, whatever replaces it then.
+            there = await asyncio.to_thread(self._control.folder.names)
+            await asyncio.gather(*(self._control.publish_one(name) for name in reserved if name in there))
             drafts = await self._drafts(wish.texts)
             self._check_bases(wish.bases)
             changes = {name: one for name, one in drafts.drafts.items() if self._changes(one)}
@@ -118,7 +123,14 @@ class PolicyDesk:
             if changes:
                 await self._prepare(changes, wish.plan)
                 for name, draft in changes.items():
-                    task = await self._begun(reserved[name], draft, wish.plan)
+                    try:
+                        task = await self._rollouts.begin(reserved[name], draft, wish.plan)
+                    except LOST_DATABASE:
+                        if not begun:
+                            raise Refused(503, "database_away", DATABASE_AWAY) from None
+                        # Others are live already: whoever asked must be told which.
+                        answers[name] = _begun_record(reserved[name], Ended(Result.REFUSED, DATABASE_AWAY))
+                        continue
                     begun.add(name)
                     ended = None if wish.plan is not None else await asyncio.shield(task)
                     answers[name] = _begun_record(reserved[name], ended)
@@ -141,12 +153,6 @@ class PolicyDesk:
                 raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
         return reserved
 
-    async def _begun(self, rollout: Rollout, draft: Draft, plan: CanaryPlan | None) -> "asyncio.Task[Ended]":
-        try:
-            return await self._rollouts.begin(rollout, draft, plan)
-        except LOST_DATABASE:
-            raise Refused(503, "database_away", DATABASE_AWAY) from None
-
     async def _prepare(self, changes: Mapping[str, Draft], plan: CanaryPlan | None) -> None:
         try:
             await self._files.prepare()
@@ -167,7 +173,8 @@ class PolicyDesk:
 
     def _changes(self, draft: Draft) -> bool:
         state = self._control.states.get(draft.gateway)
-        return state is None or state.version != draft.version or state.text != draft.text
+        # A file that is broken has another text than the one that is live.
+        return state is None or bool(state.errors) or state.version != draft.version or state.text != draft.text
 
     def _unchanged(self, name: str) -> Record:
         state = self._control.states[name]
@@ -187,7 +194,8 @@ class PolicyDesk:
             if name not in names:
                 raise Refused(404, "gateway_not_found", f"there is no {name}.yaml in {folder.written}")
         try:
-            sources = {name: read_source(folder.written / f"{name}.yaml") for name in only or names}
+            chosen = only or names
+            sources = {name: await asyncio.to_thread(read_source, folder.written / f"{name}.yaml") for name in chosen}
         except (PolicyError, OSError) as error:
             raise Refused(422, "policy_invalid", str(error)) from None
         return {name: PolicyText(text=source.text, file=source.name[-300:]) for name, source in sources.items()}

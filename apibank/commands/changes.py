@@ -183,6 +183,8 @@ def _followed(settings: Settings, begun: dict[str, Any], within: float, trial: f
         done = shown["result"] != "running"
         if done and shown["result"] not in {"live", "unchanged"}:
             return shown
+        if done and not shown.get("current", True):
+            return {**shown, "late": True, "superseded": True}
         if done and (shown["rolled_back"] or shown["refused"] or shown["live"] == shown["envoys"] > 0):
             return shown
         if done and ended_at is None:

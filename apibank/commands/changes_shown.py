@@ -36,7 +36,11 @@ def rollout_row(one: Mapping[str, Any]) -> Row:
         "gateway": one["gateway"],
         "revision": one["revision"],
         "version": one["version"][:_SHORT],
-        "result": "not live in time" if one.get("late") else one["result"],
+        "result": "no longer live"
+        if one.get("superseded")
+        else "not live in time"
+        if one.get("late")
+        else one["result"],
         "live": live,
         "why": _reason(one),
     }
@@ -88,6 +92,8 @@ def _why(one: Mapping[str, Any]) -> str | None:
 
 
 def _reason(one: Mapping[str, Any]) -> str | None:
+    if one.get("superseded"):
+        return "another policy was made live meanwhile"
     for withheld in one.get("rolled_back", ()):
         place = f" ({withheld['file']}:{withheld['line']})" if withheld["file"] else ""
         return f"rolled back {withheld['type']} {withheld['name']!r}{place}: {withheld['message']}"

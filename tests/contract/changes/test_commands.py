@@ -155,3 +155,15 @@ async def test_what_envoys_say_is_shown_without_what_terminals_obey(plane: Runni
         assert "not to my taste" in answer.output
         assert "\x1b" not in answer.output
         assert "taste\n\n\n" not in answer.output
+
+
+async def test_a_change_that_another_replaced_while_it_was_waited_for_is_not_called_live(
+    plane: Running, run: Run, mine: Path, policy: str
+) -> None:
+    waiting = asyncio.create_task(run("apply", "--policies", str(mine), "--wait", "--within", "20"))
+    await plane.until(lambda: "/things" in (plane.folder / "shop.yaml").read_text())
+    await plane.until(lambda: plane.plane.rollouts.running("shop") is None)
+    (plane.folder / "shop.yaml").write_text(policy.replace("/items", "/newer"))
+    answer = await waiting
+    assert answer.exit_code == 1
+    assert "no longer live" in answer.output

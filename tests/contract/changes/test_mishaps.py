@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from apibank.preparation import UnpreparedError
 from policy.model import Gateway
+from records.policy_history import Entry, PolicyHistory
 from tests.contract.changes.federation import Running, running
+from xds.snapshot import ENDPOINT
 
 
 def moved(policy: str, path: str = "/things") -> str:
@@ -123,3 +126,56 @@ async def test_a_body_that_is_no_json_is_called_invalid(plane: Running) -> None:
         answer = await plane.api.post("/v1/policies/apply", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in {400, 422}
         assert answer.json()["code"] == "request_invalid"
+
+
+async def test_what_was_saved_a_moment_before_it_is_replaced_is_in_the_history(plane: Running, policy: str) -> None:
+    await plane.history()
+    # No await in between: nobody has noticed the file yet.
+    (plane.folder / "shop.yaml").write_text(moved(policy, "/saved"))
+    answer = await plane.api.post("/v1/policies/apply", json=wanted(moved(policy, "/applied")))
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
+    assert [one["source"] for one in await plane.history()] == ["apply", "file", "file"]
+
+
+async def test_a_file_that_is_broken_is_mended_by_applying_what_is_live(plane: Running, policy: str) -> None:
+    (plane.folder / "shop.yaml").write_text("gateway: shop\n")
+    await plane.until(lambda: plane.state["errors"])
+    answer = await plane.api.post("/v1/policies/apply", json=wanted(policy))
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    assert not plane.state["errors"]
+
+
+async def test_when_the_database_goes_between_two_gateways_both_fates_are_told(
+    plane: Running, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, asked = PolicyHistory.add, []
+
+    async def once(history: PolicyHistory, entry: Entry) -> int:
+        asked.append(entry)
+        if len(asked) > 1:
+            raise OSError("connection refused")
+        return await add(history, entry)
+
+    monkeypatch.setattr(PolicyHistory, "add", once)
+    bank = policy.replace("gateway: shop", "gateway: bank")
+    body = {"gateways": {"bank": {"text": bank}, "shop": {"text": moved(policy)}}}
+    answer = await plane.api.post("/v1/policies/apply", json=body)
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live", "refused"]
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    monkeypatch.undo()
+    assert (await plane.api.post("/v1/policies/apply", json=body)).json()["rollouts"][1]["result"] == "live"
+
+
+async def test_endpoints_go_out_while_certificates_cannot_be_read(
+    plane: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(*_: Any) -> Any:
+        raise UnpreparedError([{"message": "no such file"}])
+
+    with monkeypatch.context() as broken:
+        broken.setattr(plane.plane.control.preparation.__class__, "material", unreadable)
+        envoy = await plane.envoy("shop-1")
+        path = "/v1/gateways/shop/upstreams/shop/endpoints"
+        assert (await plane.api.put(path, json={"endpoints": ["127.0.0.77:9002"]})).status_code == 200
+        await plane.until(lambda: b"127.0.0.77" in envoy.has[ENDPOINT, "shop"])
