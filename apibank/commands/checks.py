@@ -80,11 +80,12 @@ def lint(
         bool, typer.Option("--all", help="Also what is excepted in the files, with the reason.")
     ] = False,
     codes: Annotated[bool, typer.Option("--codes", help="List the codes instead.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are no better than errors.")] = False,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Find what policies may say and should not. Each finding has a code with a page in docs/lint/.
 
-    Exit code 0: nothing, or warnings alone. 1: errors. 2: that cannot be said.
+    Exit code 0: nothing, or warnings alone. 1: errors; with --strict, anything. 2: that cannot be said.
 
     Example: apibank policy lint marketing --profile production
     """
@@ -111,7 +112,7 @@ def lint(
         sys.stdout.write(_summary(inspection))
     else:
         print_value([dict(one.as_record()) for one in inspection.issues], output)
-    raise SystemExit(ANSWER_NO if inspection.errors else 0)
+    raise SystemExit(ANSWER_NO if inspection.errors or (strict and inspection.warnings) else 0)
 
 
 def _read(settings: Settings, gateways: Sequence[str] | None) -> "Inspection":

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from policy.kinds import LintExceptions
 from policy.lint.finding import Fault, Finding, Rule, Severity
-from policy.lint.table import CODES, RULES, UNUSED_EXCEPTION
+from policy.lint.table import CODES, PRIVATE_KEY, RULES, UNUSED_EXCEPTION
 from policy.model import Gateway
 from policy.positions import Positions
 from policy.problem import Diagnostic, FieldPath
@@ -53,7 +53,9 @@ def lint_all(gateway: Gateway, positions: Positions | None = None) -> list[Findi
 def diagnostic_of(finding: Finding, positions: Positions) -> Diagnostic:
     """A finding as every other error of a policy: with its line, and the page that explains it."""
     help_ = f"{finding.help} (docs/lint/{finding.code}.md)"
-    return replace(positions.diagnostic(finding.path, finding.message, hint=help_), code=finding.code)
+    found = replace(positions.diagnostic(finding.path, finding.message, hint=help_), code=finding.code)
+    # Errors end up in logs, and private keys must not.
+    return replace(found, source_line="") if finding.code == PRIVATE_KEY else found
 
 
 def _exceptions(gateway: Gateway, path: FieldPath) -> Iterator[tuple[FieldPath, LintExceptions]]:

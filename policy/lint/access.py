@@ -21,9 +21,8 @@ _PRIVATE_PARTS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 
 
 def answers_itself(route: Route) -> bool:
-    """Envoy answers by itself, and no service is reached."""
-    removed = route.deprecation is not None and route.deprecation.removed
-    return route.redirect is not None or route.maintenance is not None or removed
+    """Envoy answers by itself, and no service is reached; a redirect, unlike the others, still asks authz."""
+    return route.redirect is not None or route.answered
 
 
 def public_catch_all(gateway: Gateway) -> Iterator[Fault]:
@@ -106,8 +105,7 @@ def keys_in_the_clear(gateway: Gateway) -> Iterator[Fault]:
         url = issuer.jwks.url if issuer.jwks is not None else None
         if url is None:
             continue
-        parts = urlsplit(url)
-        if parts.scheme == "http" and not _is_here(parts.hostname or ""):
+        if url.startswith("http://") and not _is_here(_host(url)):
             yield Fault(("issuers", name, "jwks", "url"), "keys fetched without TLS can be anybody's")
 
 
@@ -121,6 +119,14 @@ def _written_keys(gateway: Gateway) -> Iterator[tuple[str, int, Issuer, Mapping[
     for name, issuer in gateway.issuers.items():
         for index, key in enumerate((issuer.jwks.keys if issuer.jwks is not None else None) or ()):
             yield name, index, issuer, key
+
+
+def _host(url: str) -> str:
+    """Empty where it is not to be told."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_here(host: str) -> bool:

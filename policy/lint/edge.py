@@ -9,8 +9,8 @@ from policy.lint.finding import Fault
 from policy.model import Gateway
 from policy.problem import FieldPath
 
-# Reserved for networks of one's own (RFC 6762, ICANN's .internal), or a cluster's; public names end otherwise.
-_NEAR_NAMES: Final = (".internal", ".local", ".localhost")
+# Reserved for networks of one's own (RFC 6762, RFC 8375, ICANN's .internal), or a cluster's; public names end otherwise.
+_NEAR_NAMES: Final = (".internal", ".local", ".localhost", ".home.arpa", ".svc")
 
 
 def in_the_clear(gateway: Gateway) -> Iterator[Fault]:

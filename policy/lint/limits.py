@@ -12,7 +12,9 @@ from policy.route import Route
 def unlimited_public(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
         asks = route.access is Access.PUBLIC and not answers_itself(route)
-        if asks and not gateway.limits_of(route) and route.local_limit is None:
+        # A limit that only counts is none for those whom nobody knows.
+        limits = [limit for limit in gateway.limits_of(route) if not gateway.limits[limit].shadow]
+        if asks and not limits and route.local_limit is None:
             yield Fault(("routes", name), "anybody may call it as often as they like")
 
 
@@ -25,6 +27,8 @@ def unlimited_callers(gateway: Gateway) -> Iterator[Fault]:
 
 def refuses_nobody(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
+        if route.access is Access.PUBLIC or answers_itself(route):
+            continue
         limits = [gateway.limits[limit] for limit in gateway.limits_of(route)]
         if limits and all(limit.shadow or _unbounded(gateway, route, limit) for limit in limits):
             yield Fault(("routes", name), "its limits only count (shadow, or unlimited for every tier)")

@@ -52,12 +52,13 @@ def unchecked_body(gateway: Gateway) -> Iterator[Fault]:
 
 
 def longer_than_admitted(gateway: Gateway) -> Iterator[Fault]:
+    longest = {name: _longest_text(schema) for name, schema in gateway.schemas.items()}
     for name, route in gateway.routes.items():
         most = gateway.max_body_of(route)
         for method, schema in route.body.items():
-            longest = _longest_text(gateway.schemas[schema])
-            if longest > most:
-                what = f"{schema!r} admits texts of {longest} characters, and a body of more than {most} bytes is 413"
+            if longest[schema] > most:
+                admitted = f"{schema!r} admits texts of {longest[schema]} characters"
+                what = f"{admitted}, and a body of more than {most} bytes is 413"
                 yield Fault(("routes", name, "body", method.value), what)
 
 
@@ -104,6 +105,12 @@ def endless_deprecation(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
         if route.deprecation is not None and route.deprecation.sunset is None and not route.deprecation.removed:
             yield Fault(("routes", name, "deprecation"), "clients are told to leave, and not until when")
+
+
+def redirect_to_any_host(gateway: Gateway) -> Iterator[Fault]:
+    for name, route in gateway.routes.items():
+        if route.access is Access.PUBLIC and route.redirect is not None and route.redirect.host is None:
+            yield Fault(("routes", name, "redirect"), "clients are sent to whatever host the request names")
 
 
 def mirrored_credentials(gateway: Gateway) -> Iterator[Fault]:

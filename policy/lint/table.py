@@ -44,6 +44,7 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB308", _WARNING, "schema beyond the longest body", "max_body_bytes that fit", routes.longer_than_admitted),
     ("AB309", _WARNING, "retried writes", "methods that may be repeated, or safe retries", routes.retried_writes),
     ("AB310", _ERROR, "mirrored to itself", "another upstream for copies", routes.mirrored_to_itself),
+    ("AB311", _WARNING, "redirect to any host", "host, one of ours", routes.redirect_to_any_host),
     # Listeners and upstreams.
     ("AB401", _ERROR, "service in the clear", "tls, or a loopback address", edge.in_the_clear),
     ("AB402", _WARNING, "no promise of https", "hsts_seconds", edge.no_hsts),
@@ -57,6 +58,8 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
 
 RULES: Final[Mapping[str, Rule]] = MappingProxyType({row[0]: Rule(*row) for row in _ROWS})
 
+# What it finds must not be repeated.
+PRIVATE_KEY: Final = "AB109"
 # Not a rule of the table: it is about what the table has found.
 UNUSED_EXCEPTION: Final = "AB502"
 
