@@ -85,8 +85,20 @@ class _Judge:
             found = True
             yield from self._of_listener(name, words, services)
         if not found:
-            # Each part is good and the whole is not.
-            yield self._refusal(LISTENER, listeners[0] if listeners else "", (), whole)
+            yield from self._of_the_whole(clusters, listeners, whole)
+
+    def _of_the_whole(self, clusters: Sequence[str], listeners: Sequence[str], words: str) -> Iterator[EnvoyRefusal]:
+        """Each part is good and the whole is not: listeners without which it would be are in each other's way."""
+        every = [(CLUSTER, name) for name in clusters]
+        in_the_way = [
+            name
+            for name in listeners
+            if not self._words(self._with(LISTENER, [one for one in listeners if one != name], every))
+        ]
+        for name in in_the_way:
+            yield self._refusal(LISTENER, name, ("listeners", name), words)
+        if not in_the_way:
+            yield self._refusal(LISTENER, listeners[0] if listeners else "", (), words)
 
     def _of_listener(self, name: str, words: str, services: set[tuple[str, str]]) -> Iterator[EnvoyRefusal]:
         routes = route_names(self._resources, name)

@@ -9,7 +9,7 @@ from policy.lint.finding import Fault
 from policy.model import Gateway
 from policy.problem import FieldPath
 
-# Reserved for networks of one's own (RFC 6762, RFC 8375, ICANN's .internal), or a cluster's; public names end otherwise.
+# Reserved for one's own networks (RFC 6762, RFC 8375, ICANN's .internal), or a cluster's. Public names end otherwise.
 _NEAR_NAMES: Final = (".internal", ".local", ".localhost", ".home.arpa", ".svc")
 
 
