@@ -238,7 +238,7 @@ class Conversation(Generic[RequestT]):
             if self._stalled:
                 return
             self._metrics.pushed(response)
-            if self._unsent:
+            if self._unsent and not response.heartbeat:
                 self._metrics.change_sent(self._stream.node.cluster, self._unsent, self._around.clock())
                 self._unsent = ""
 
@@ -274,9 +274,10 @@ class Conversation(Generic[RequestT]):
 
 
 def _log_refusal(node: Node, refusal: Nacked) -> None:
+    """A refused heartbeat blames nothing in the policy: the proxy no longer has it, and is sent it again."""
     response = refusal.response
     _LOG.warning(
-        "config_refused",
+        "heartbeat_refused" if response.heartbeat else "config_refused",
         node=node.id,
         group=node.cluster,
         type=SHORT_NAMES[response.type_url],

@@ -49,6 +49,8 @@ class XdsMetrics:
         self._bytes = counter("pushed_bytes", "Bytes of resources sent, by type.", "type")
         self._acks = counter("acks", "Responses accepted by proxies, by type.", "type")
         self._nacks = counter("nacks", "Responses refused by proxies, by type.", "type")
+        self._heartbeats = counter("heartbeats", "Responses that only renewed times to live, by type.", "type")
+        self._lapsed = counter("refused_heartbeats", "Those of them that proxies refused, by type.", "type")
         self._stale = counter("stale_nonces", "Requests that answered no response in flight, by type.", "type")
         self._unknown = counter("unknown_types", "Requests for a type that is not served.")
         self._expired = counter("gate_expirations", "Steps that went on without a proxy's answer, by its type.", "type")
@@ -162,11 +164,17 @@ class XdsMetrics:
 
     def pushed(self, response: Response) -> None:
         label = SHORT_NAMES[response.type_url]
-        self._pushes.labels(label).inc()
-        self._bytes.labels(label).inc(sum(len(resource.body) for resource in response.resources))
+        (self._heartbeats if response.heartbeat else self._pushes).labels(label).inc()
+        if not response.bare:
+            self._bytes.labels(label).inc(sum(len(resource.body) for resource in response.resources))
 
     def happened(self, event: Event) -> None:
         match event:
+            case Acked(response) if response.heartbeat:
+                # It changed nothing, and says nothing of how fast changes are.
+                pass
+            case Nacked(response) if response.heartbeat:
+                self._lapsed.labels(SHORT_NAMES[response.type_url]).inc()
             case Acked(response, seconds):
                 self._acks.labels(SHORT_NAMES[response.type_url]).inc()
                 self._seconds.labels(SHORT_NAMES[response.type_url]).observe(seconds)

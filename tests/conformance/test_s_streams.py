@@ -289,3 +289,24 @@ async def test_s12_what_a_client_with_grpcs_usual_limit_could_not_receive_is_cou
     served.set(short, big="v2")
     assert (await stream.collect(["big"]))["big"] == "v2"
     await stream.ends_silently()
+
+
+@cells(("sotw, separate", "sotw, ADS"), ("CDS", "LDS", "SRDS"))
+async def test_s12_what_is_sent_and_not_yet_answered_is_not_refused_along_with_it(
+    served: Served, talk: Open, counted: Counted, variant: str, short: str
+) -> None:
+    stream = talk(variant, short)
+    served.change(**{short: {"A": "v1"}})
+    await stream.subscribe("A", "big")
+    await stream.next()
+    served.set(short, big="v" * 5_000_000)
+    await until(lambda: counted("oversized", type=short) >= 1)
+    # Nobody else has the one or the other, and yet only the one that was too large is rolled back.
+    assert {each.name for each in served.publisher.rolled_back("edge")} == {"big"}
+    assert (await stream.take()).resources == {"A": "v1"}
+    await served.answered()
+    (status,) = served.publisher.nodes.status("edge")
+    states = {each.name: each.state.name for of_type in status.types for each in of_type.resources}
+    assert states["A"] == "SYNCED"
+    served.set(short, A="v2")
+    assert (await stream.take()).resources == {"A": "v2"}

@@ -71,14 +71,18 @@ class Sotw:
         return [Draft(tuple(resources), version=digest_of(versions.items()) if replaced else "")]
 
     def _acceptable(self, subscription: Subscription, offered: ResourceSet) -> list[Resource]:
-        """The complete set, with what the client last accepted in place of what alone it has refused."""
+        """The complete set, with what the client last took in place of what alone it has refused."""
         resources = []
+        taken = dict(subscription.accepted)
+        for flight in subscription.in_flight.values():
+            # Not the refused versions, but what was sent before these proved too large to send.
+            taken = {each.name: each for each in flight.response.resources}
         for resource in subscription.covered(offered.resources):
             refused = subscription.refused.get(resource.name)
             if refused is None or not refused.sole or resource.name in subscription.asked:
                 resources.append(resource)
-            elif resource.name in subscription.accepted:
-                resources.append(subscription.accepted[resource.name])
+            elif resource.name in taken:
+                resources.append(taken[resource.name])
         return resources
 
     def _changed(
@@ -129,7 +133,7 @@ class Sotw:
         if all(self._is_offered(name, one, offered) for name, one in found.items()):
             subscription.refused.update(found)
             for name, one in found.items():
-                if one.sole:
+                if one.sole and subscription.sent.get(name) == one.version:
                     self._fall_back(subscription, name)
             return
         # What was refused may have changed since.

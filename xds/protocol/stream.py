@@ -292,9 +292,8 @@ class Stream(Generic[RequestT]):
                 if updates:
                     subscription.dirty = False
                     subscription.moved.clear()
-                undivided = self._dialect.sets_have_versions and type_url in FULL_STATE_TYPES
                 for draft in drafts:
-                    for part in [draft] if undivided else parts_of(draft, self.limit):
+                    for part in [draft] if self._is_undivided(type_url) else parts_of(draft, self.limit):
                         responses += self._send(subscription, part, now)
             if subscription.inherited:
                 self._lifetimes.inherited(subscription, offered.resources, now)
@@ -304,8 +303,7 @@ class Stream(Generic[RequestT]):
         assert self.target is not None
         type_url = subscription.type_url
         if self.limit is not None and draft.resources and (size := size_of(draft)) > self.limit:
-            self._withhold(subscription, draft, size, now)
-            return []
+            return self._withhold(subscription, draft, size, now)
         changed = [each for each in draft.resources if subscription.sent.get(each.name) != each.version]
         self._gate.expect(type_url, changed, self.target, self._subscriptions)
         self._gate.sent(type_url, draft.resources)
@@ -318,14 +316,25 @@ class Stream(Generic[RequestT]):
         subscription.last_nonce = response.nonce
         return [response]
 
-    def _withhold(self, subscription: Subscription, draft: Draft, size: int, now: float) -> None:
-        """Take the draft for refused, as the client cannot receive it."""
+    def _withhold(self, subscription: Subscription, draft: Draft, size: int, now: float) -> list[Response]:
+        """Take what is new in the draft for refused, as the client cannot receive it; send what is left to be sent."""
         type_url = subscription.type_url
         self._events.append(Oversized(type_url, tuple(resource.name for resource in draft.resources), size))
-        unsent = Response(type_url, "", draft.version, draft.resources)
-        self._dialect.sending(subscription, unsent)
+        new = tuple(each for each in draft.resources if subscription.sent.get(each.name) != each.version)
+        unsent = Response(type_url, "", draft.version, new)
+        undivided = self._is_undivided(type_url)
+        if not undivided:
+            self._dialect.sending(subscription, unsent)
         message = f"{size} bytes exceed the {self.limit} that the client receives"
         self._dialect.refuse(subscription, self._flight(unsent, now), message, self._offer.of_type(type_url))
+        if not undivided or len(new) != 1:
+            return []
+        subscription.dirty = True
+        return self._emit([type_url], now, updates=self._is_free(type_url))
+
+    def _is_undivided(self, type_url: str) -> bool:
+        """A response of this type holds all that the client shall have."""
+        return self._dialect.sets_have_versions and type_url in FULL_STATE_TYPES
 
     def _keep_alive(self, subscription: Subscription, now: float) -> list[Response]:
         offered = self._offer.of_type(subscription.type_url).resources

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import structlog
+
 from tests.unit.xds.clients import CLUSTERS, Client, published
 from tests.unit.xds.proxies import TYPE_URLS, show, snapshot
 from xds.conversation import Ended
 from xds.protocol.messages import DeltaRequest, Node
 from xds.publisher import Publisher
+from xds.snapshot import Resource, Snapshot
 
 
 async def test_a_request_is_answered_from_the_groups_snapshot_and_changes_follow() -> None:
@@ -151,6 +154,38 @@ async def test_the_figures_of_a_stream() -> None:
     await client.task
     assert client.metric("streams", group="edge", dialect="delta") == 0
     assert client.metric("connected_nodes", group="edge") == 0
+
+
+async def test_a_heartbeat_is_counted_apart_and_its_refusal_is_no_refusal_of_the_configuration() -> None:
+    publisher = published(Snapshot.of([(CLUSTERS, Resource.of("a", b"1", ttl=30.0))]))
+    client = Client(publisher)
+    client.send()
+    await client.shown(1)
+    client.send(nonce=client.responses[0].nonce)
+    await client.until("acks_total", 1, type="CDS")
+    for number, error in enumerate((None, "never had it"), start=1):
+        client.now += 10.0
+        client.send()
+        await client.shown(number + 1)
+        assert client.responses[-1].heartbeat
+        with structlog.testing.capture_logs() as logs:
+            client.send(nonce=client.responses[-1].nonce, error=error)
+            if error is not None:
+                await client.until("refused_heartbeats_total", 1, type="CDS")
+    # It lacks the resource, and is sent it.
+    assert (await client.shown(4))[-1] == "CDS a@1"
+    assert not client.responses[-1].heartbeat
+    assert [(log["event"], log["resources"], log["message"]) for log in logs] == [
+        ("heartbeat_refused", ["a"], "never had it")
+    ]
+    assert client.metric("heartbeats_total", type="CDS") == 2
+    await client.until("pushes_total", 2, type="CDS")
+    assert client.metric("acks_total", type="CDS") == 1
+    assert client.metric("nacks_total", type="CDS") is None
+    assert client.metric("push_ack_seconds_count", type="CDS") == 1
+    assert client.metric("pushed_bytes_total", type="CDS") == 2
+    client.hang_up()
+    await client.task
 
 
 async def test_what_is_no_request_ends_the_stream_after_what_came_before_is_answered() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.xds.proxies import TYPE_URLS, DeltaProxy, SotwProxy, snapshot
+from tests.unit.xds.proxies import TYPE_URLS, DeltaProxy, SotwProxy, show, snapshot
 from xds import wire
 from xds.protocol.dialect import Draft
 from xds.protocol.messages import Oversized, Response
@@ -101,3 +101,45 @@ def test_s12_what_is_too_large_alone_does_not_keep_the_rest_away() -> None:
     (event,) = proxy.events()
     assert isinstance(event, Oversized)
     assert event.names == ("large",)
+
+
+LARGE = "1" * LIMIT
+
+
+def changed_to(proxy: SotwProxy, short: str, *changes: dict[str, str]) -> SotwProxy:
+    """It asks for everything, and answers nothing."""
+    proxy.publish(snapshot(**{short: changes[0]}))
+    proxy.ask(short)
+    for change in changes[1:]:
+        proxy.publish(snapshot(**{short: change}))
+    return proxy
+
+
+@pytest.mark.parametrize("short", ["CDS", "LDS", "SRDS"])
+def test_s12_what_is_in_flight_is_not_refused_along_with_what_is_too_large(short: str) -> None:
+    proxy = changed_to(SotwProxy(limit=LIMIT), short, {"a": "1"}, {"a": "1", "big": LARGE})
+    subscription = proxy.stream.subscriptions[TYPE_URLS[short]]
+    (refusal,) = subscription.refused.values()
+    assert (list(subscription.refused), refusal.sole) == (["big"], True)
+    proxy.ack_all()
+    assert list(subscription.acked) == ["a"]
+    assert proxy.publish(snapshot(**{short: {"a": "1", "big": "2"}})) == [f"{short} a@1 big@2"]
+    proxy.ack_all()
+    assert proxy.stream.live
+
+
+@pytest.mark.parametrize("short", ["CDS", "LDS", "SRDS"])
+def test_s12_what_goes_while_something_is_too_large_goes_all_the_same(short: str) -> None:
+    proxy = changed_to(SotwProxy(limit=LIMIT), short, {"a": "1", "b": "1"}, {"a": "1", "big": LARGE})
+    assert [show(each) for each in proxy.responses] == [f"{short} a@1 b@1", f"{short} a@1"]
+    proxy.ack_all()
+    assert list(proxy.stream.subscriptions[TYPE_URLS[short]].refused) == ["big"]
+
+
+@pytest.mark.parametrize("short", ["CDS", "LDS", "SRDS"])
+def test_s12_what_is_in_flight_is_not_taken_back_when_its_next_version_is_too_large(short: str) -> None:
+    proxy = changed_to(SotwProxy(limit=LIMIT), short, {"a": "1", "b": "1"}, {"a": "1", "b": LARGE})
+    proxy.publish(snapshot(**{short: {"a": "2", "b": LARGE}}))
+    assert [show(each) for each in proxy.responses] == [f"{short} a@1 b@1", f"{short} a@2 b@1"]
+    proxy.ack_all()
+    assert list(proxy.stream.subscriptions[TYPE_URLS[short]].refused) == ["b"]
