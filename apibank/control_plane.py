@@ -174,7 +174,7 @@ class ControlPlane:
     async def republish_endpoints(self, name: str) -> None:
         """Publish the endpoints of the moment; everything else as it is."""
         async with self.changing(name):
-            state, intended = self.states[name], self.publisher.intended(name)
+            state, intended = self.states.get(name, Published()), self.publisher.intended(name)
             if state.gateway is None or intended is None:
                 return
             written = {each: upstream.endpoints for each, upstream in state.gateway.upstreams.items()}

@@ -27,7 +27,7 @@ from xds.canary import TrafficReports
 from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
 
-_ENDPOINTS_PAUSE_SECONDS: Final = 5.0
+_ENDPOINTS_PAUSE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +92,26 @@ class Plane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped."""
-        known = await self.control.endpoints.load()
+        await self.control.endpoints.load()
         async with asyncio.TaskGroup() as running:
             running.create_task(self.journal.run(stop))
             running.create_task(self.last_good.run(stop))
-            if not known:
-                running.create_task(self._endpoints_later(stop))
+            running.create_task(self._follow_endpoints(stop))
             running.create_task(self.control.run(stop))
 
     async def close(self) -> None:
         """End what is being made: the base goes on everywhere."""
         await self.rollouts.close()
 
-    async def _endpoints_later(self, stop: asyncio.Event) -> None:
-        """The database was away at the start: what was set while running comes into force when it is back."""
-        while not await self.control.endpoints.load():
+    async def _follow_endpoints(self, stop: asyncio.Event) -> None:
+        """What other replicas set comes into force here, too, and what is not known as the database was away."""
+        moved: set[str] = set()
+        while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _ENDPOINTS_PAUSE_SECONDS)
-            if stop.is_set():
                 return
-        await self.control.publish()
+            moved |= await self.control.endpoints.load() or frozenset()
+            # What is published ends a canary: until then hosts are those of its beginning.
+            for name in [each for each in moved if self.rollouts.running(each) is None]:
+                moved.discard(name)
+                await self.control.republish_endpoints(name)

@@ -35,16 +35,25 @@ class RuntimeEndpoints:
         self._overrides = overrides
         self._later = later
         self._known: dict[tuple[str, str], EndpointOverride] = {}
+        self._changes = 0
 
-    async def load(self) -> bool:
-        """Read what was set before the start; False while the database is away."""
+    async def load(self) -> frozenset[str] | None:
+        """Read what is set: before the start, or by other replicas. The gateways of which something else is set now.
+
+        None while the database is away.
+        """
+        before = self._changes
         try:
-            found = await self._overrides.all()
+            found = {(one.gateway, one.upstream): one for one in await self._overrides.all()}
         except LOST_DATABASE as error:
             _LOG.warning("endpoints_not_read", error=type(error).__name__)
-            return False
-        self._known = {(one.gateway, one.upstream): one for one in found}
-        return True
+            return None
+        if self._changes != before:
+            # What was changed here meanwhile is newer than what was read.
+            return frozenset()
+        moved = {key[0] for key in found.keys() | self._known.keys() if found.get(key) != self._known.get(key)}
+        self._known = found
+        return frozenset(moved)
 
     def of(self, gateway: Gateway) -> Mapping[str, tuple[str, ...]]:
         """By upstream, what stands in the place of what this policy says."""
@@ -56,6 +65,7 @@ class RuntimeEndpoints:
         for name, upstream in list(self._known):
             if name == gateway.gateway and upstream not in standing:
                 del self._known[name, upstream]
+                self._changes += 1
                 _LOG.info("endpoints_of_file", gateway=name, upstream=upstream)
                 self._later(_removal(self._overrides, name, upstream))
 
@@ -64,11 +74,13 @@ class RuntimeEndpoints:
         written = gateway.upstreams[upstream].endpoints
         override = EndpointOverride(gateway.gateway, upstream, endpoints, written, author, datetime.now(UTC))
         await self._overrides.save(override)
+        self._changes += 1
         self._known[gateway.gateway, upstream] = override
 
     async def remove(self, gateway: Gateway, upstream: str) -> None:
         """From now on the file decides. Raises one of LOST_DATABASE, and has changed nothing then."""
         await self._overrides.remove(gateway.gateway, upstream)
+        self._changes += 1
         self._known.pop((gateway.gateway, upstream), None)
 
     def hosts(self, gateway: Gateway, upstream: str) -> UpstreamHosts:

@@ -111,6 +111,23 @@ async def test_endpoints_that_were_set_survive_until_the_file_names_others(
         assert not (await plane.api.get(path)).json()["overridden"]
 
 
+async def test_endpoints_that_another_replica_sets_are_sent_by_this_one_too(
+    plane: Running, folder: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apibank.plane._ENDPOINTS_PAUSE_SECONDS", 0.05)
+    path = "/v1/gateways/shop/upstreams/shop/endpoints"
+    envoy = await plane.envoy("shop-1")
+    before = envoy.has[ENDPOINT, "shop"]
+    async with running(folder, database) as replica:
+        await replica.until(lambda: "shop" in replica.plane.control.states and replica.state["version"])
+        other = await replica.envoy("shop-2")
+        await replica.api.put(path, json={"endpoints": ["127.0.0.77:9002"]})
+        await plane.until(lambda: b"127.0.0.77" in envoy.has[ENDPOINT, "shop"])
+        await plane.api.delete(path)
+        await replica.until(lambda: other.has[ENDPOINT, "shop"] == before)
+        assert replica.state["endpoints"] == []
+
+
 async def test_endpoints_are_reset_refused_and_unknown(plane: Running) -> None:
     envoy = await plane.envoy("shop-1")
     path = "/v1/gateways/shop/upstreams/shop/endpoints"
