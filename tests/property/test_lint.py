@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("agents", "central", "education", "marketing", "platform", "sales")
 TEXTS = {name: (ROOT / "envoy" / "gateways" / f"{name}.yaml").read_text(encoding="utf-8") for name in NAMES}
 
-_UPSTREAM = {"endpoints": []}
+_UPSTREAM: dict[str, list[str]] = {"endpoints": []}
 ROUTE_CHANGES: dict[str, list[Any]] = {
     "access": ["public", "callers"],
     "match": ["exact", "prefix"],
