@@ -1,5 +1,6 @@
 """Statements O1 to O8 of docs/conformance.md: the order in which one change reaches a proxy."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import grpc
@@ -7,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.conformance.clients import TYPE_URLS
-from tests.conformance.talks import ADS, DELTA_ONLY, TYPES, Said, Served, Talk, body, cells
+from tests.conformance.talks import ADS, DELTA, DELTA_ONLY, TYPES, Said, Served, Talk, body, cells
 from xds.consistency import inconsistencies
 from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
@@ -207,6 +208,31 @@ async def test_o5_a_proxy_that_never_answers_is_waited_for_no_longer_and_counted
     assert gone.removed == ("x",) if stream.delta else gone.resources == {"y": "v1"}
     assert counted("gate_expirations", type="CDS") >= 1
     stream.call.cancel()
+
+
+@VARIANT
+@pytest.mark.parametrize("linger", [0.5])
+async def test_o4_a_cluster_that_no_route_uses_any_more_stays_as_long_as_the_server_is_told(
+    variant: str, linger: float
+) -> None:
+    publisher = Publisher()
+    running = await serve(publisher, "127.0.0.1:0", identifier="replica-1", linger=linger)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        served = Served(publisher)
+        stream = await on_x(served, lambda *_: Talk(channel, "RTDS", delta=variant in DELTA, aggregated=True), variant)
+        routed(served, "y")
+        await stream.ack(await came(stream, "CDS"))
+        await stream.subscribe("y", of="EDS")
+        await stream.ack(await came(stream, "EDS"))
+        route = await came(stream, "RDS")
+        before = asyncio.get_running_loop().time()
+        await stream.ack(route)
+        gone = await came(stream, "CDS")
+        assert gone.removed == ("x",) if stream.delta else gone.resources == {"y": "v1"}
+        # Never too early, however slow the machine is; there is no bound for too late.
+        assert asyncio.get_running_loop().time() - before >= linger
+        stream.call.cancel()
+    await running.stop(0)
 
 
 @pytest.mark.parametrize(
