@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import cast
 
 from apibank.control_plane import ControlPlane
 from apibank.published import Published
@@ -50,6 +51,8 @@ class FederationStates:
 
     def _gateway(self, name: str, state: Published) -> GatewayState:
         liveness = _liveness(self._control, name)
+        canary = self._canary(name)
+        trying = () if canary is None else cast(Sequence[str], canary["live"])
         hosts = () if state.gateway is None else self._control.endpoints.overridden(state.gateway)
         return GatewayState(
             gateway=name,
@@ -58,10 +61,10 @@ class FederationStates:
             envoys=self._control.publisher.nodes.count(name),
             live=0 if liveness is None else len(liveness.acked),
             errors=state.errors,
-            behind=() if liveness is None else liveness.behind,
+            behind=[] if liveness is None else [node for node in liveness.behind if node not in trying],
             refused=_refused(liveness),
             rolled_back=[record_of_rollback(one, state) for one in self._control.publisher.rolled_back(name)],
-            canary=self._canary(name),
+            canary=canary,
             revision=state.revision,
             restored=state.restored,
             endpoints=[asdict(one) for one in hosts],

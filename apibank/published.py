@@ -36,6 +36,8 @@ class Published:
     revision: int | None = None
     restored: bool = False
     before: Gateway | None = None
+    # Routes that have changed since `before`, once somebody has asked.
+    suspects: Sequence[dict[str, object]] | None = None
     # The version of the snapshot that was made of it.
     snapshot: str | None = None
     errors: Sequence[ErrorRecord] = field(default_factory=tuple)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from apibank.policy_diff import policy_changes
 from apibank.published import Published
+from policy.load import Loaded
+from policy.model import Gateway
 from xds.rollback import RolledBack
 from xds.snapshot import ROUTE, SHORT_NAMES
 
@@ -43,10 +45,17 @@ def suspects(one: RolledBack, state: Published) -> list[dict[str, object]]:
     """
     if one.type_url != ROUTE or state.loaded is None:
         return []
+    if state.suspects is None:
+        # Asked for again and again while somebody waits, and the same for all tables of a policy.
+        state.suspects = _changed_routes(state, state.loaded)
+    return list(state.suspects)
+
+
+def _changed_routes(state: Published, loaded: Loaded[Gateway]) -> list[dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
-    for change in policy_changes(state.before, state.loaded.gateway, state.loaded.positions):
+    for change in policy_changes(state.before, loaded.gateway, loaded.positions):
         match change["parts"]:
             case ["routes", str(name), *fields] if fields or change["op"] != "removed":
-                place = state.loaded.positions.nearest(("routes", name))
+                place = loaded.positions.nearest(("routes", name))
                 found.setdefault(name, {"path": f"routes.{name}", "file": place.file, "line": place.line})
     return list(found.values())[:_MOST_SUSPECTS]

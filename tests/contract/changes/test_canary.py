@@ -122,3 +122,11 @@ async def test_what_the_others_refuse_after_the_canary_is_told_of_the_change_tha
     newest, first = await plane.history()
     assert (newest["revision"], newest["result"]) == (revision, "rolled back")
     assert first["result"] == "live"
+
+
+async def test_who_tries_a_candidate_is_not_called_behind(plane: Running, policy: str) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    await begun(plane, moved(policy), soak=60.0)
+    await on_some(plane, *envoys)
+    await plane.until(lambda: plane.state["canary"]["live"])
+    assert plane.state["behind"] == []
