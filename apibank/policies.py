@@ -14,6 +14,7 @@ from policy.load import Loaded, load_gateway, load_gateways
 from policy.model import Gateway
 from policy.problem import Diagnostic, PolicyError, Position, Source
 
+_LOOK_SECONDS: Final = 1.0
 CANDIDATES: Final = ".candidate"
 APPLIED: Final = ".applied"
 _REPOSITORY = Path(__file__).resolve().parents[1] / "envoy"
@@ -158,13 +159,45 @@ class PolicyFolder:
         sources = [read_source(self.folder / f"{name}.yaml") for name in self.names()]
         return load_gateways(Gateway, sources, [read_source(path) for path in self.overlays])
 
-    def changes(
+    async def changes(
         self, stop: asyncio.Event, also: Sequence[Path] = (), *, candidates: bool = False
     ) -> AsyncIterator[None]:
         """Yields at once, and after each burst of changes to the files, the overlays, or the folders in `also`.
 
-        With `candidates`, to those too; their folder is made for it where it can be.
+        With `candidates`, to those too; their folder is made for it where it can be. Where another folder takes the
+        place of this one, as when a link is turned to a new release, that one is followed.
         """
+        while not stop.is_set():
+            ended = asyncio.Event()
+            looking = asyncio.create_task(self._replaced(stop, ended))
+            try:
+                async for _ in self._bursts(ended, also, candidates):
+                    yield
+            finally:
+                looking.cancel()
+
+    async def _replaced(self, stop: asyncio.Event, ended: asyncio.Event) -> None:
+        """Sets `ended` when this is stopped, or there is another folder; the watch stays with the one that it has."""
+        here = self._identity()
+        while not stop.is_set():
+            there = self._identity()
+            if there is None:
+                # Whatever comes in its place is another, also with the same number.
+                here = None
+            elif there != here:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+        ended.set()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self.folder.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _bursts(self, stop: asyncio.Event, also: Sequence[Path], candidates: bool) -> AsyncIterator[None]:
         # Folders, not files: editors and deployments put a new file in the old one's place.
         folder = self.folder.resolve()
         overlays = {path.resolve() for path in self.overlays}

@@ -125,3 +125,34 @@ async def test_candidates_count_as_changes_for_whoever_wants_them(folder: Path) 
         await seen.wait()
     stop.set()
     await watching
+
+
+async def test_a_link_that_is_turned_to_another_folder_is_followed(folder: Path, tmp_path: Path) -> None:
+    link, later = tmp_path / "live", tmp_path / "later"
+    link.symlink_to(folder)
+    shutil.copytree(folder, later)
+    policies, stop, seen = PolicyFolder(link, ()), asyncio.Event(), asyncio.Event()
+
+    async def watch() -> None:
+        async for _ in policies.changes(stop):
+            seen.set()
+
+    async def noticed() -> None:
+        async with asyncio.timeout(10):
+            await seen.wait()
+        seen.clear()
+
+    watching = asyncio.create_task(watch())
+    await noticed()
+    (tmp_path / "next").symlink_to(later)
+    (tmp_path / "next").rename(link)
+    await noticed()
+    (later / "sales.yaml").write_text("gateway: sales\n", encoding="utf-8")
+    await noticed()
+    # A folder that is away for a while, too.
+    shutil.rmtree(later)
+    await asyncio.sleep(1.5)
+    shutil.copytree(folder, later)
+    await noticed()
+    stop.set()
+    await watching
