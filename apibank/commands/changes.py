@@ -16,12 +16,13 @@ from apibank.commands.changes_shown import (
     print_diff,
     rollout_row,
 )
-from apibank.commands.control import ask
+from apibank.commands.control import AwayError, ask
 from apibank.commands.options import Output, Policies, Profile, StateDir, settings_of
 from apibank.output import ANSWER_NO, CANNOT, OutputFormat, fail, plain, print_rows, print_value
 from apibank.settings import Settings
 
 _POLL_SECONDS = 0.1
+_AWAY_SECONDS = 0.5
 # The control plane's answer to an apply waits for authorization, for two seconds a gateway.
 _APPLY_SECONDS = 120
 
@@ -179,7 +180,14 @@ def _followed(settings: Settings, begun: dict[str, Any], within: float, trial: f
     deadline = time.monotonic() + within + trial
     ended_at: float | None = None
     while True:
-        shown = _where(settings, begun)
+        try:
+            shown = _where(settings, begun)
+        except AwayError as error:
+            # It may be started anew: what became of the change is in the history.
+            if time.monotonic() >= deadline:
+                fail(f"error: {error}")
+            time.sleep(_AWAY_SECONDS)
+            continue
         done = shown["result"] != "running"
         if done and shown["result"] not in {"live", "unchanged"}:
             return shown
@@ -198,9 +206,9 @@ def _followed(settings: Settings, begun: dict[str, Any], within: float, trial: f
 
 def _where(settings: Settings, begun: dict[str, Any]) -> dict[str, Any]:
     if begun["revision"] is not None:
-        shown = _record(ask(settings, "GET", f"/v1/policies/rollouts/{begun['revision']}"))
+        shown = _record(ask(settings, "GET", f"/v1/policies/rollouts/{begun['revision']}", patient=True))
         return {**shown, "result": "unchanged"} if begun["result"] == "unchanged" else shown
-    status = _record(ask(settings, "GET", "/v1/status"))
+    status = _record(ask(settings, "GET", "/v1/status", patient=True))
     of_gateway = next(one for one in status["gateways"] if one["gateway"] == begun["gateway"])
     return {**begun, **{name: of_gateway[name] for name in ("envoys", "live", "behind", "refused", "rolled_back")}}
 

@@ -11,6 +11,10 @@ from apibank.settings import Settings
 TIMEOUT_SECONDS = 30
 
 
+class AwayError(Exception):
+    """The control plane, or its database, does not answer now; the text says which."""
+
+
 def ask(
     settings: Settings,
     method: str,
@@ -20,11 +24,12 @@ def ask(
     author: str | None = None,
     within: float = TIMEOUT_SECONDS,
     refusal: int = CANNOT,
+    patient: bool = False,
 ) -> object:
     """Call the control API of the running stack and return its JSON; ends the command with its reasons where it fails.
 
     `author`: who asks, for the history. `within`: seconds. `refusal`: the exit code where the API says no to what was
-    asked (409, 422), rather than that it cannot be asked.
+    asked (409, 422), rather than that it cannot be asked. `patient`: raises AwayError where asking again may help.
     """
     import httpx2
 
@@ -43,9 +48,14 @@ def ask(
     except StackNotRunningError as error:
         return fail(f"error: {error}")
     except httpx2.HTTPError as error:
-        return fail(f"error: the control API at {url} does not answer: {error}")
+        said = f"the control API at {url} does not answer: {error}"
+        if patient:
+            raise AwayError(said) from error
+        return fail(f"error: {said}")
     if answer.is_success:
         return answer.json()
+    if patient and answer.status_code == 503:
+        raise AwayError(_reasons(503, answer.text).removeprefix("error: "))
     return fail(_reasons(answer.status_code, answer.text), refusal if answer.status_code in {409, 422} else CANNOT)
 
 

@@ -16,6 +16,7 @@ from apibank.commands import endpoints, stack
 from apibank.commands.changes import register
 from apibank.observed import listener_of
 from apibank.web import serve_web
+from records.policy_history import PolicyHistory, Recorded
 from tests.contract.changes.federation import SECRET, Running
 from xds.snapshot import ROUTE
 
@@ -167,3 +168,21 @@ async def test_a_change_that_another_replaced_while_it_was_waited_for_is_not_cal
     answer = await waiting
     assert answer.exit_code == 1
     assert "no longer live" in answer.output
+
+
+async def test_who_waits_asks_again_while_the_database_is_away(
+    plane: Running, run: Run, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await plane.envoy("shop-1")
+    find, asked = PolicyHistory.find, []
+
+    async def away(history: PolicyHistory, revision: int) -> Recorded | None:
+        asked.append(revision)
+        if len(asked) < 3:
+            raise OSError("connection refused")
+        return await find(history, revision)
+
+    monkeypatch.setattr(PolicyHistory, "find", away)
+    applied = await run("apply", "--policies", str(mine), "--wait")
+    assert applied.exit_code == 0, applied.output
+    assert len(asked) >= 3
