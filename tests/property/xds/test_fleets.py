@@ -2,9 +2,10 @@
 
 from collections import Counter
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.property.xds.budget import drawn
 from tests.property.xds.clients import Client, DeltaClient, SotwClient
 from tests.property.xds.test_streams import NAMES, snapshots
 from xds.protocol.messages import Response
@@ -12,7 +13,7 @@ from xds.protocol.subscription import FULL_STATE_TYPES
 from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Snapshot, changed_names
 
 KINDS = (DeltaClient, SotwClient)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = drawn(60)
 
 
 def started(kind: type[Client], snapshot: Snapshot) -> Client:

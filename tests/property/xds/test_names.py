@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.property.xds.budget import drawn
 from xds.protocol.delta import Delta
 from xds.protocol.messages import ENVOY, DeltaRequest, Node, Refused, Response
 from xds.protocol.stream import Stream
@@ -127,9 +127,7 @@ class LifeOfAnEnvoy(Life):
     node = Node("edge-1", "edge", ENVOY)
 
 
-SETTINGS = settings(
-    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SETTINGS = drawn(40, steps=20)
 Life.TestCase.settings = SETTINGS
 LifeOfAnEnvoy.TestCase.settings = SETTINGS
 TestLife = Life.TestCase

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.property.xds.budget import drawn
 from tests.property.xds.clients import BAD, Client, DeltaClient, SotwClient
 from xds.protocol.messages import GateExpired, Response
 from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Snapshot
@@ -222,13 +222,7 @@ class SotwLife(Life):
     client_type = SotwClient
 
 
-SETTINGS = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow],
-)
+SETTINGS = drawn(40, steps=30)
 DeltaLife.TestCase.settings = SETTINGS
 SotwLife.TestCase.settings = SETTINGS
 TestDeltaLife = DeltaLife.TestCase
