@@ -1,6 +1,7 @@
 """The control plane: policy files in, snapshots out, each change recorded."""
 
 import asyncio
+import contextlib
 import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -103,14 +104,20 @@ class ControlPlane:
     async def run(self, stop: asyncio.Event) -> None:
         """Publish what the folder says now, and again after every change, until stopped."""
         first = True
-        async for _ in self.folder.changes(stop, also=await asyncio.to_thread(self._certificate_folders)):
-            await self.publish()
-            if first:
-                # What a start has made lives as long as the process: collecting it again and again would hold up
-                # changes.
-                gc.collect()
-                gc.freeze()
-                first = False
+        while not stop.is_set():
+            watched = await asyncio.to_thread(self._certificate_folders)
+            async with contextlib.aclosing(self.folder.changes(stop, also=watched)) as changes:
+                async for _ in changes:
+                    await self.publish()
+                    if first:
+                        # What a start has made lives as long as the process: collecting it again and again would hold
+                        # up changes.
+                        gc.collect()
+                        gc.freeze()
+                        first = False
+                    if await asyncio.to_thread(self._certificate_folders) != watched:
+                        # A change may bring certificates from elsewhere: watch these too, and then look again.
+                        break
 
     async def publish(self) -> None:
         """Read the folder and publish whatever has changed."""

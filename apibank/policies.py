@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -161,7 +161,7 @@ class PolicyFolder:
 
     async def changes(
         self, stop: asyncio.Event, also: Sequence[Path] = (), *, candidates: bool = False
-    ) -> AsyncIterator[None]:
+    ) -> AsyncGenerator[None, None]:
         """Yields at once, and after each burst of changes to the files, the overlays, or the folders in `also`.
 
         With `candidates`, to those too; their folder is made for it where it can be. Where another folder takes the
