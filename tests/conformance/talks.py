@@ -19,7 +19,7 @@ from xds.publisher import Publisher
 from xds.snapshot import SHORT_NAMES, Resource, Snapshot
 
 # Long enough for a busy machine; what comes, comes at once.
-WITHIN = 5.0
+WITHIN = 20.0
 BARRIER = "barrier"
 # These are deleted by leaving them out of a response, in state of the world.
 FULL_STATE = ("CDS", "LDS", "SRDS")
@@ -51,6 +51,18 @@ class Served(Target):
         """Add or replace resources that are more than a name and a body; publish."""
         self.others |= {(short, each.name): each for each in resources}
         self._publish()
+
+    async def knows(self, short: str, *names: str) -> None:
+        """Wait until some stream subscribes to these names and no others: nothing answers who lets names go."""
+
+        def subscribed() -> bool:
+            streams = [each.stream for each in self.publisher.nodes.connections("edge")]
+            found = [each.subscriptions.get(TYPE_URLS[short]) for each in streams]
+            return any(each is not None and not each.wildcard and each.names == set(names) for each in found)
+
+        async with asyncio.timeout(WITHIN):
+            while not subscribed():
+                await asyncio.sleep(0.005)
 
     def drop(self, short: str, name: str) -> None:
         del self.others[short, name]

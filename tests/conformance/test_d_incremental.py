@@ -199,6 +199,7 @@ async def test_d9_without_the_wildcard_the_names_stay_and_without_these_nothing_
     assert (await stream.take()).resources == {"A": "v2"}
     await stream.unsubscribe("A", *[each for each in stream.names[short] if each != "A"])
     await stream.write()
+    await served.knows(short)
     served.set(short, A="v3", B="v3")
     await stream.ends_silently()
 

@@ -81,6 +81,7 @@ async def test_w5_an_older_version_without_an_error_is_no_refusal(
     stream = talk(variant, short)
     await stream.subscribe("A")
     first = await stream.take()
+    await until(lambda: counted("acks", type=short) == 1)
     served.set(short, A="v2")
     second = await stream.next()
     await stream.ack(second, version_info=first.version)
