@@ -3,13 +3,14 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from policy.kinds import (
     BindAddress,
     Count,
     Endpoint,
     FilePath,
+    HostName,
     Method,
     Milliseconds,
     Model,
@@ -107,13 +108,23 @@ class ClientAddress(StrEnum):
     FORWARDED = "forwarded"
 
 
+# A name, never `*`: that would trust headers that nobody has thought of.
+HeaderField = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,62}$")]
+
+
 class Cors(Model):
     """Which web pages may call (Fetch standard, CORS protocol). A preflight of any other origin goes nowhere."""
 
     origins: Annotated[tuple[Origin, ...], Field(min_length=1)]
-    methods: tuple[Method, ...] = (Method.GET, Method.POST)
-    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key", "x-request-id", "x-requested-with")
-    exposed_headers: tuple[str, ...] = ("x-request-id", "ratelimit", "ratelimit-policy", "retry-after")
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = (Method.GET, Method.POST)
+    headers: tuple[HeaderField, ...] = (
+        "authorization",
+        "content-type",
+        "x-api-key",
+        "x-request-id",
+        "x-requested-with",
+    )
+    exposed_headers: tuple[HeaderField, ...] = ("x-request-id", "ratelimit", "ratelimit-policy", "retry-after")
     credentials: bool = False
     max_age_seconds: Seconds = 600
 
@@ -145,6 +156,8 @@ class Listener(Model):
             raise ValueError("trusted_hops is for client_address: peer")
         if self.redirect_to_https_port is not None and self.tls is not None:
             raise ValueError("a listener that redirects to https has no tls of its own")
+        if self.redirect_to_https_port is not None and self.networks:
+            raise ValueError("a listener that redirects to https asks nobody for an address: it has no networks")
         if self.acme_challenge is not None and self.redirect_to_https_port is None:
             raise ValueError("acme_challenge is for a listener that redirects to https; elsewhere it is a route")
         return self
@@ -159,7 +172,7 @@ class UpstreamTls(Model):
     minimum_version: TlsVersion = TlsVersion.V1_2
     certificate: Name | None = Field(None, description="The client certificate that we show (mTLS).")
     authority: Name = Field(description="Who must have issued the server's certificate, and for which identities.")
-    server_name: Text | None = Field(None, description="SNI.")
+    server_name: HostName | None = Field(None, description="SNI.")
 
 
 class Upstream(Bounds):

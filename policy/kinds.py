@@ -102,6 +102,7 @@ Path = Annotated[str, AfterValidator(_plain_path)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 # Where Envoy listens: "ip:port".
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 Network = Annotated[str, AfterValidator(_network)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")]

@@ -5,12 +5,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from policy.kinds import Count, Method, Milliseconds, Model, Seconds, Text
+from policy.kinds import Count, HostName, Method, Milliseconds, Model, Seconds
 
 Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
 Times = Annotated[int, Field(strict=True, ge=1, le=100)]
 Status = Annotated[int, Field(strict=True, ge=100, le=599)]
 # A path with a query; Envoy sends it as it is, so nothing that could end the request line.
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,253}$")]
 CheckedPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]{0,1023}$")]
 
 
@@ -28,12 +29,12 @@ class HealthCheck(Model):
     protocol: HealthProtocol = HealthProtocol.HTTP
     path: CheckedPath = Field("/healthz", description="http: what is asked for.")
     method: Method = Field(Method.GET, description="http: GET or HEAD.")
-    host: Text | None = Field(None, description="http: the Host header; unset: the upstream's name.")
+    host: HostName | None = Field(None, description="http: the Host header; unset: the upstream's name.")
     statuses: tuple[Status, ...] = Field((200,), description="http: the answers that mean well.")
-    service: Text | None = Field(None, description="grpc: the service that is asked about; unset: the server.")
+    service: ServiceName | None = Field(None, description="grpc: the service that is asked about; unset: the server.")
     interval_ms: Milliseconds = 5_000
     timeout_ms: Milliseconds = 1_000
-    unhealthy_after: Times = Field(3, description="Failures in a row that take a host out; a 503 does so at once.")
+    unhealthy_after: Times = Field(3, description="Failures in a row that take a host out.")
     healthy_after: Times = Field(2, description="Successes in a row that take it in again.")
 
     @model_validator(mode="after")

@@ -21,6 +21,10 @@ _HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,25
 # Envoy refuses larger programs (re2.max_program_size.error_level).
 _PROGRAM: Final = 100
 _PIECES: Final = re.compile(r"\\.|\[\^?(?:\\.|[^\[\]\\])+\]|\(\?:|\(\?|.", re.DOTALL)
+# One segment of a path, which is never empty: `[^/]+`, `\d+`, `[a-z0-9-]+`, `orders|leads`.
+_ONE_SEGMENT: Final = re.compile(
+    r"(?:\\[dw]|\[\^/(?:\\.|[^\[\]\\])*\]|\[[A-Za-z0-9_.~-]+\])(?:\+|\{[1-9][0-9]*\})|[A-Za-z0-9_~-]+(?:\|[A-Za-z0-9_~-]+)*"
+)
 _QUANTIFIERS: Final = frozenset("?*+{")
 _ESCAPES: Final = frozenset((r"\.", r"\d", r"\w", r"\-", r"\~"))
 
@@ -72,6 +76,24 @@ def _check_piece(before: str, piece: str, after: str) -> None:
         raise ValueError("$ stands at the end")
 
 
+def _taken_out(pattern: str) -> list[str]:
+    """What stands in each ( ), in their order."""
+    groups: list[str] = []
+    depth, begun = 0, -1
+    for piece in (str(one) for one in _PIECES.findall(pattern)):
+        if piece == ")":
+            depth -= 1
+            begun = -1 if depth == 0 else begun
+        if begun >= 0:
+            groups[begun] += piece
+        if piece in {"(", "(?:"}:
+            depth += 1
+            if piece == "(":
+                groups.append("")
+                begun = len(groups) - 1
+    return groups
+
+
 def _whole_references(substitution: str) -> str:
     if not re.fullmatch(r"(/([A-Za-z0-9_.~-]+|\\[1-9]))+", substitution):
         raise ValueError(r"a substitution is a path whose segments are words or \1 to \9")
@@ -103,9 +125,15 @@ class Rewrite(Model):
         if not paths and self.host is None:
             raise ValueError("prefix, path, regex with substitution, or host")
         if self.regex is not None and self.substitution is not None:
-            groups = re2.compile(self.regex).groups
-            if any(int(number) > groups for number in re.findall(r"\\([1-9])", self.substitution)):
-                raise ValueError(f"substitution refers to more than the {groups} ( ) of regex")
+            groups = _taken_out(self.regex)
+            references = [int(number) for number in re.findall(r"\\([1-9])", self.substitution)]
+            if any(number > len(groups) for number in references):
+                raise ValueError(f"substitution refers to more than the {len(groups)} ( ) of regex")
+            inner = references[:-1] if re.search(r"\\[1-9]$", self.substitution) else references
+            for number in inner:
+                if not _ONE_SEGMENT.fullmatch(groups[number - 1]):
+                    # What may be empty, or end in a slash, would leave an empty segment in the middle.
+                    raise ValueError(rf"\{number} stands before the end, so its ( ) takes one segment, such as ([^/]+)")
         return self
 
 

@@ -51,10 +51,17 @@ def default_retries() -> RetryPolicy:
     return RetryPolicy(
         retry_on="connect-failure,refused-stream,reset-before-request",
         num_retries=2,
+        retry_host_predicate=_other_hosts(),
+        host_selection_retry_max_attempts=_HOST_ATTEMPTS,
         retry_back_off=RetryPolicyRetryBackOff(
             base_interval=timedelta(milliseconds=25), max_interval=timedelta(milliseconds=250)
         ),
     )
+
+
+def _other_hosts() -> list[RetryPolicyRetryHostPredicate]:
+    """Another host than those that have failed already, where there is one."""
+    return [RetryPolicyRetryHostPredicate(name=_PREVIOUS_HOSTS, typed_config=pack(PreviousHostsPredicate()))]
 
 
 def retry_policy(retries: Retries) -> RetryPolicy:
@@ -63,9 +70,7 @@ def retry_policy(retries: Retries) -> RetryPolicy:
         retry_on=",".join(dict.fromkeys(retries.retry_on)),
         num_retries=retries.attempts,
         per_try_timeout=None if longest is None else timedelta(milliseconds=longest),
-        retry_host_predicate=[
-            RetryPolicyRetryHostPredicate(name=_PREVIOUS_HOSTS, typed_config=pack(PreviousHostsPredicate()))
-        ],
+        retry_host_predicate=_other_hosts(),
         host_selection_retry_max_attempts=_HOST_ATTEMPTS,
         retry_back_off=RetryPolicyRetryBackOff(
             base_interval=timedelta(milliseconds=retries.back_off_ms),

@@ -107,5 +107,7 @@ def _http(name: str, policy: resilience.HealthCheck, protocol: Protocol) -> Heal
         method=RequestMethod.HEAD if policy.method == "HEAD" else RequestMethod.GET,
         # A range of Envoy's does not hold its end.
         expected_statuses=[Int64Range(start=status, end=status + 1) for status in policy.statuses],
+        # What is neither takes a host out at once, however many failures are forgiven; those expected come first.
+        retriable_statuses=[Int64Range(start=100, end=600)],
         codec_client_type=CodecClientType.HTTP2 if protocol is Protocol.HTTP2 else CodecClientType.HTTP1,
     )

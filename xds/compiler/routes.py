@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from envoy_data_plane.envoy.config.route.v3 import (
+    HeaderMatcher,
     RedirectAction,
     Route,
     RouteAction,
@@ -12,9 +13,11 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RouteMatch,
     VirtualHost,
 )
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 from envoy_data_plane.google.protobuf import Any as PackedMessage
 
 from policy import descriptors
+from policy.header_changes import CREDENTIAL_HEADERS
 from policy.model import Gateway
 from xds.compiler import names, traffic
 from xds.compiler.encode import draft, encode, entries, entry, pack
@@ -64,8 +67,13 @@ def _redirects(unit: ListenerUnit) -> list[Route]:
     routes = [Route(name="https", match=RouteMatch(prefix="/"), redirect=redirect)]
     if (upstream := unit.listener.acme_challenge) is not None:
         action = RouteAction(cluster=upstream, timeout=_CHALLENGE_TIMEOUT)
-        match = RouteMatch(path_separated_prefix="/.well-known/acme-challenge")
-        routes.insert(0, Route(name="acme-challenge", match=match, route=action))
+        # GET for one token and nothing else: nobody is asked who they are here.
+        match = RouteMatch(
+            safe_regex=RegexMatcher(regex=r"/\.well-known/acme-challenge/[A-Za-z0-9_-]+"),
+            headers=[HeaderMatcher(name=":method", string_match=StringMatcher(exact="GET"))],
+        )
+        strangers = [*CREDENTIAL_HEADERS, "x-forwarded-for"]
+        routes.insert(0, Route(name="acme-challenge", match=match, route=action, request_headers_to_remove=strangers))
     return routes
 
 

@@ -86,6 +86,13 @@ def test_a_challenge_is_answered_where_everything_else_is_sent_to_https(shop: Op
     with shop({}, upstreams=upstreams, listeners=listeners) as gateway:
         assert gateway.status("/.well-known/acme-challenge/token-1", port=plain) == 200
         assert acme.path == "/.well-known/acme-challenge/token-1"
-        for path in ("/", "/.well-known/acme-challenge-not", "/.well-known", "/.well-known/acme-challenge/../../api"):
+        for path in (
+            "/",
+            "/.well-known/acme-challenge-not",
+            "/.well-known",
+            "/.well-known/acme-challenge/../../api",
+            "/.well-known/acme-challenge/",
+            "/.well-known/acme-challenge/a/b",
+        ):
             assert gateway.status(path, port=plain) == 301, path
         assert (service.hits, acme.hits) == (0, 1)

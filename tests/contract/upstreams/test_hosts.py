@@ -28,6 +28,21 @@ def test_a_host_that_says_it_is_unwell_is_sent_nothing_until_it_is_well_again(sh
         assert eventually(lambda: gateway.status() == 200 and unwell.hits > 0)
 
 
+def test_a_host_may_fail_as_often_as_is_forgiven(shop: Open, hosts: Hosts) -> None:
+    hosts[0].health = 500
+    with shop({"endpoints": [hosts[0].endpoint], "health_check": QUICK | {"unhealthy_after": 100}}) as gateway:
+        assert eventually(lambda: gateway.stat("cluster.service.health_check.failure") > 1)
+        hosts[0].health = 200
+        assert eventually(lambda: gateway.stat("cluster.service.health_check.success") > 0)
+        assert gateway.stat("cluster.service.membership_healthy") == 1
+
+
+def test_a_retry_goes_to_another_host(shop: Open, hosts: Hosts) -> None:
+    gone = f"127.0.0.1:{free_port()}"
+    with shop({"endpoints": [gone, hosts[0].endpoint], "load_balancing": "random"}) as gateway:
+        assert {gateway.status() for _ in range(40)} == {200}
+
+
 def test_only_the_statuses_that_are_named_mean_well(shop: Open, hosts: Hosts) -> None:
     hosts[0].health, hosts[1].health = 204, 200
     check = QUICK | {"statuses": [204], "method": "GET", "path": "/healthz"}

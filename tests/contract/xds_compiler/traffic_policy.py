@@ -72,7 +72,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "regex": {
         "path": "/regex",
         "upstream": "blue",
-        "rewrite": {"regex": "^/regex/([^/]+)/(.*)$", "substitution": r"/v2/\2/\1"},
+        "rewrite": {"regex": "^/regex/([^/]+)/([^/]+)/(.*)$", "substitution": r"/v2/\2/\1/\3"},
     },
     "mirror": {"path": "/mirror", "upstream": "blue", "mirror": [{"upstream": "shadow"}]},
     "mirror-all": {"path": "/mirror/all", "upstream": "blue", "mirror": [{"upstream": "shadow", "credentials": True}]},

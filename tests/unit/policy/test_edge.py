@@ -21,6 +21,8 @@ from policy.edge import Listener, ListenerTls, Upstream
         ({"endpoints": [], "health_check": {"statuses": []}}, "at least one"),
         ({"endpoints": [], "health_check": {"path": "/a b"}}, "pattern"),
         ({"endpoints": [], "health_check": {"path": "/a\r\nx: y"}}, "pattern"),
+        ({"endpoints": [], "health_check": {"host": "a\r\nx: y"}}, "pattern"),
+        ({"endpoints": [], "tls": {"authority": "mesh", "server_name": "a b"}}, "pattern"),
         ({"endpoints": [], "outlier_detection": {"max_ejection_ms": 1}}, "at least ejection_ms"),
         ({"endpoints": [], "retry_budget": {"percent": 0}}, "greater than or equal to 1"),
         ({"endpoints": [], "outlier_detection": {"max_ejected_percent": 101}}, "less than or equal to 100"),
@@ -70,3 +72,18 @@ def test_challenges_are_answered_where_everything_else_is_redirected() -> None:
         {"address": "127.0.0.1:80", "redirect_to_https_port": 443, "acme_challenge": "acme"}
     )
     assert listener.acme_challenge == "acme"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"headers": ["x\r\nset-cookie: a=b"]}, {"headers": [""]}, {"exposed_headers": ["*"]}, {"methods": []}],
+)
+def test_pages_are_admitted_by_names_of_headers_and_by_methods(fields: dict[str, Any]) -> None:
+    cors = {"origins": ["https://app.waooaw.ai"], **fields}
+    with pytest.raises(ValidationError):
+        Listener.model_validate({"address": "127.0.0.1:80", "cors": cors})
+
+
+def test_a_listener_that_redirects_has_no_networks() -> None:
+    with pytest.raises(ValidationError, match="has no networks"):
+        Listener.model_validate({"address": "127.0.0.1:80", "redirect_to_https_port": 443, "networks": ["internal"]})

@@ -12,10 +12,11 @@ from policy.rewriting import Rewrite
 
 GOOD = [
     ("^/a/(.*)$", r"/b/\1"),
-    ("^/a/([^/]+)/(.*)$", r"/b/\2/\1"),
+    ("^/a/([^/]+)/(.*)$", r"/b/\1/c/\2"),
     ("^/(?:a|b)/([a-z.]+)/x$", r"/c/\1"),
     (r"^/v\d[.]\d/(.*)$", r"/\1"),
-    ("^/a/(x|.?.?)/(.*)$", r"/\1/b/\2"),
+    ("^/a/(x|v1)/(.*)$", r"/\1/b/\2"),
+    (r"^/a/(\w+)/([a-z.-]{2})/(.*)$", r"/\2/\1/\3"),
 ]
 
 
@@ -48,6 +49,12 @@ GOOD = [
         ("^/a/(.*)$", r"//evil.test/\1", "a path whose segments"),
         ("^/a/(.*)$", r"/b/../\1", "no . or .. segments"),
         ("^/a/(.*)$", "/b?c=d", "a path whose segments"),
+        ("^/a/(.*)$", r"/\1/x", "takes one segment"),
+        ("^/a/(.+)$", r"/\1/x", "takes one segment"),
+        ("^/a/([^/]*)/(.*)$", r"/\1/\2", "takes one segment"),
+        ("^/a/([^a]+)/(.*)$", r"/\1/\2", "takes one segment"),
+        ("^/a/(x|)/(.*)$", r"/\1/\2", "takes one segment"),
+        ("^/a/(x|.?.?)/(.*)$", r"/\1/b/\2", "takes one segment"),
         ("^/a/(.*)$", "/b\r\nx: y", "a path whose segments"),
     ],
 )
@@ -66,5 +73,6 @@ def test_no_path_that_envoy_has_normalised_leads_out(good: tuple[str, str], segm
     assert rewrite.regex is not None
     assert rewrite.substitution is not None
     served = re2.sub(rewrite.regex, rewrite.substitution, path)
+    assert served == path or "//" not in served
     assert not {".", ".."} & set(served.split("/"))
     assert served.startswith("/")
