@@ -33,7 +33,7 @@ REWRITES: tuple[dict[str, str], ...] = (
     {"prefix": "/new"},
     {"prefix": "/"},
     {"path": "/one"},
-    {"regex": r"^/([a-z]+)/(.*)$", "substitution": r"/v2/\2/\1"},
+    {"regex": r"^/([a-z]+)/([a-z0-9]+)/(.*)$", "substitution": r"/v2/\2/\1/\3"},
 )
 
 
