@@ -104,8 +104,9 @@ class ControlPlane:
     async def run(self, stop: asyncio.Event) -> None:
         """Publish what the folder says now, and again after every change, until stopped."""
         first = True
+        await asyncio.to_thread(self.folder.load)
         while not stop.is_set():
-            watched = await asyncio.to_thread(self._certificate_folders)
+            watched = self._certificate_folders()
             async with contextlib.aclosing(self.folder.changes(stop, also=watched)) as changes:
                 async for _ in changes:
                     await self.publish()
@@ -115,7 +116,7 @@ class ControlPlane:
                         gc.collect()
                         gc.freeze()
                         first = False
-                    if await asyncio.to_thread(self._certificate_folders) != watched:
+                    if self._certificate_folders() != watched:
                         # A change may bring certificates from elsewhere: watch these too, and then look again.
                         break
 
@@ -280,8 +281,7 @@ class ControlPlane:
 
     def _certificate_folders(self) -> list[Path]:
         """Where certificates lie, so that a renewed one goes out without a restart."""
-        policies = self.folder.load()
-        known = [one.gateway for one in policies.gateways.values()]
+        known = list(self.folder.gateways())
         known += [one.gateway for one in self.states.values() if one.gateway is not None]
         return sorted({Path(file).parent for one in known for file in material_files(one)})
 

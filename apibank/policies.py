@@ -107,6 +107,10 @@ class PolicyFolder:
         self._read[name] = (sources, loaded)
         return loaded
 
+    def gateways(self) -> Sequence[Gateway]:
+        """The gateways as `load_one` read them last; reads nothing."""
+        return [loaded.gateway for _, loaded in self._read.values()]
+
     def warnings(self, name: str) -> Sequence[Finding]:
         """What the linter warns of in the gateway's file, as `load_one` read it last."""
         return self._warnings.get(name, ())
