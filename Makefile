@@ -71,9 +71,11 @@ bench: setup ## every benchmark, as bench/README.md describes
 	@$(BIN)/python -m bench
 
 UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
-lock: setup ## resolve every lock file anew: ours, the installer's, and those of the image
+# Not after `setup`, which a package that cannot be had would keep from ever being resolved again.
+lock: ## resolve every lock file anew: ours, the installer's, and those of the image
 	@$(UV_LOCK) pyproject.toml --group dev --extra postgres -o requirements.lock
 	@echo uv | $(UV_LOCK) - -o bootstrap.lock
+	@$(UV_LOCK) --group fuzz -c requirements.lock -o fuzz.lock
 	@$(UV_LOCK) pyproject.toml --extra postgres --no-annotate -c requirements.lock -o deploy/requirements.lock
 	@echo hatchling | $(UV_LOCK) - --no-annotate -c requirements.lock -o deploy/build.lock
 
