@@ -29,6 +29,7 @@ NODE_PADDING: Final = b"\x4a\xe0\xd4\x03" + b"x" * 60_000
 RST_STREAM, GOAWAY, PADDED, END_STREAM = 3, 7, 8, 1
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WIDE: Final = (1 << 31) - 1
+_CALM_SECONDS: Final = 3.0
 
 
 class Proxy:
@@ -204,6 +205,9 @@ def main() -> None:
         fleet = Fleet(port, count)
         took = fleet.until(lambda: server.live() == count)
         print(f"all connected and settled: {took:.2f} s")
+        # What the start needed is given back when it has been calm for a moment.
+        began = time.monotonic()
+        fleet.until(lambda: time.monotonic() - began > _CALM_SECONDS)
         idle = int(server.ask("rss")[0])
         print(f"memory of an idle stream: {(idle - before) / count / 1000:.0f} kB (goal 100), RSS {idle / 1e6:.0f} MB")
         changes(server, fleet, arguments.changes)

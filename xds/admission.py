@@ -40,7 +40,7 @@ class ServerLimits:
     max_silent_streams: int = 1024
     max_streams_per_node: int = 64
     admissions_per_second: float = 500.0
-    concurrent_pushes: int = 64
+    concurrent_pushes: int = 512
     first_request_seconds: float = 10.0
     write_seconds: float = 30.0
     requests_per_second: float = 1000.0

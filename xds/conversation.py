@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Generic, Literal
 
@@ -21,7 +20,7 @@ from xds.protocol.messages import ClustersTaken, Nacked, Node, Refused, Response
 from xds.protocol.stream import Stream
 from xds.publisher import Publisher
 from xds.snapshot import SHORT_NAMES, Snapshot
-from xds.turns import Turn, Turns
+from xds.turns import Turn, Turns, Weights
 
 # Requests read ahead of those that are answered; beyond them the client has to wait. Each may have 32 MiB.
 _READ_AHEAD: Final = 8
@@ -59,6 +58,7 @@ class Surroundings:
     limit: Callable[[Node], int | None]
     clock: Callable[[], float]
     turns: Turns
+    weights: Weights
     limits: ServerLimits
     supply: Callable[[Node, tuple[str, ...]], None] = lambda node, names: None
     age: float | None = None
@@ -141,9 +141,12 @@ class Conversation(Generic[RequestT]):
         deadlines = (self._stream.deadline, self._last_moment())
         deadline = min((each for each in deadlines if each is not None), default=None)
         wait = None if deadline is None else max(0.0, deadline - self._around.clock())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await self._wake.wait()
+        timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def _last_moment(self) -> float | None:
         if self._connection is None:
@@ -177,8 +180,9 @@ class Conversation(Generic[RequestT]):
             await self._send(responses, write)
             if self._stalled:
                 return _STALLED
-            # A client that never stops asking takes turns with all others.
-            await asyncio.sleep(0)
+            if not self._inbox.empty():
+                # A client that never stops asking takes turns with all others.
+                await asyncio.sleep(0)
         return None
 
     async def _push(self, write: Callable[[Response], Awaitable[None]]) -> None:
@@ -198,9 +202,24 @@ class Conversation(Generic[RequestT]):
             if responses:
                 await self._send(responses, write)
 
+    def _due(self) -> None:
+        """There is another snapshot: wake, or wait for the turn to send it."""
+        if self._turn is None and self._stream.target is not None and self._connection is not None:
+            # Asking here and not when awake saves each stream that must wait one awakening.
+            snapshot = self._publisher.snapshot_for(self._connection.node)
+            if snapshot is not None and snapshot is not self._stream.target:
+                self._turn = self._ask(self._stream.target, snapshot)
+        if self._turn is None or self._turn.granted:
+            self._wake.set()
+
+    def _ask(self, target: Snapshot, snapshot: Snapshot) -> Turn:
+        around = self._around
+        weight = around.weights.of(target, snapshot, whole_sets=self._stream.dialect == "sotw")
+        return around.turns.ask(self._wake.set, weight)
+
     async def _push_in_turn(self, snapshot: Snapshot, write: Callable[[Response], Awaitable[None]]) -> None:
         if self._turn is None:
-            self._turn = self._around.turns.ask(self._wake.set)
+            self._turn = self._ask(self._stream.target or snapshot, snapshot)
         if not self._turn.granted:
             return
         timer = asyncio.get_running_loop().call_later(_LONGEST_TURN, self._around.turns.give_back, self._turn)
@@ -218,14 +237,16 @@ class Conversation(Generic[RequestT]):
 
     async def _send(self, responses: list[Response], write: Callable[[Response], Awaitable[None]]) -> None:
         assert self._stream.node is not None
-        for event in self._stream.take_events():
+        events = self._stream.take_events()
+        for event in events:
             self._metrics.happened(event)
             match event:
                 case Nacked():
                     _log_refusal(self._stream.node, event)
                 case ClustersTaken(endpoints):
                     self._around.supply(self._stream.node, endpoints)
-        if self._connection is not None:
+        if self._connection is not None and (events or not responses):
+            # What is only about to be sent is neither accepted nor refused.
             self._publisher.changed(self._connection)
             self._time_change(self._connection.node.cluster)
         for response in responses:
@@ -261,7 +282,7 @@ class Conversation(Generic[RequestT]):
 
     def _join(self, node: Node) -> None:
         self._stream.limit = self._around.limit(node)
-        self._connection = self._publisher.join(node, self._around.peer, self._stream, self._wake.set)
+        self._connection = self._publisher.join(node, self._around.peer, self._stream, self._due)
         self._metrics.opened(node.cluster, self._stream.dialect, self._publisher.nodes.count(node.cluster))
 
     def _leave(self) -> None:

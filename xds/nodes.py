@@ -186,6 +186,9 @@ def _speaking(connections: Iterable[Connection]) -> dict[str, Connection]:
 
 
 def _live(connections: list[Connection]) -> str | None:
+    if len(connections) == 1 and not connections[0].stream.live:
+        # Most proxies have one stream, and while a change goes out most have yet to answer.
+        return None
     speaking = _speaking(connections)
     if not speaking or not all(connection.stream.live for connection in speaking.values()):
         return None

@@ -26,7 +26,7 @@ from xds.protocol.messages import Node
 from xds.protocol.sotw import Sotw
 from xds.protocol.stream import Stream
 from xds.publisher import Publisher
-from xds.turns import Turns
+from xds.turns import Turns, Weights
 
 # What gRPC clients other than Envoy receive unless told otherwise.
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
@@ -68,6 +68,7 @@ class Discovery:
         self._stream = stream
         self._admission = Admission(limits)
         self._turns = Turns(limits.concurrent_pushes, metrics.push_pending)
+        self._weights = Weights()
         self._conversations: set[Conversation[Any]] = set()
         self._reclaim = Reclaim(asyncio.get_running_loop().call_later)
         self._closing = asyncio.Event()
@@ -150,6 +151,7 @@ class Discovery:
             limit=lambda node: None if node.user_agent == "envoy" else MAX_RESPONSE_BYTES,
             clock=time.monotonic,
             turns=self._turns,
+            weights=self._weights,
             supply=self._supply,
             limits=self._limits,
             age=age_of(self._limits, random.random()),  # noqa: S311  (it keeps proxies apart, and keeps no secret)

@@ -53,7 +53,7 @@ def control_plane(
     admissions_per_second: Annotated[
         float, typer.Option(min=1, help="New streams a second; more wait for up to a second, then are refused.")
     ] = 500.0,
-    concurrent_pushes: Annotated[int, typer.Option(min=1, help="Streams that are sent a change at one moment.")] = 64,
+    concurrent_pushes: Annotated[int, typer.Option(min=1, help="Streams that are sent a change at one moment.")] = 512,
     max_connection_age: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which an Envoy is made to reconnect; unset: never.")
     ] = None,

@@ -93,12 +93,13 @@ class Stream(Generic[RequestT]):
     @property
     def live(self) -> bool:
         """The proxy has accepted everything of the target that it subscribes to; what it has beside it is not used."""
-        return (
-            self.target is not None
-            and bool(self._subscriptions)
-            and self._offer.users_follow
-            and all(subscription.settled for subscription in self._subscriptions.values())
-        )
+        if self.target is None or not self._subscriptions or not self._offer.users_follow:
+            return False
+        # Asked several times for each answer of each proxy, and so no generator.
+        for subscription in self._subscriptions.values():  # noqa: SIM110
+            if not subscription.settled:
+                return False
+        return True
 
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []

@@ -218,4 +218,6 @@ class Subscription:
     @property
     def settled(self) -> bool:
         """The client has accepted everything that it is owed."""
-        return not (self.pending or self.asked or self.greeting or self.in_flight or self.refused or self.held)
+        return not (
+            self.in_flight or self.dirty or self.moved or self.asked or self.greeting or self.refused or self.held
+        )

@@ -14,7 +14,7 @@ from xds.protocol.messages import DeltaRequest, Node, Response
 from xds.protocol.stream import Stream
 from xds.publisher import Publisher
 from xds.snapshot import Snapshot
-from xds.turns import Turns
+from xds.turns import Turns, Weights
 
 CLUSTERS = TYPE_URLS["CDS"]
 
@@ -52,6 +52,7 @@ class Client:
                 limit=lambda _: limit,
                 clock=lambda: self.now,
                 turns=turns or Turns(8),
+                weights=Weights(),
                 limits=limits or ServerLimits(),
                 age=age,
                 supply=lambda _, names: self.supplied.append(names),
