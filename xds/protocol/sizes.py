@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import Final, TypeVar
 
 from xds.protocol.dialect import Draft
@@ -37,6 +38,34 @@ def parts_of(draft: Draft, limit: int | None, *, bare: bool = False) -> list[Dra
         *(replace(whole, removed=each) for each in _batches(draft.removed, _name_size, room)),
         *(replace(whole, unresolved=each) for each in _batches(draft.unresolved, _alias_size, room)),
     ]
+
+
+def unfit(draft: Draft, limit: int, taken: Mapping[str, Resource]) -> tuple[Resource, ...]:
+    """The fewest resources of an undivided draft without whose new content the rest is within `limit` bytes.
+
+    `taken` is what the client has, by name, and goes on with in place of what is left out. Of as few, those that it
+    has never had are left out before changes of those that it has, and then the largest. All that is new if even that
+    is not enough.
+    """
+    new = [each for each in draft.resources if each.name not in taken or taken[each.name].version != each.version]
+    saved = {each.name: _resource_size(each, bare=False) - _former_size(taken.get(each.name)) for each in new}
+    excess = size_of(draft) - limit
+    ranked = sorted((each for each in new if saved[each.name] > 0), key=lambda each: (-saved[each.name], each.name))
+    additions = [each for each in ranked if each.name not in taken]
+    changes = [each for each in ranked if each.name in taken]
+    by_all, by_additions, by_changes = (
+        [0, *accumulate(saved[each.name] for each in some)] for some in (ranked, additions, changes)
+    )
+    count = next((count for count, total in enumerate(by_all) if total >= excess), None)
+    if count is None:
+        return tuple(new)
+    first, last = max(0, count - len(additions)), min(count, len(changes))
+    also = next(also for also in range(first, last + 1) if by_additions[count - also] + by_changes[also] >= excess)
+    return (*additions[: count - also], *changes[:also])
+
+
+def _former_size(former: Resource | None) -> int:
+    return 0 if former is None else _resource_size(former, bare=False)
 
 
 def _batches(items: Iterable[ItemT], size: Callable[[ItemT], int], room: int) -> Iterator[tuple[ItemT, ...]]:

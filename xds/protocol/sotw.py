@@ -6,12 +6,21 @@ out. For the other types a response holds what changed and what was newly asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from xds.protocol.dialect import Draft, refusal
 from xds.protocol.messages import WILDCARD, Response, SotwRequest
 from xds.protocol.subscription import FULL_STATE_TYPES, UNKNOWN, WILDCARD_TYPES, InFlight, Refusal, Subscription
 from xds.snapshot import Resource, ResourceSet, digest_of
+
+
+def taken_of(subscription: Subscription) -> Mapping[str, Resource]:
+    """Of a type of complete sets, by name: what the client has, once it has taken what was sent last."""
+    # Not the refused versions, but what was sent before these proved too large to send.
+    flight = next(reversed(subscription.in_flight.values()), None)
+    if flight is None:
+        return subscription.accepted
+    return {each.name: each for each in flight.response.resources}
 
 
 class Sotw:
@@ -73,10 +82,7 @@ class Sotw:
     def _acceptable(self, subscription: Subscription, offered: ResourceSet) -> list[Resource]:
         """The complete set, with what the client last took in place of what alone it has refused."""
         resources = []
-        taken = dict(subscription.accepted)
-        for flight in subscription.in_flight.values():
-            # Not the refused versions, but what was sent before these proved too large to send.
-            taken = {each.name: each for each in flight.response.resources}
+        taken = taken_of(subscription)
         for resource in subscription.covered(offered.resources):
             refused = subscription.refused.get(resource.name)
             if refused is None or not refused.sole or resource.name in subscription.asked:

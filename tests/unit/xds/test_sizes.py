@@ -1,5 +1,8 @@
 """XDS.md D21 and S12: no response is larger than the client receives, and every resource is whole."""
 
+import itertools
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +11,7 @@ from tests.unit.xds.proxies import TYPE_URLS, DeltaProxy, SotwProxy, show, snaps
 from xds import wire
 from xds.protocol.dialect import Draft
 from xds.protocol.messages import Oversized, Response
-from xds.protocol.sizes import parts_of, size_of
+from xds.protocol.sizes import parts_of, size_of, unfit
 from xds.snapshot import ENDPOINT, Resource
 
 LIMIT = 20_000
@@ -44,6 +47,52 @@ def test_the_parts_hold_everything_once_and_are_below_the_limit_but_for_what_is_
     assert [each for part in parts for each in part.removed] == list(draft.removed)
     assert [each for part in parts for each in part.unresolved] == list(draft.unresolved)
     assert all(size_of(part) <= limit or len(part.resources) == 1 for part in parts)
+
+
+def resources(**sizes: int) -> dict[str, Resource]:
+    return {name: Resource.of(name, name.encode() + b"x" * size) for name, size in sizes.items()}
+
+
+def left_out(limit: int, taken: dict[str, Resource], **sizes: int) -> list[str]:
+    return [each.name for each in unfit(Draft(tuple(resources(**sizes).values())), limit, taken)]
+
+
+def test_s12_of_a_complete_set_that_is_too_large_the_fewest_are_left_out() -> None:
+    assert left_out(10_000, {}, a=1_000, big=9_000, c=1_000) == ["big"]
+    assert left_out(10_000, {}, a=6_000, b=6_000, c=1_000, d=1_000) == ["a"]
+    assert left_out(10_000, {}, a=9_999, b=9_999, c=1_000) == ["a", "b"]
+
+
+def test_s12_what_a_client_has_is_left_as_it_is_and_a_change_of_it_is_kept_before_what_is_new() -> None:
+    assert left_out(10_000, resources(a=8_000), a=8_000, b=500, c=1_900) == ["c"]
+    assert left_out(10_000, resources(a=10), a=6_000, b=5_000, c=10) == ["b"]
+    # Without the change alone, and with all that is new, it fits; that is fewer.
+    assert left_out(10_000, resources(a=10), a=9_500, b=300, c=300, d=300) == ["a"]
+
+
+def test_s12_a_change_that_makes_something_smaller_is_never_left_out() -> None:
+    assert left_out(10_000, resources(a=9_000), a=5_000, b=6_000) == ["b"]
+
+
+@given(st.lists(RESOURCE, max_size=6, unique_by=lambda each: each.name), st.data())
+def test_s12_no_smaller_choice_would_do(new: list[Resource], data: st.DataObject) -> None:
+    draft = Draft(tuple(new))
+    former = data.draw(st.lists(st.sampled_from(new), unique=True)) if new else []
+    taken = {each.name: Resource.of(each.name, data.draw(st.binary(max_size=3_000))) for each in former}
+    limit = data.draw(st.integers(2_000, 12_000))
+    if size_of(draft) <= limit:
+        return
+
+    def fits(refused: Iterable[Resource]) -> bool:
+        names = {each.name for each in refused}
+        kept = [taken.get(each.name) if each.name in names else each for each in new]
+        return size_of(Draft(tuple(each for each in kept if each))) <= limit
+
+    found = unfit(draft, limit, taken)
+    smaller = itertools.chain.from_iterable(itertools.combinations(new, count) for count in range(len(found)))
+    assert not any(fits(each) for each in smaller)
+    assert fits(found) or not any(fits(each) for each in itertools.combinations(new, len(found)))
+    assert unfit(Draft(tuple(reversed(new))), limit, taken) == found or not fits(found)
 
 
 def test_d21_a_long_list_of_removals_is_split() -> None:
