@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from apibank import __version__
-from apibank.commands import credentials, endpoints, explain, keys, policies, serve, stack
+from apibank.commands import credentials, endpoints, explain, keys, policies, serve, stack, tokens
 
 app = typer.Typer(
     name="apibank",
@@ -21,6 +21,7 @@ app.command("explain")(explain.explain)
 app.command("token")(credentials.token)
 app.command("sign")(credentials.sign)
 app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(policies.app, name="policy")
 app.add_typer(endpoints.app, name="endpoints")
 

@@ -77,6 +77,10 @@ class ControlPlane:
         state = self.states.get(name)
         return None if state is None else state.gateway
 
+    def policies(self) -> Sequence[Gateway]:
+        """Every policy that is published."""
+        return [state.gateway for state in self.states.values() if state.gateway is not None]
+
     def policies_of(self, name: str, snapshot: Snapshot) -> Sequence[Gateway]:
         """By which policies this snapshot was made, the newest first."""
         named, live = self._run.of(name, snapshot), self.policy_of(name)

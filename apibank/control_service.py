@@ -18,12 +18,14 @@ from apibank.observed import listener_of, observed_app, process_registry
 from apibank.plain_resources import follow_resources
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
+from apibank.revocation_desk import RevocationDesk
 from apibank.web import serve_web
 from portal.control_api import control_app
 from records.api_keys import ApiKeys
 from records.database import Database
 from records.errors import LOST_DATABASE
 from records.fact_versions import FactVersions
+from records.revocations import TokenRevocations
 from records.upgrade import upgrade
 from xds.admission import ServerLimits
 from xds.load_reports.reports import LoadReports
@@ -81,8 +83,14 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
         migrated = await _migrated(service.database)
         plane = Plane.of(service.folder, publisher, database, reports, metrics, registry, complaints_of)
         keys = KeyDesk(ApiKeys(database), FactVersions(database))
+        revoked = RevocationDesk(TokenRevocations(database), FactVersions(database), plane.control.policies)
         application = control_app(
-            plane.states, keys, lambda: service.token_file.read_text(encoding="utf-8").strip(), plane.desk, plane.hosts
+            plane.states,
+            keys,
+            lambda: service.token_file.read_text(encoding="utf-8").strip(),
+            plane.desk,
+            plane.hosts,
+            revoked,
         )
         application.mount("/", observed_app(registry, _always))
         await plane.restore()

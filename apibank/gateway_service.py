@@ -19,6 +19,7 @@ from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
 from apibank.policy_in_force import PolicyInForce
+from apibank.revoked_tokens import RevocationsOnBoard
 from apibank.settings import GrpcServer
 from apibank.web import serve_web
 from authz.audit import JsonLinesSink
@@ -39,9 +40,10 @@ from ratelimit.store import CounterStore
 from records.api_keys import ApiKeys
 from records.database import Database
 from records.errors import LOST_DATABASE
-from records.fact_follower import FactFollower
-from records.fact_versions import API_KEYS, FactVersions
+from records.fact_follower import FactFollower, Facts
+from records.fact_versions import API_KEYS, REVOCATIONS, FactVersions
 from records.key_usage import KeyUsage
+from records.revocations import TokenRevocations
 from records.snapshots import Snapshots
 from records.upgrade import upgrade
 
@@ -93,12 +95,16 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources, still_run)
         await policy.put(first)
         await policy.remember()
+        followers = _followers(service, database, board)
+        for follower in followers:
+            # A token that is revoked is refused from the first request on.
+            await follower.step()
         await held.enter_async_context(_served(service, services, authorizer, limiter))
-        follower = _follower(service, database, board)
         application = observed_app(registry, counters.ready)
         async with asyncio.TaskGroup() as running:
             recording = running.create_task(audit.run())
-            running.create_task(follower.run(stop))
+            for follower in followers:
+                running.create_task(follower.run(stop))
             running.create_task(policy.follow(stop))
             running.create_task(write_usage(usage, stop))
             running.create_task(serve_web([listener_of(application, service.metrics_listen)], stop))
@@ -141,21 +147,27 @@ def _stores(service: GatewayService, services: Services, held: AsyncExitStack) -
     return counters, nonces
 
 
-def _follower(service: GatewayService, database: Database, board: FactsBoard) -> FactFollower:
-    lost = partial(_lost, service.name)
-    return FactFollower(
-        FactVersions(database),
-        KeysOnBoard(ApiKeys(database), board),
-        instance=f"{service.name}@{socket.gethostname()}:{service.metrics_listen}",
-        gateway=service.name,
-        name=API_KEYS,
-        clock=time.monotonic,
-        lost=lost,
+def _followers(service: GatewayService, database: Database, board: FactsBoard) -> tuple[FactFollower, ...]:
+    followed: dict[str, Facts] = {
+        API_KEYS: KeysOnBoard(ApiKeys(database), board),
+        REVOCATIONS: RevocationsOnBoard(TokenRevocations(database), board),
+    }
+    return tuple(
+        FactFollower(
+            FactVersions(database),
+            facts,
+            instance=f"{service.name}@{socket.gethostname()}:{service.metrics_listen}",
+            gateway=service.name,
+            name=name,
+            clock=time.monotonic,
+            lost=partial(_lost, service.name, name),
+        )
+        for name, facts in followed.items()
     )
 
 
-def _lost(gateway: str, error: Exception) -> None:
-    _LOG.warning("partner_keys_not_confirmed", gateway=gateway, error=type(error).__name__)
+def _lost(gateway: str, facts: str, error: Exception) -> None:
+    _LOG.warning("facts_not_confirmed", gateway=gateway, facts=facts, error=type(error).__name__)
 
 
 @asynccontextmanager

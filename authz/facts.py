@@ -45,17 +45,43 @@ class AgentSecrets:
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """Tokens that are refused although they are good: by (issuer, jti), and by (issuer, sub) up to an issue time."""
+    """Tokens that are refused although they are good: by (iss, jti), and by (iss, sub) up to an issue time.
+
+    `iss` is the issuer's own name for itself, which means the same to every gateway.
+    """
 
     tokens: frozenset[tuple[str, str]] = frozenset()
     # Tokens of the subject that were issued at or before this time (seconds since the epoch) are refused.
     subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
-    def covers(self, issuer: str, jti: str, subject: str, issued_at: float) -> bool:
-        if jti and (issuer, jti) in self.tokens:
+    def covers(self, iss: str, jti: str, subject: str, issued_at: float) -> bool:
+        if jti and (iss, jti) in self.tokens:
             return True
-        until = self.subjects.get((issuer, subject))
+        until = self.subjects.get((iss, subject))
         return until is not None and issued_at <= until
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A parent's recorded consent for a child. Times in seconds since the epoch; both are tokens' subjects."""
+
+    consent_id: str
+    child: str
+    parent: str
+    purposes: frozenset[str]
+    granted_at: float
+    expires_at: float
+
+    def in_force(self, now: float) -> bool:
+        return self.granted_at <= now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """All consents that are not revoked, by child. A look-up that is too old proves nothing."""
+
+    by_child: Mapping[str, tuple[Consent, ...]]
+    usable_until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,7 @@ class Facts:
     partner_keys: PartnerKeys | None = None
     agent_secrets: AgentSecrets | None = None
     revocations: Revocations = Revocations()
+    consents: Consents | None = None
 
 
 class FactsBoard:
@@ -89,3 +116,6 @@ class FactsBoard:
 
     def put_revocations(self, revocations: Revocations) -> None:
         self.current = replace(self.current, revocations=revocations)
+
+    def put_consents(self, consents: Consents) -> None:
+        self.current = replace(self.current, consents=consents)

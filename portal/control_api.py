@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
+from portal.revocations_api import Revocations, revocation_routes
 
 # Codes of problems that routing finds.
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -120,6 +121,7 @@ def control_app(
     secret: Callable[[], str],
     policies: Policies | None = None,
     endpoints: Endpoints | None = None,
+    revocations: Revocations | None = None,
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
@@ -130,6 +132,8 @@ def control_app(
         app.include_router(policy_routes(policies))
     if endpoints is not None:
         app.include_router(endpoint_routes(endpoints))
+    if revocations is not None:
+        app.include_router(revocation_routes(revocations))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:

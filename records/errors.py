@@ -27,6 +27,14 @@ class UnknownKeyError(RecordsError):
     """There is no key of that id."""
 
 
+class RevocationRefusedError(RecordsError):
+    """A revocation that cannot be made as asked."""
+
+
+class UnknownRevocationError(RecordsError):
+    """There is no revocation of that id."""
+
+
 class NotAppliedError(RecordsError):
     """A change is recorded, but some running gateways did not report it in time."""
 

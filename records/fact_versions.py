@@ -19,6 +19,8 @@ from records.tables import FactAppliedRow, FactVersionRow
 
 # The set of partners' API keys.
 API_KEYS: Final = "api_keys"
+# The list of revoked tokens.
+REVOCATIONS: Final = "revocations"
 
 # A process that has said nothing for so long counts as gone, and nobody waits for it.
 GONE_SECONDS: Final = 18.0
@@ -65,6 +67,17 @@ class FactVersions:
         """Every process that has been heard of lately, by instance."""
         fresh = FactAppliedRow.seen_at >= self._database.clock - GONE_SECONDS
         query = select(FactAppliedRow).where(FactAppliedRow.name == name, fresh).order_by(FactAppliedRow.instance)
+        async with self._database.reading() as session:
+            return [Applied(row.instance, row.gateway, row.version) for row in await session.scalars(query)]
+
+    async def silent(self, name: str, seconds: float) -> Sequence[Applied]:
+        """Every process that counts as gone, did not say that it stopped, and was heard of within `seconds`."""
+        last = self._database.clock - FactAppliedRow.seen_at
+        query = (
+            select(FactAppliedRow)
+            .where(FactAppliedRow.name == name, last > GONE_SECONDS, last <= seconds)
+            .order_by(FactAppliedRow.instance)
+        )
         async with self._database.reading() as session:
             return [Applied(row.instance, row.gateway, row.version) for row in await session.scalars(query)]
 

@@ -166,3 +166,21 @@ class EndpointOverrideRow(Table):
     written: Mapped[list[str]] = mapped_column(JSON)
     author: Mapped[str] = mapped_column(String(128))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RevocationRow(Table):
+    """Tokens that are refused although they are good: one by `jti`, or a subject's up to an issue time."""
+
+    __tablename__ = "revocations"
+    __table_args__ = (Index(None, "until"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    # The tokens' `iss`, which means the same to every gateway.
+    issuer: Mapped[str] = mapped_column(String(500))
+    jti: Mapped[str | None] = mapped_column(String(128))
+    subject: Mapped[str | None] = mapped_column(String(255))
+    issued_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    until: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(Text)
+    revoked_by: Mapped[str] = mapped_column(String(128))
+    revoked_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -34,11 +34,15 @@ _PLAIN_TYPES: Final = frozenset({None, "jwt", "at+jwt"})
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A good token: whose it is, and everything that must still hold when it is shown again."""
+    """A good token: whose it is, and everything that must still hold when it is shown again.
+
+    `issuer` is policy's name of it, `iss` its own.
+    """
 
     principal: Principal
     claims: Claims
     issuer: str
+    iss: str
     kid: str | None
     key: VerificationKey
 
@@ -144,7 +148,7 @@ def _read_verified(
     claims = read_claims(payload, rules)
     if isinstance(claims, str):
         return _refuse(claims)
-    if facts.revocations.covers(rules.name, claims.jti, claims.subject, claims.issued_at):
+    if facts.revocations.covers(rules.issuer, claims.jti, claims.subject, claims.issued_at):
         return _refuse("revoked")
     cause = check_times(payload, claims, rules, now)
     if cause is not None:
@@ -158,8 +162,9 @@ def _read_verified(
         tenant=claims.tenant,
         issuer=rules.name,
         credential_id=claims.jti,
+        claims=claims.declared,
     )
-    return VerifiedToken(principal, claims, rules.name, kid, key)
+    return VerifiedToken(principal, claims, rules.name, rules.issuer, kid, key)
 
 
 def still_holds(verified: VerifiedToken, facts: Facts, now: float) -> bool:
@@ -168,4 +173,4 @@ def still_holds(verified: VerifiedToken, facts: Facts, now: float) -> bool:
     if key_set is None or now > key_set.usable_until or not key_set.holds(verified.kid, verified.key):
         return False
     claims = verified.claims
-    return not facts.revocations.covers(verified.issuer, claims.jti, claims.subject, claims.issued_at)
+    return not facts.revocations.covers(verified.iss, claims.jti, claims.subject, claims.issued_at)

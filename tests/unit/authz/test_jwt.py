@@ -334,11 +334,11 @@ def test_keys_that_are_too_old_verify_nothing(until: float, good: bool) -> None:
 @pytest.mark.parametrize(
     ("revocations", "good"),
     [
-        (Revocations(frozenset({("customer", "t-1")})), False),
-        (Revocations(frozenset({("admin", "t-1"), ("customer", "t-2")})), True),
-        (Revocations(subjects={("customer", "user_1"): NOW - 60}), False),
-        (Revocations(subjects={("customer", "user_1"): NOW - 61}), True),
-        (Revocations(subjects={("admin", "user_1"): NOW}), True),
+        (Revocations(frozenset({(ISSUER, "t-1")})), False),
+        (Revocations(frozenset({(ADMIN_ISSUER, "t-1"), (ISSUER, "t-2")})), True),
+        (Revocations(subjects={(ISSUER, "user_1"): NOW - 60}), False),
+        (Revocations(subjects={(ISSUER, "user_1"): NOW - 61}), True),
+        (Revocations(subjects={(ADMIN_ISSUER, "user_1"): NOW}), True),
     ],
 )
 def test_a_revoked_token_is_refused_by_its_id_or_by_its_subject_and_age(revocations: Revocations, good: bool) -> None:

@@ -67,7 +67,7 @@ def test_it_ends_when_the_token_is_revoked() -> None:
     tokens = VerifiedTokens()
     text = token()
     remembered(tokens, text)
-    assert tokens.find(digest(text), facts(revocations=Revocations(frozenset({("customer", "t-1")}))), NOW) is None
+    assert tokens.find(digest(text), facts(revocations=Revocations(frozenset({(ISSUER, "t-1")}))), NOW) is None
 
 
 def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
