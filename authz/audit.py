@@ -5,7 +5,7 @@ import hashlib
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -71,6 +71,18 @@ class AuditSink(Protocol):
 
     def offer(self, event: AuditEvent) -> bool:
         """Whether there was room for the event; False means that it is lost."""
+        ...
+
+
+class AuditRecorder(Protocol):
+    """Where events go that a request may not be answered without."""
+
+    def record(self, event: AuditEvent) -> Awaitable[bool]:
+        """Take the event; what is returned says, in bounded time, whether it is on disk.
+
+        The event is taken by the call: whoever has nothing to refuse need not wait. Events of one gateway are kept in
+        the order of the calls.
+        """
         ...
 
 

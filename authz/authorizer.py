@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from authz.audit import AuditSink, Pseudonyms, audit_event
+from authz.audit import AuditEvent, AuditRecorder, AuditSink, Pseudonyms, audit_event
 from authz.decision import Decision, MissingKey, NonceClaim, Refusal
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
@@ -43,11 +43,11 @@ class Authorizer:
         metrics: AuthzMetrics,
         pseudonyms: Pseudonyms | None = None,
         key_finder: KeyFinder | None = None,
-        audit_required: bool = False,
+        recorder: AuditRecorder | None = None,
         kept_versions: int = 16,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`audit_required`: what cannot be recorded is refused. `clock`: seconds since the epoch."""
+        """`recorder`: of what must be recorded; without one, all that is refused. `clock`: seconds since the epoch."""
         self.gateway = gateway
         self._board = board
         self._nonces = nonces
@@ -55,7 +55,7 @@ class Authorizer:
         self._metrics = metrics
         self._pseudonyms = pseudonyms or Pseudonyms()
         self._key_finder = key_finder
-        self._audit_required = audit_required
+        self._recorder = recorder
         self._kept_versions = kept_versions
         self._clock = clock
         self._rules: dict[str, Rules] = {}
@@ -97,7 +97,7 @@ class Authorizer:
             decision = self._decide(request, now)
         if decision.claim is not None:
             decision = await self._spend(decision, decision.claim)
-        decision = self._record(request, decision, now)
+        decision = await self._record(request, decision, now)
         refusal, route = decision.refusal, decision.route
         self._metrics.count(
             None if route is None else route.name,
@@ -112,7 +112,11 @@ class Authorizer:
         if request is not None:
             # What failed may be what the record is made of, and the refusal must not fail with it.
             with suppress(Exception):
-                self._record(request, Decision(Refusal(Reason.INTERNAL_ERROR), NOBODY), self._clock())
+                failure = Decision(Refusal(Reason.INTERNAL_ERROR), NOBODY)
+                event = audit_event(request, failure, self._clock(), self._pseudonyms)
+                self._offer(event)
+                if self._recorder is not None and self._must_record(request, failure):
+                    self._recorder.record(event)
 
     def _decide(self, request: Request, now: float) -> Decision:
         if request.defect is not None:
@@ -133,10 +137,25 @@ class Authorizer:
         except NonceStoreError as error:
             return replace(decision, refusal=Refusal(Reason.NONCE_STORE_UNAVAILABLE, str(error)))
 
-    def _record(self, request: Request, decision: Decision, now: float) -> Decision:
-        if self._audit.offer(audit_event(request, decision, now, self._pseudonyms)):
-            return decision
-        self._metrics.audit_dropped()
-        if self._audit_required and decision.allowed:
-            return replace(decision, refusal=Refusal(Reason.AUDIT_UNAVAILABLE))
+    async def _record(self, request: Request, decision: Decision, now: float) -> Decision:
+        event = audit_event(request, decision, now, self._pseudonyms)
+        # On disk first, and then answered; a refusal may stand in the stream alone.
+        if self._must_record(request, decision) and not await self._on_disk(event) and decision.allowed:
+            decision = replace(decision, refusal=Refusal(Reason.AUDIT_UNAVAILABLE))
+            event = audit_event(request, decision, now, self._pseudonyms)
+        self._offer(event)
         return decision
+
+    async def _on_disk(self, event: AuditEvent) -> bool:
+        return self._recorder is not None and await self._recorder.record(event)
+
+    def _must_record(self, request: Request, decision: Decision) -> bool:
+        if decision.route is not None:
+            return decision.route.audit_required
+        # What names no policy that we know is recorded as the current one says.
+        rules = self._rules.get(request.policy) or self._rules.get(self._current or "")
+        return rules is not None and rules.audit_required
+
+    def _offer(self, event: AuditEvent) -> None:
+        if not self._audit.offer(event):
+            self._metrics.audit_dropped()

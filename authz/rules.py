@@ -11,6 +11,7 @@ from authz.identity.hmac_signature import SignatureRules
 from authz.identity.verified_tokens import VerifiedTokens
 from authz.request import MAX_BODY_BYTES
 from policy.access import Callers
+from policy.audit import Audit
 from policy.kinds import Tier
 from policy.model import Access, Credentials, Gateway, Match, Route
 
@@ -61,6 +62,7 @@ class RouteRules:
     max_body: int
     sender_field: str | None
     strips_credentials: bool
+    audit_required: bool
 
     def serves(self, path: str) -> bool:
         """Whether this is the route of a path (the second opinion on what Envoy's route table said)."""
@@ -79,6 +81,8 @@ class Rules:
     routes: Mapping[str, RouteRules]
     issuers: Mapping[str, IssuerRules]
     signatures: SignatureRules | None
+    # Of requests that no route is known for; a route says it itself.
+    audit_required: bool
     # A memory, not a rule: it stands here because a verified token is verified under one version of the policy.
     verified: VerifiedTokens
 
@@ -107,6 +111,7 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
         routes={name: _compile_route(gateway, name, route, schemas) for name, route in gateway.routes.items()},
         issuers=issuers,
         signatures=None if agents is None else SignatureRules(agents.window_seconds, agents.role, Tier.INTERNAL.value),
+        audit_required=gateway.audit is Audit.REQUIRED,
         verified=VerifiedTokens() if verified is None else verified,
     )
 
@@ -164,4 +169,5 @@ def _compile_route(gateway: Gateway, name: str, route: Route, schemas: Mapping[s
         max_body=gateway.max_body_of(route),
         sender_field=gateway.agents.sender_field if gateway.agents is not None else None,
         strips_credentials=gateway.credentials is Credentials.STRIP,
+        audit_required=gateway.audit_of(route) is Audit.REQUIRED,
     )

@@ -14,6 +14,7 @@ import orjson
 from pydantic import Field
 
 from policy.access import AgentSignatures, Callers, Issuer, JsonSchema
+from policy.audit import Audit
 from policy.edge import Authority, Certificate, Listener, Services, Upstream
 from policy.kinds import Action, LintExceptions, Method, Model, Name, Network, Text, Tier
 from policy.limits import Limit
@@ -45,6 +46,7 @@ class Gateway(Model):
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1, description="Tiers that are admitted; others get 403.")]
     agents: AgentSignatures | None = None
     credentials: Credentials = Credentials.STRIP
+    audit: Audit = Field(Audit.LOGGED, description="Whether every decision here must be a durable row of the audit.")
     schemas: Mapping[Name, JsonSchema] = Field(
         default_factory=dict, description="JSON Schemas (2020-12) of request bodies."
     )
@@ -85,6 +87,9 @@ class Gateway(Model):
 
     def tiers_of(self, route: Route) -> tuple[Tier, ...]:
         return self.tiers if route.tiers is None else route.tiers
+
+    def audit_of(self, route: Route) -> Audit:
+        return self.audit if route.audit is None else route.audit
 
     def callers_of(self, route: Route) -> Callers:
         return self.callers if route.callers is None else route.callers

@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from policy.access import Callers
+from policy.audit import Audit
 from policy.kinds import (
     Action,
     Count,
@@ -58,6 +59,7 @@ class Route(Traffic):
     body: Mapping[Method, Name] = Field(default_factory=dict, description="Method -> schema that its body must meet.")
     max_body_bytes: Count | None = Field(None, description="A longer body is 413, checked or not.")
     limits: tuple[Name, ...] | None = Field(None, description="Limits that count here; all must admit.")
+    audit: Audit | None = Field(None, description="Instead of the gateway's `audit`.")
     upstream: Name | None = Field(None, description="Where requests go; or `split`, or `redirect`.")
     timeout_ms: Milliseconds | None = None
     lint_exceptions: LintExceptions = Field(default_factory=dict, description="Warnings that are meant here, and why.")

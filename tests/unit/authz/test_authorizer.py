@@ -1,5 +1,6 @@
 """Around the decision: versions of the policy, nonces, keys still to be found, the count and the record."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -41,6 +42,20 @@ class Witness:
             return False
         self.events.append(event)
         return True
+
+
+class Recorder:
+    """Says what it is told about every event, when it is told to."""
+
+    def __init__(self, kept: bool = True) -> None:
+        self.events: list[AuditEvent] = []
+        self.kept = kept
+
+    def record(self, event: AuditEvent) -> "asyncio.Future[bool]":
+        self.events.append(event)
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(self.kept)
+        return answer
 
 
 class BrokenStore:
@@ -225,8 +240,49 @@ async def test_every_decision_is_one_event_that_names_no_person_and_no_secret() 
             assert secret not in repr(event)
 
 
-async def test_without_room_for_the_record_only_gateways_that_must_record_refuse() -> None:
-    for required, wanted in ((False, None), (True, Reason.AUDIT_UNAVAILABLE)):
-        world = World(rules(), audit=Witness(room=0), audit_required=required)
-        assert reason(await world.authorizer.authorize(request(token=token()))) is wanted
-        assert world.registry.get_sample_value("apibank_authz_audit_dropped_total", {"gateway": "marketing"}) == 1
+@pytest.mark.requirement("R20", "R36")
+@pytest.mark.parametrize(
+    ("recorder", "wanted"),
+    [(Recorder(kept=True), None), (Recorder(kept=False), Reason.AUDIT_UNAVAILABLE), (None, Reason.AUDIT_UNAVAILABLE)],
+    ids=["kept", "not kept", "nowhere to keep it"],
+)
+async def test_what_must_be_recorded_and_is_not_is_refused(recorder: Recorder | None, wanted: Reason | None) -> None:
+    known = rules(audit="required")
+    world = World(known, recorder=recorder)
+    assert reason(await world.authorizer.authorize(request(token=token(), rules=known))) is wanted
+    # The stream tells what was answered in the end.
+    assert [event.reason for event in world.witness.events] == [wanted or ""]
+
+
+async def test_a_refusal_stays_what_it_is_where_it_cannot_be_recorded() -> None:
+    recorder = Recorder(kept=False)
+    known = rules(audit="required")
+    world = World(known, recorder=recorder)
+    assert reason(await world.authorizer.authorize(request(rules=known))) is Reason.TOKEN_MISSING
+    assert [event.reason for event in recorder.events] == ["token_missing"]
+
+
+async def test_without_room_in_the_stream_requests_are_answered_and_the_loss_is_counted() -> None:
+    world = World(rules(), audit=Witness(room=0))
+    assert reason(await world.authorizer.authorize(request(token=token()))) is None
+    assert world.registry.get_sample_value("apibank_authz_audit_dropped_total", {"gateway": "marketing"}) == 1
+
+
+async def test_a_route_can_ask_for_a_record_that_its_gateway_does_not_and_the_other_way_round() -> None:
+    for gateway, route, wanted in (("logged", "required", 1), ("required", "logged", 0)):
+        recorder = Recorder()
+        routes = {"docs": {"path": "/docs", "access": "public", "audit": route, "upstream": "service"}}
+        known = rules(audit=gateway, routes=routes)
+        world = World(known, recorder=recorder)
+        await world.authorizer.authorize(request("docs", "/docs", rules=known))
+        assert len(recorder.events) == wanted
+
+
+async def test_what_no_route_or_policy_is_known_for_is_recorded_as_the_gateway_says() -> None:
+    for gateway, wanted in (("logged", 0), ("required", 2)):
+        recorder = Recorder()
+        world = World(rules(audit=gateway), recorder=recorder)
+        await world.authorizer.authorize(request(policy="unknown"))
+        world.authorizer.failed(request())
+        assert len(recorder.events) == wanted
+        assert len(world.witness.events) == 2
