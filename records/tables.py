@@ -52,7 +52,7 @@ class Table(DeclarativeBase):
 
 
 class AuditRow(Table):
-    """One event of the audit of administration (R36). The hashes chain the rows; they are empty until chained."""
+    """One event of the audit of administration (R36): a link of its gateway's chain (records.audit_chain)."""
 
     __tablename__ = "admin_audit_logs"
     __table_args__ = (
@@ -60,6 +60,8 @@ class AuditRow(Table):
         Index(None, "gateway", "timestamp"),
         Index(None, "principal", "timestamp"),
         Index(None, "request_id"),
+        # Two links can not follow the same one.
+        Index(None, "gateway", "position", unique=True),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)
@@ -77,8 +79,25 @@ class AuditRow(Table):
     user_agent: Mapped[str] = mapped_column(String(512))
     request_id: Mapped[str] = mapped_column(String(128))
     policy_version: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(64), server_default="")
+    credential_id: Mapped[str] = mapped_column(String(128), server_default="")
+    route: Mapped[str] = mapped_column(String(64), server_default="")
+    # A row without these was not written by us: there was none before there were chains.
+    position: Mapped[int | None] = mapped_column(BigInteger)
     prev_hash: Mapped[str | None] = mapped_column(String(64))
     row_hash: Mapped[str | None] = mapped_column(String(64))
+
+
+class AuditChainRow(Table):
+    """Where one gateway's chain ends, and where it begins since its oldest rows were removed."""
+
+    __tablename__ = "audit_chains"
+
+    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+    row_hash: Mapped[str] = mapped_column(String(64))
+    first_position: Mapped[int] = mapped_column(BigInteger)
+    first_prev_hash: Mapped[str] = mapped_column(String(64))
 
 
 class KeyRow(Table):

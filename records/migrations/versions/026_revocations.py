@@ -1,14 +1,14 @@
 """Tokens that are refused although they are good.
 
 Revision ID: 026_revocations
-Revises: 023_policy_history
+Revises: 024_admin_audit_chain
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "026_revocations"
-down_revision = "023_policy_history"
+down_revision = "024_admin_audit_chain"
 
 
 def upgrade() -> None:
