@@ -70,6 +70,14 @@ class MissingKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What a rule in shadow mode would have refused: policy's name of the rule, and why."""
+
+    rule: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The outcome of one check. Allowed means: no refusal, and the nonce, if there is one, was unspent."""
 
@@ -78,6 +86,7 @@ class Decision:
     route: "RouteRules | None" = None
     claim: NonceClaim | None = None
     missing_key: MissingKey | None = None
+    shadowed: tuple[Shadowed, ...] = ()
 
     @property
     def allowed(self) -> bool:

@@ -1,8 +1,11 @@
 """Who is calling, once a credential has been verified."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from pydantic import JsonValue
 
 from policy.descriptors import ANONYMOUS as ANONYMOUS_CALLER
 from policy.descriptors import CALLER_AGENT, CALLER_PARTNER, CALLER_SUBJECT, CALLER_TENANT
@@ -37,6 +40,8 @@ class Principal:
     issuer: str = ""
     # Names the credential in audit: the token's `jti`, or the key's public id. Never the credential.
     credential_id: str = ""
+    # Of a token's other claims those that the policy's rules read: any JSON, unlike everything above.
+    claims: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def caller(self) -> str:

@@ -56,6 +56,16 @@ class Reason(StrEnum):
     CONTENT_ENCODING_UNSUPPORTED = "content_encoding_unsupported"
     BODY_MALFORMED = "body_malformed"
     BODY_INVALID = "body_invalid"
+    # What business rules say.
+    CONSENTS_UNAVAILABLE = "consents_unavailable"
+    AGE_UNVERIFIED = "age_unverified"
+    CONSENT_MISSING = "consent_missing"
+    PERSONAL_DATA = "personal_data"
+    LAWFUL_BASIS_MISSING = "lawful_basis_missing"
+    CONTENT_REFUSED = "content_refused"
+    CRM_INVALID = "crm_invalid"
+    LEAD_SCORE_INVALID = "lead_score_invalid"
+    RULE_REFUSED = "rule_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,5 +159,28 @@ ANSWERS: Final[Mapping[Reason, Answer]] = MappingProxyType(
         ),
         Reason.BODY_MALFORMED: Answer(400, "Body is not JSON", "The body is not one well-formed JSON text."),
         Reason.BODY_INVALID: Answer(400, "Body invalid", "The body does not meet the schema of this endpoint."),
+        Reason.CONSENTS_UNAVAILABLE: Answer(
+            503, "Consent records unavailable", "Parents' consents cannot be looked up at the moment; try again later."
+        ),
+        Reason.AGE_UNVERIFIED: Answer(
+            403, "Age not verified", "The access token must state a birthdate that can be somebody's here."
+        ),
+        Reason.CONSENT_MISSING: Answer(
+            403, "Parental consent missing", "A parent must consent first, and to everything that this needs."
+        ),
+        Reason.PERSONAL_DATA: Answer(
+            422, "Personal data refused", "Personal data belongs in the fields that are declared for it, or nowhere."
+        ),
+        Reason.LAWFUL_BASIS_MISSING: Answer(
+            422, "Lawful basis missing", "Personal data needs a lawful basis (GDPR Art. 6), stated in the body."
+        ),
+        Reason.CONTENT_REFUSED: Answer(422, "Content refused", "Requests for content of this kind are not answered."),
+        Reason.CRM_INVALID: Answer(
+            422, "CRM reference invalid", "The record must be one of a CRM that your account is connected to."
+        ),
+        Reason.LEAD_SCORE_INVALID: Answer(
+            422, "Lead score invalid", "A score, or the factors that it is made of, are not as this endpoint admits."
+        ),
+        Reason.RULE_REFUSED: Answer(403, "Refused by a rule", "A rule of this endpoint refuses the request."),
     }
 )

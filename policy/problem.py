@@ -37,6 +37,8 @@ class Problem:
     path: FieldPath
     message: str
     expected: str = ""
+    # Line and column, from 1, within the text that stands at the path.
+    within: tuple[int, int] | None = None
 
 
 @runtime_checkable

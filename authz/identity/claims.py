@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydantic import JsonValue
@@ -31,6 +31,8 @@ class IssuerRules:
     token_type: str | None
     max_lifetime: int
     leeway: int
+    # Claims that business rules read, beside those that every token has.
+    declared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Claims:
     jti: str
     issued_at: float
     expires_at: float
+    declared: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def _text(payload: Mapping[str, JsonValue], name: str, form: re.Pattern[str]) -> str | None:
@@ -104,7 +107,8 @@ def read_claims(payload: Mapping[str, JsonValue], rules: IssuerRules) -> Claims 
     if expires_at is None:
         return "exp"
     tier = _text(payload, "tier", _WORD) or ""
-    return Claims(subject, role, tier, scopes, tenant, jti, issued_at, expires_at)
+    declared = {name: payload[name] for name in rules.declared if name in payload}
+    return Claims(subject, role, tier, scopes, tenant, jti, issued_at, expires_at, declared)
 
 
 def check_times(payload: Mapping[str, JsonValue], claims: Claims, rules: IssuerRules, now: float) -> str | None:
