@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.conformance.envoys import backend, bootstrap, envoy, free_port, get, listener, resources
+from xds import canary
 from xds.canary import CanaryOutcome, Verdict, run_canary
-from xds.load_reports.reports import LoadReports
+from xds.load_reports.reports import SHORTEST_SECONDS, LoadReports
 from xds.publisher import Publisher
 from xds.server import serve
 from xds.snapshot import LISTENER, Snapshot
@@ -49,7 +50,9 @@ class Driven:
 
 
 @pytest.fixture
-async def driven(tmp_path: Path) -> AsyncIterator[Driven]:
+async def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Driven]:
+    # So that a short trial has figures too.
+    monkeypatch.setattr(canary, "REPORT_SECONDS", SHORTEST_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
         publisher, reports = Publisher(), LoadReports()
         server = await serve(publisher, "127.0.0.1:0", identifier="replica-1", load_reports=reports)
@@ -81,7 +84,7 @@ def reporting(control_plane: int, admin: int, node_id: str) -> str:
 
 async def test_a_good_candidate_is_tried_on_one_and_then_runs_on_both_without_a_failed_request(driven: Driven) -> None:
     candidate = driven.snapshot("y")
-    outcome = await driven.canary(candidate, soak=3)
+    outcome = await driven.canary(candidate, soak=1)
     assert (outcome.verdict, len(outcome.nodes)) == (Verdict.PASSED, 1), outcome
     assert min(outcome.figures.canary.requests, outcome.figures.others.requests) > 0
     assert "could not be watched" not in outcome.detail

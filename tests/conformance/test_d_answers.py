@@ -13,6 +13,8 @@ Open = Callable[..., Talk]
 Counted = Callable[..., float]
 Majority = Callable[..., Awaitable[None]]
 EACH = cells(DELTA, TYPES)
+# In seconds; a third of it is the time between two heartbeats.
+TTL = 0.06
 
 
 @EACH
@@ -221,13 +223,13 @@ async def test_d20_a_resource_says_how_long_it_lives_and_then_for_how_long_no_mo
 async def test_d20_heartbeats_of_the_same_version_come_before_it_is_over(
     served: Served, talk: Open, variant: str, short: str
 ) -> None:
-    served.put(short, Resource.of("A", body("A", "v1"), ttl=0.3))
+    served.put(short, Resource.of("A", body("A", "v1"), ttl=TTL))
     stream = talk(variant, short)
     await stream.subscribe("A")
     (first,) = (await stream.take()).message.resources
     for _ in range(2):
         (beat,) = (await stream.take()).message.resources
-        assert (beat.name, beat.version, beat.ttl.nanos) == ("A", first.version, 300_000_000)
+        assert (beat.name, beat.version, beat.ttl.nanos) == ("A", first.version, TTL * 1e9)
         assert not beat.HasField("resource")
 
 
@@ -235,7 +237,7 @@ async def test_d20_heartbeats_of_the_same_version_come_before_it_is_over(
 async def test_d20_an_envoy_is_repeated_a_virtual_host_as_it_takes_one_without_a_body_for_a_missing_one(
     served: Served, talk: Open, variant: str
 ) -> None:
-    served.put("VHDS", Resource.of("A", body("A", "v1"), ttl=0.3))
+    served.put("VHDS", Resource.of("A", body("A", "v1"), ttl=TTL))
     stream = talk(variant, "VHDS")
     await stream.subscribe("A", node=AN_ENVOY)
     for _ in range(3):

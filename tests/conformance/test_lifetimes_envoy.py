@@ -31,7 +31,7 @@ from xds.snapshot import CLUSTER, ENDPOINT, LISTENER, LOCALITY_ENDPOINT, ROUTE, 
 
 pytestmark = pytest.mark.e2e
 WITHIN = 10.0
-TTL = 2.0
+TTL = 1.0
 KEY = "apibank.test"
 COLLECTION = "xdstp://authority/envoy.config.endpoint.v3.LbEndpoint/one/*"
 

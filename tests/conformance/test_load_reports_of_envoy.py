@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import grpc
 from apibank.envoy_process import EnvoyProcess, find_envoy, render_bootstrap
 from protos import ext_authz_pb2, ext_authz_pb2_grpc
 from tests.conformance.envoys import address, endpoints, envoy, free_port, resources
-from xds.load_reports.reports import LoadReports, Traffic
+from xds.load_reports.load import ClusterLoad
+from xds.load_reports.reports import SHORTEST_SECONDS, LoadReports, Reporter, Traffic
 from xds.load_reports.server import register
 from xds.publisher import Publisher
 from xds.server import serve
@@ -81,6 +82,24 @@ class Authorization(ext_authz_pb2_grpc.AuthorizationServicer):
             response.status.code = 7
             response.denied_response.status.code = 403
         return response
+
+
+class Reports(LoadReports):
+    """Knows how many reports came, the first of which an Envoy sends before it begins to count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = 0
+
+    def add(self, reporter: Reporter, loads: Iterable[ClusterLoad]) -> None:
+        super().add(reporter, loads)
+        self.came += 1
+
+    async def begun(self) -> None:
+        """An Envoy counts from when it is told its interval, and not what was asked of it before."""
+        async with asyncio.timeout(15):
+            while self.came < 2:
+                await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -214,10 +233,11 @@ async def edge(folder: Path, reports: LoadReports, control_plane: int) -> AsyncI
 
 
 async def test_what_envoy_reports_as_a_request_and_as_an_error(tmp_path: Path) -> None:
-    reports = LoadReports()
+    reports = Reports()
     told = {}
     async with control_plane(reports) as port, edge(tmp_path, reports, port) as envoy_:
-        with reports.watch("edge", 0.2):
+        with reports.watch("edge", SHORTEST_SECONDS):
+            await reports.begun()
             for path, (_, expected) in SEEN.items():
                 before = envoy_.total()
                 statuses = {await envoy_.ask(path), await envoy_.ask(path)}
@@ -229,20 +249,19 @@ async def test_what_envoy_reports_as_a_request_and_as_an_error(tmp_path: Path) -
 
 
 async def test_envoy_reports_again_after_the_control_plane_was_away(tmp_path: Path) -> None:
-    first, second = LoadReports(), LoadReports()
+    first, second = Reports(), Reports()
     async with contextlib.AsyncExitStack() as stack:
         async with control_plane(first) as port:
             envoy_ = await stack.enter_async_context(edge(tmp_path, first, port))
             with first.watch("edge", 0.2):
+                await first.begun()
                 assert await envoy_.ask("/200") == 200
                 await envoy_.at_least(1)
         assert await envoy_.ask("/200") == 200
         await stack.enter_async_context(control_plane(second, port))
         with second.watch("edge", 0.2):
             # Envoy waits 5 s before it tries again.
-            async with asyncio.timeout(15):
-                while not second.connected("edge"):
-                    await asyncio.sleep(0.02)
+            await second.begun()
             assert await envoy_.ask("/500") == 500
             again = Edge(envoy_.port, second)
             async with asyncio.timeout(5):
@@ -252,7 +271,7 @@ async def test_envoy_reports_again_after_the_control_plane_was_away(tmp_path: Pa
 
 
 async def test_an_envoy_as_the_federation_starts_it_reports_beside_its_discovery(tmp_path: Path) -> None:
-    publisher, reports = Publisher(), LoadReports()
+    publisher, reports = Publisher(), Reports()
     running = await serve(publisher, "127.0.0.1:0", identifier="replica-1", load_reports=reports)
     port, admin = free_port(), free_port()
     process = EnvoyProcess(
@@ -270,6 +289,7 @@ async def test_an_envoy_as_the_federation_starts_it_reports_beside_its_discovery
             publisher.set_snapshot("edge", resources(port, {"a": upstream}, "a").snapshot())
             async with envoy(render_bootstrap(process), tmp_path, admin):
                 with reports.watch("edge", 0.2):
+                    await reports.begun()
                     envoy_ = Edge(port, reports)
                     assert await envoy_.ask("/") == 500
                     assert await envoy_.at_least(1) == Traffic(1, 1)

@@ -211,7 +211,7 @@ async def test_o5_a_proxy_that_never_answers_is_waited_for_no_longer_and_counted
 
 
 @VARIANT
-@pytest.mark.parametrize("linger", [0.5])
+@pytest.mark.parametrize("linger", [0.2])
 async def test_o4_a_cluster_that_no_route_uses_any_more_stays_as_long_as_the_server_is_told(
     variant: str, linger: float
 ) -> None:

@@ -224,6 +224,10 @@ async def test_w19_a_wildcard_over_nothing_is_answered_with_an_empty_response(
     await stream.ends_silently()
 
 
+# In seconds; a third of it is the time between two heartbeats.
+TTL = 0.06
+
+
 def wrapped(said: pb.DiscoveryResponse) -> list[pb.Resource]:
     entries = []
     for each in said.resources:
@@ -258,14 +262,14 @@ async def test_w20_heartbeats_come_before_it_is_over_and_have_the_same_version(
     served: Served, talk: Open, variant: str, short: str
 ) -> None:
     # What goes on for ever is not renewed.
-    served.put(short, Resource.of("A", body("A", "v1"), ttl=0.3), Resource.of("B", body("B", "v1")))
+    served.put(short, Resource.of("A", body("A", "v1"), ttl=TTL), Resource.of("B", body("B", "v1")))
     stream = talk(variant, short)
     await stream.subscribe("A", "B", node=CAPABLE)
     first = await stream.take()
     for _ in range(2):
         beat = await stream.take()
         (entry,) = wrapped(beat.message)
-        assert (beat.version, entry.name, entry.ttl.nanos) == (first.version, "A", 300_000_000)
+        assert (beat.version, entry.name, entry.ttl.nanos) == (first.version, "A", TTL * 1e9)
         assert not entry.HasField("resource")
 
 
@@ -274,7 +278,7 @@ async def test_w20_an_envoys_heartbeats_bring_all_that_it_would_drop_without(
     served: Served, talk: Open, variant: str, short: str
 ) -> None:
     # Envoy 1.40 renews nothing without the body, and deletes what is left out of a complete set.
-    served.put(short, Resource.of("A", body("A", "v1"), ttl=0.3), Resource.of("B", body("B", "v1")))
+    served.put(short, Resource.of("A", body("A", "v1"), ttl=TTL), Resource.of("B", body("B", "v1")))
     stream = talk(variant, short)
     await stream.subscribe("A", "B", node=CAPABLE_ENVOY)
     first = await stream.take()
@@ -283,7 +287,7 @@ async def test_w20_an_envoys_heartbeats_bring_all_that_it_would_drop_without(
         assert beat.version == first.version
         entry = pb.Resource()
         assert beat.message.resources[0].Unpack(entry)
-        assert (entry.name, entry.ttl.nanos, entry.resource.value) == ("A", 300_000_000, b"A@v1")
+        assert (entry.name, entry.ttl.nanos, entry.resource.value) == ("A", TTL * 1e9, b"A@v1")
         assert beat.resources == ({"B": "v1"} if short in FULL_STATE else {})
 
 
