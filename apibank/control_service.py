@@ -13,6 +13,7 @@ import structlog
 
 import xds.server
 from apibank.key_desk import KeyDesk
+from apibank.key_reminders import KeyReminders
 from apibank.linter import complaints_of
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.plain_resources import follow_resources
@@ -100,6 +101,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
                 if not migrated:
                     running.create_task(_migrate_later(service.database, stop))
                 running.create_task(plane.run(stop))
+                running.create_task(KeyReminders(ApiKeys(database), registry).run(stop))
                 running.create_task(serve_web([listener_of(application, service.control_listen)], stop))
         finally:
             await plane.close()

@@ -43,6 +43,10 @@ class KeyDesk:
         """Every key's record, without the keys."""
         return [_record(key) for key in await self._keys.list()]
 
+    async def expiring(self, days: int) -> Sequence[dict[str, object]]:
+        """Live keys that end within so many days and have no successor, those that end first first."""
+        return [_record(key) for key in await self._keys.expiring(datetime.now(UTC), timedelta(days=days))]
+
     async def rotate(self, key_id: str, overlap_hours: int) -> dict[str, object]:
         """Make a key with another's rights; the old one ends after the overlap."""
         now = datetime.now(UTC)

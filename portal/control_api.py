@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Final, Protocol
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -110,6 +110,10 @@ class Keys(Protocol):
 
     async def list(self) -> Sequence[dict[str, object]]: ...
 
+    async def expiring(self, days: int) -> Sequence[dict[str, object]]:
+        """Live keys that end within so many days and have no successor, those that end first first."""
+        ...
+
     async def rotate(self, key_id: str, overlap_hours: int) -> dict[str, object]: ...
 
     async def revoke(self, key_id: str) -> dict[str, object]: ...
@@ -198,6 +202,11 @@ def _key_routes(keys: Keys) -> APIRouter:
     @router.get("")
     async def list_keys() -> list[dict[str, object]]:
         return list(await keys.list())
+
+    # What the portal reminds partners of.
+    @router.get("/expiring")
+    async def expiring(days: Annotated[int, Query(ge=1, le=90)] = 14) -> list[dict[str, object]]:
+        return list(await keys.expiring(days))
 
     @router.post("/{key_id}/rotate", status_code=201)
     async def rotate(key_id: str, rotation: Rotation) -> dict[str, object]:

@@ -163,6 +163,14 @@ class ApiKeys:
         async with self._database.reading() as session:
             return [_read(row) for row in await session.scalars(query)]
 
+    async def expiring(self, now: datetime, within: timedelta | None = None) -> Sequence[ApiKey]:
+        """Live keys that nothing has replaced, those that end first first; `within`: that end so soon."""
+        query = select(KeyRow).where(KeyRow.revoked_at.is_(None), KeyRow.replaced_by.is_(None), KeyRow.expires_at > now)
+        if within is not None:
+            query = query.where(KeyRow.expires_at <= now + within)
+        async with self._database.reading() as session:
+            return [_read(row) for row in await session.scalars(query.order_by(KeyRow.expires_at, KeyRow.id))]
+
     async def live(self, now: datetime) -> LiveKeys:
         """What authz decides by. Keys that expire later are still in it: authz looks at `expires_at` itself."""
         query = select(KeyRow).where(KeyRow.revoked_at.is_(None), KeyRow.expires_at > now)

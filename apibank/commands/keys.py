@@ -7,7 +7,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import Cell, OutputFormat, Row, print_rows, print_value
+from apibank.output import ANSWER_NO, Cell, OutputFormat, Row, print_rows, print_value
 
 app = typer.Typer(help="Partners' API keys.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "partner", "tier", "scopes", "networks", "status", "expires_at", "last_used_at")
@@ -48,6 +48,26 @@ def list_keys(output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -
     if output is OutputFormat.TABLE:
         rows = [{**row, **{name: _minute(row[name]) for name in ("expires_at", "last_used_at")}} for row in rows]
     print_rows(rows, _COLUMNS, output, empty="no keys yet: make one with `apibank keys create`")
+
+
+@app.command("expiring")
+def expiring(
+    days: Annotated[int, typer.Option(min=1, max=90, help="How far ahead to look.")] = 14,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """List live keys that end soon and have no successor; exit code 1 if there are any.
+
+    Example: apibank keys expiring --days 14
+    """
+    rows = cast(list[Row], ask(settings_of(state_dir=state_dir), "GET", f"/v1/keys/expiring?days={days}"))
+    if output is OutputFormat.TABLE:
+        shown = [{**row, **{name: _minute(row[name]) for name in ("expires_at", "last_used_at")}} for row in rows]
+        print_rows(shown, _COLUMNS, output, empty=f"no key ends within {days} days without a successor")
+    else:
+        print_rows(rows, _COLUMNS, output)
+    if rows:
+        raise SystemExit(ANSWER_NO)
 
 
 @app.command("rotate")

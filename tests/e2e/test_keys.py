@@ -129,3 +129,21 @@ def test_a_key_in_the_query_is_refused(client: Client, make_key: Callable[..., M
     for path in (f"/api/marketing/content?api_key={key}", f"/api/marketing/content/{key}"):
         assert client.call("GET", path).status_code in {400, 401}
     assert client.hits("marketing") == before
+
+
+@pytest.mark.requirement("R96")
+def test_a_key_is_rotated_with_an_overlap_in_which_both_work_and_its_end_is_told_in_time(
+    stack: Stack, client: Client, make_key: Callable[..., Made], fresh: Fresh
+) -> None:
+    partner = fresh("partner")
+    old = make_key("--scope", f"partner:{partner}:marketing:*", "--expires-in-days", "3", partner=partner)
+    ending = stack.run("keys", "expiring", "--days", "7", "-o", "json", check=False)
+    assert (ending.returncode, old["id"] in ending.stdout, old["key"] in ending.stdout) == (1, True, False)
+    new = json.loads(stack.run("keys", "rotate", old["id"], "--overlap-hours", "1", "-o", "json").stdout)
+    for key in (old["key"], new["key"]):
+        assert client.call("GET", "/api/marketing/content", key=key).status_code == 200
+    assert old["id"] not in stack.run("keys", "expiring", "--days", "7", "-o", "json", check=False).stdout
+    # The overlap ends when it is told to: at once.
+    again = json.loads(stack.run("keys", "rotate", new["id"], "--overlap-hours", "0", "-o", "json").stdout)
+    assert client.call("GET", "/api/marketing/content", key=new["key"]).status_code == 401
+    assert client.call("GET", "/api/marketing/content", key=again["key"]).status_code == 200

@@ -32,6 +32,9 @@ class NoKeys:
     async def list(self) -> Sequence[dict[str, object]]:
         return []
 
+    async def expiring(self, days: int) -> Sequence[dict[str, object]]:
+        return []
+
     async def rotate(self, key_id: str, overlap_hours: int) -> dict[str, object]:
         return {}
 

@@ -31,6 +31,9 @@ class Desk:
     async def list(self) -> Sequence[dict[str, object]]:
         return [{"id": "k_1"}]
 
+    async def expiring(self, days: int) -> Sequence[dict[str, object]]:
+        return [{"id": "k_1", "within": days}]
+
     async def rotate(self, key_id: str, overlap_hours: int) -> dict[str, object]:
         return {"id": "k_2", "overlap": overlap_hours}
 
@@ -81,6 +84,12 @@ async def test_keys_are_made_listed_rotated_and_revoked(http: httpx2.AsyncClient
     assert (await http.get("/v1/keys")).json() == [{"id": "k_1"}]
     assert (await http.post("/v1/keys/k_1/rotate", json={"overlap_hours": 2})).json()["overlap"] == 2
     assert (await http.post("/v1/keys/k_1/revoke")).json()["status"] == "revoked"
+
+
+async def test_keys_that_end_soon_are_listed_two_weeks_ahead_unless_told_otherwise(http: httpx2.AsyncClient) -> None:
+    assert (await http.get("/v1/keys/expiring")).json() == [{"id": "k_1", "within": 14}]
+    assert (await http.get("/v1/keys/expiring?days=30")).json() == [{"id": "k_1", "within": 30}]
+    assert (await http.get("/v1/keys/expiring?days=0")).status_code == 422
 
 
 @pytest.mark.parametrize(
