@@ -21,6 +21,7 @@ from policy.limits import Limit
 from policy.problem import Problem
 from policy.problems import problems
 from policy.route import Access, Defaults, Match, Route
+from policy.rules import Rule, RuleMode
 
 __all__ = ["Access", "Credentials", "Defaults", "Gateway", "Match", "Route"]
 
@@ -49,6 +50,9 @@ class Gateway(Model):
     audit: Audit = Field(Audit.LOGGED, description="Whether every decision here must be a durable row of the audit.")
     schemas: Mapping[Name, JsonSchema] = Field(
         default_factory=dict, description="JSON Schemas (2020-12) of request bodies."
+    )
+    rules: Mapping[Name, Rule] = Field(
+        default_factory=dict, description="Business rules by name; `defaults.rules` and a route's say where they hold."
     )
     limits: Mapping[Name, Limit] = Field(default_factory=dict)
     certificates: Mapping[Name, Certificate] = Field(default_factory=dict)
@@ -85,6 +89,24 @@ class Gateway(Model):
     def limits_of(self, route: Route) -> tuple[str, ...]:
         return self.defaults.limits if route.limits is None else route.limits
 
+    def rules_of(self, route: Route) -> tuple[str, ...]:
+        return self.defaults.rules if route.rules is None else route.rules
+
+    def rules_for(self, route: Route, method: Method) -> tuple[str, ...]:
+        """The rules that hold for one method of a route, in their order; those in mode off hold nowhere."""
+        return tuple(name for name in self.rules_of(route) if self._holds(self.rules[name], route, method))
+
+    def schemas_under(self, rule: str) -> tuple[JsonSchema, ...]:
+        """The schemas of the bodies that a rule judges, each once."""
+        names = dict.fromkeys(
+            schema
+            for route in self.routes.values()
+            if rule in self.rules_of(route)
+            for method, schema in route.body.items()
+            if self.rules[rule].methods is None or method in (self.rules[rule].methods or ())
+        )
+        return tuple(self.schemas[name] for name in names if name in self.schemas)
+
     def tiers_of(self, route: Route) -> tuple[Tier, ...]:
         return self.tiers if route.tiers is None else route.tiers
 
@@ -108,6 +130,12 @@ class Gateway(Model):
     def checks_body(self, route: Route) -> bool:
         """Whether authz must see the body: for a schema, or for the digest of a signature (RFC 9530)."""
         return bool(route.body) or (route.access is Access.CALLERS and self.callers_of(route).agents)
+
+    @staticmethod
+    def _holds(rule: Rule, route: Route, method: Method) -> bool:
+        if rule.mode is RuleMode.OFF or (rule.methods is not None and method not in rule.methods):
+            return False
+        return method in route.body or not rule.reads_body
 
     def problems(self) -> list[Problem]:
         """What no single field shows: references that lead nowhere, and rules that contradict each other."""

@@ -44,10 +44,16 @@ class Positions(Mapping[FieldPath, Position]):
         expected: str = "",
         hint: str = "",
         at_key: bool = False,
+        within: tuple[int, int] | None = None,
     ) -> Diagnostic:
-        """An error at the place nearest to the path, with the line to show; `at_key` points at the key."""
+        """An error at the place nearest to the path, with the line to show; `at_key` points at the key.
+
+        `within`: line and column, from 1, of the place in the text that stands there.
+        """
         node, _ = self._walk(path, at_key=at_key)
         lines = self._lines.get(node.file, ())
+        if within is not None:
+            node = _within(node, lines, *within)
         line = lines[node.line] if node.line < len(lines) else ""
         return Diagnostic(node.position, path, message, found, expected, hint, line, node.width)
 
@@ -88,6 +94,26 @@ def plain(node: Node) -> Plain:
     if isinstance(content, list):
         return [plain(item) for item in content]
     return content
+
+
+def _within(node: Node, lines: Sequence[str], line: int, column: int) -> Node:
+    """A place in a scalar's text, where that text stands in the file as it is read; else the scalar's own."""
+    text, written = node.content, lines[node.line] if node.line < len(lines) else ""
+    if not isinstance(text, str):
+        return node
+    opening = written[node.column : node.column + 1]
+    if opening == "|":
+        # YAML 1.2 §8.1.1: the block's indentation is that of its first line that is not empty.
+        block = lines[node.line + 1 :]
+        indent = next((len(one) - len(one.lstrip(" ")) for one in block if one.strip()), 0)
+        return Node(text, node.file, node.line + line, indent + column - 1, 1)
+    if line > 1 or opening == ">":
+        return node
+    start = node.column + (opening in {'"', "'"})
+    # An escape, or a text that goes on in the next line, would put the place elsewhere.
+    if not written[start:].startswith(text):
+        return node
+    return Node(text, node.file, node.line, start + column - 1, 1)
 
 
 def _shown(entry: Entry) -> Node:

@@ -10,6 +10,7 @@ from policy.edge import Listener, Protocol
 from policy.kinds import Method
 from policy.problem import Problem
 from policy.route import Access, Match, Route
+from policy.rule_problems import rule_problems
 
 if TYPE_CHECKING:
     from policy.model import Gateway
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 def problems(gateway: "Gateway") -> list[Problem]:
     """Everything that contradicts itself, each at its place."""
-    return [*_reference_problems(gateway), *_rule_problems(gateway), *_schema_problems(gateway)]
+    return [
+        *_reference_problems(gateway),
+        *_rule_problems(gateway),
+        *_schema_problems(gateway),
+        *rule_problems(gateway),
+    ]
 
 
 # Where a name is used, what kind of thing it names, the name, and those that there are.
@@ -45,6 +51,8 @@ def _references(gateway: "Gateway") -> Iterator[_Reference]:
         yield ("defaults", "limits", index), "limit", limit, gateway.limits
     for index, network in enumerate(gateway.defaults.networks):
         yield ("defaults", "networks", index), "network", network, gateway.networks
+    for index, rule in enumerate(gateway.defaults.rules):
+        yield ("defaults", "rules", index), "rule", rule, gateway.rules
     for name, route in gateway.routes.items():
         yield from _route_references(gateway, name, route)
 
@@ -75,6 +83,8 @@ def _route_references(gateway: "Gateway", name: str, route: Route) -> Iterator[_
         yield (*at, "networks", index), "network", network, gateway.networks
     for index, limit in enumerate(route.limits or ()):
         yield (*at, "limits", index), "limit", limit, gateway.limits
+    for index, rule in enumerate(route.rules or ()):
+        yield (*at, "rules", index), "rule", rule, gateway.rules
     for method, schema in route.body.items():
         yield (*at, "body", method.value), "schema", schema, gateway.schemas
     for issuer in route.callers.tokens if route.callers else ():

@@ -60,6 +60,7 @@ class Route(Traffic):
     max_body_bytes: Count | None = Field(None, description="A longer body is 413, checked or not.")
     limits: tuple[Name, ...] | None = Field(None, description="Limits that count here; all must admit.")
     audit: Audit | None = Field(None, description="Instead of the gateway's `audit`.")
+    rules: tuple[Name, ...] | None = Field(None, description="Business rules instead of the defaults'; all must hold.")
     upstream: Name | None = Field(None, description="Where requests go; or `split`, or `redirect`.")
     timeout_ms: Milliseconds | None = None
     lint_exceptions: LintExceptions = Field(default_factory=dict, description="Warnings that are meant here, and why.")
@@ -110,5 +111,6 @@ class Defaults(Model):
     scopes: ScopeNamespace | None = None
     networks: tuple[Name, ...] = ()
     limits: tuple[Name, ...] = ()
+    rules: tuple[Name, ...] = ()
     max_body_bytes: Count = 65_536
     timeout_ms: Milliseconds = 15_000

@@ -49,7 +49,10 @@ def validated(
     return (
         instance,
         positions,
-        [positions.diagnostic(one.path, one.message, expected=one.expected) for one in _broken_rules(instance)],
+        [
+            positions.diagnostic(one.path, one.message, expected=one.expected, within=one.within)
+            for one in _broken_rules(instance)
+        ],
     )
 
 
