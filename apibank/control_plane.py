@@ -40,6 +40,8 @@ from xds.snapshot import Origin, Snapshot
 _LOG: Final = structlog.get_logger(__name__)
 # What was saved longer ago is not what has just changed.
 _RECENT_SECONDS: Final = 30.0
+# Nothing is compiled or sent any more so long after a change.
+_CALM_SECONDS: Final = 1.0
 # Of what was rolled back; the status has all of it.
 _MOST_TOLD: Final = 10
 _GONE: Final = "the file is gone; the gateway goes on with its last good policy"
@@ -70,6 +72,7 @@ class ControlPlane:
         self._locks: dict[str, asyncio.Lock] = {}
         self._run = PoliciesRun()
         self._to_tell: set[str] = set()
+        self._warning: dict[str, asyncio.Task[None]] = {}
         publisher.on_rollback(self._rolled_back)
 
     def policy_of(self, name: str) -> Gateway | None:
@@ -222,9 +225,8 @@ class ControlPlane:
             before=former.before if same else former.gateway,
         )
         self.states[name] = state
-        if not same and (warnings := self.folder.warnings(name)):
-            found = [f"{one.position}: {one.code}: {one.message}" for one in warnings]
-            _LOG.warning("policy_warnings", gateway=name, policy=state.version, findings=found)
+        if not same:
+            self._warn_soon(name)
         if intent is not None and intent.revision is not None:
             # Who applies it says in the history what became of it.
             state.revision = intent.revision
@@ -233,6 +235,19 @@ class ControlPlane:
                 name, loaded.gateway.version, text, _owner(self.folder.folder / f"{name}.yaml"), "",
                 Change.FILE, now, Result.LIVE,
             )))  # fmt: skip
+
+    def _warn_soon(self, name: str) -> None:
+        """Log what the linter warns of, when what has changed is on its way."""
+
+        async def warn() -> None:
+            await asyncio.sleep(_CALM_SECONDS)
+            del self._warning[name]
+            if warnings := await asyncio.to_thread(self.folder.warnings, name):
+                found = [f"{one.position}: {one.code}: {one.message}" for one in warnings]
+                _LOG.warning("policy_warnings", gateway=name, policy=self.states[name].version, findings=found)
+
+        if name not in self._warning:
+            self._warning[name] = asyncio.create_task(warn())
 
     def _addition(self, state: Published, entry: Entry) -> Callable[[], Awaitable[None]]:
         async def add() -> None:

@@ -73,12 +73,18 @@ def _check_pair(name: str, certificate: Certificate, material: Mapping[str, Mate
 
 def _chain(at: tuple[str, ...], file: str, material: Mapping[str, Material]) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(material[file].pem)
+        return _certificates(material[file].pem)
     except ValueError:
         raise UnusableMaterialError(at, f"{file} holds no certificate in PEM") from None
 
 
-# Looking at an RSA key takes tens of milliseconds, and files change far more seldom than policies.
+# Looking at keys and certificates takes tens of milliseconds, and they change far more seldom than policies.
+@lru_cache(maxsize=256)
+def _certificates(chain: bytes) -> list[x509.Certificate]:
+    """Raises ValueError."""
+    return x509.load_pem_x509_certificates(chain)
+
+
 @lru_cache(maxsize=256)
 def _belongs(chain: bytes, key: bytes) -> bool | None:
     """Whether the key is that of the chain's first certificate; None where it is no key."""
@@ -87,7 +93,7 @@ def _belongs(chain: bytes, key: bytes) -> bool | None:
     except (ValueError, TypeError):
         # The parser's own words could hold parts of what it read.
         return None
-    return _octets(x509.load_pem_x509_certificates(chain)[0].public_key()) == _octets(private.public_key())
+    return _octets(_certificates(chain)[0].public_key()) == _octets(private.public_key())
 
 
 def _octets(key: PublicKeyTypes) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from apibank.watching import bursts
-from policy.lint import Finding, Severity, diagnostic_of, lint
+from policy.lint import Finding, Severity, diagnostic_of, lint, lint_errors
 from policy.load import Loaded, load_gateway, load_gateways
 from policy.model import Gateway
 from policy.problem import Diagnostic, PolicyError, Position, Source
@@ -68,7 +68,6 @@ class PolicyFolder:
         self._only = None if only is None else frozenset(only)
         self._linted = linted
         self._read: dict[str, tuple[tuple[Source, ...], Loaded[Gateway]]] = {}
-        self._warnings: dict[str, Sequence[Finding]] = {}
 
     def names(self) -> tuple[str, ...]:
         """The gateways that have a file, central first: the edge of the federation."""
@@ -103,7 +102,7 @@ class PolicyFolder:
             return known[1]
         loaded = load_gateway(Gateway, file, overlays)
         if self._linted:
-            self._warnings[name] = admitted(loaded)
+            admit(loaded)
         self._read[name] = (sources, loaded)
         return loaded
 
@@ -112,8 +111,10 @@ class PolicyFolder:
         return [loaded.gateway for _, loaded in self._read.values()]
 
     def warnings(self, name: str) -> Sequence[Finding]:
-        """What the linter warns of in the gateway's file, as `load_one` read it last."""
-        return self._warnings.get(name, ())
+        """What the linter warns of in the gateway's file, as `load_one` read it last; it looks when it is asked."""
+        _, loaded = self._read[name]
+        found = lint(loaded.gateway, loaded.positions)
+        return [one for one in found if one.severity is Severity.WARNING]
 
     def wants(self, name: str) -> bool:
         """Whether this gateway is one of those that were asked for, with a file or without."""
@@ -152,7 +153,7 @@ class PolicyFolder:
             return None
         loaded = self.load_text(name, source.text, source.name)
         if self._linted:
-            admitted(loaded)
+            admit(loaded)
         return loaded
 
     def load_strictly(self) -> Mapping[str, Loaded[Gateway]]:
@@ -220,13 +221,10 @@ class PolicyFolder:
         return bursts(*policies, *{path.parent for path in overlays}, *whole, stop=stop, concerns=concerns_us)
 
 
-def admitted(loaded: Loaded[Gateway]) -> Sequence[Finding]:
-    """The linter's warnings. Raises PolicyError with everything that it calls an error."""
-    findings = lint(loaded.gateway, loaded.positions)
-    errors = [one for one in findings if one.severity is Severity.ERROR]
-    if errors:
+def admit(loaded: Loaded[Gateway]) -> None:
+    """Raises PolicyError with everything that the linter calls an error."""
+    if errors := lint_errors(loaded.gateway, loaded.positions):
         raise PolicyError(diagnostic_of(one, loaded.positions) for one in errors)
-    return findings
 
 
 def applied_folder(folder: Path, only: Sequence[str] | None = None) -> Path:

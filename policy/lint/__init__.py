@@ -1,6 +1,6 @@
 """What is allowed by the model and should not be: rules with stable codes, each with a page in docs/lint/."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from policy.kinds import LintExceptions
@@ -20,6 +20,7 @@ __all__ = [
     "diagnostic_of",
     "lint",
     "lint_all",
+    "lint_errors",
 ]
 
 
@@ -31,23 +32,34 @@ def lint(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
     return [finding for finding in lint_all(gateway, positions) if not finding.excepted]
 
 
+def lint_errors(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
+    """Of what `lint` finds, what refuses the policy; looking for nothing else takes half the time."""
+    errors = [rule for rule in RULES.values() if rule.severity is Severity.ERROR]
+    return sorted((each for each in _found(gateway, positions, errors, set()) if not each.excepted), key=_place)
+
+
 def lint_all(gateway: Gateway, positions: Positions | None = None) -> list[Finding]:
     """The same with what is excepted, which has its reason in `excepted`."""
     used: set[tuple[FieldPath, str]] = set()
-    findings = []
-    for rule in RULES.values():
+    findings = list(_found(gateway, positions, RULES.values(), used))
+    findings += [
+        _finding(UNUSED_EXCEPTION, "its removal, or the code that is meant", fault, positions)
+        for fault in _unused_exceptions(gateway, used)
+    ]
+    return sorted(findings, key=_place)
+
+
+def _found(
+    gateway: Gateway, positions: Positions | None, rules: Iterable[Rule], used: set[tuple[FieldPath, str]]
+) -> Iterator[Finding]:
+    for rule in rules:
         for fault in rule.check(gateway):
             reasons = []
             for at, exceptions in _exceptions(gateway, fault.path):
                 if rule.code in exceptions:
                     used.add((at, rule.code))
                     reasons.append(exceptions[rule.code])
-            findings.append(_finding(rule.code, rule.help, fault, positions, "; ".join(reasons)))
-    findings += [
-        _finding(UNUSED_EXCEPTION, "its removal, or the code that is meant", fault, positions)
-        for fault in _unused_exceptions(gateway, used)
-    ]
-    return sorted(findings, key=_place)
+            yield _finding(rule.code, rule.help, fault, positions, "; ".join(reasons))
 
 
 def diagnostic_of(finding: Finding, positions: Positions) -> Diagnostic:

@@ -31,5 +31,6 @@ async def test_warnings_are_logged_once_for_a_change(plane: Running, policy: str
         text = policy.replace("path: /items", "path: /things") + "\n"
         (plane.folder / "shop.yaml").write_text(text)
         await plane.until(lambda: plane.plane.control.states["shop"].text == text)
+        await plane.until(lambda: any(one["event"] == "policy_warnings" for one in logs))
     (warned,) = [one for one in logs if one["event"] == "policy_warnings"]
     assert any("AB405" in one for one in warned["findings"])
