@@ -1,64 +1,23 @@
 """The durable audit of administration (R36): a batch in, rows out by what people ask for."""
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from records.audit_chain import ChainEnd, row_hash
+from records.audit_entry import AuditEntry, StoredEntry, read_row, storable
 from records.database import Database
-from records.tables import AuditRow
+from records.tables import AuditChainRow, AuditRow
+
+__all__ = ["MAX_ROWS", "AuditEntry", "AuditLog", "AuditQuery", "ChainEnd", "StoredEntry"]
 
 MAX_ROWS: Final = 1000
-
-# Lengths of the columns: a client chooses some of these texts, and a long one must not lose the row.
-_LENGTHS: Final = {
-    "event_id": 64,
-    "gateway": 64,
-    "endpoint": 4096,
-    "method": 32,
-    "outcome": 64,
-    "reason": 128,
-    "principal": 256,
-    "ip": 64,
-    "user_agent": 512,
-    "request_id": 128,
-    "policy_version": 64,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who did what, when, from where, and what came of it. `status` is None while nothing has been answered yet.
-
-    `event_id` names the event: the same entry written twice is one row.
-    """
-
-    timestamp: datetime
-    gateway: str
-    endpoint: str
-    method: str
-    outcome: str
-    status: int | None = None
-    reason: str = ""
-    principal: str = ""
-    ip: str = ""
-    user_agent: str = ""
-    request_id: str = ""
-    policy_version: str = ""
-    event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """A row: the entry with its place in the table, and its hashes once it is chained."""
-
-    row_id: int
-    entry: AuditEntry
-    prev_hash: str | None
-    row_hash: str | None
+# How many names of events one statement asks for; drivers bound the parameters of a statement.
+_NAMES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +43,62 @@ class AuditLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def write(self, entries: Sequence[AuditEntry]) -> None:
-        """Append a batch, all of it or nothing. When it returns, the rows are on disk."""
-        if not entries:
-            return
-        insert = self._database.insert_into(AuditRow).on_conflict_do_nothing(index_elements=["event_id"])
+    async def write(self, entries: Sequence[AuditEntry]) -> Mapping[str, ChainEnd]:
+        """Append a batch, all of it or nothing; the ends of the chains it was for. On return the rows are on disk.
+
+        Entries of one gateway are chained in their order, whoever else writes at the same time. An entry whose
+        `event_id` is known already is left out.
+        """
+        by_gateway: dict[str, dict[str, AuditEntry]] = {}
+        for entry in map(storable, entries):
+            by_gateway.setdefault(entry.gateway, {}).setdefault(entry.event_id, entry)
+        if not by_gateway:
+            return {}
         async with self._database.writing() as session:
-            await (await session.connection()).execute(insert, [_values(entry) for entry in entries])
+            # Always in one order, so that two writers never wait for each other.
+            return {name: await self._append(session, name, by_gateway[name]) for name in sorted(by_gateway)}
+
+    async def _append(self, session: AsyncSession, gateway: str, entries: Mapping[str, AuditEntry]) -> ChainEnd:
+        end = await self._lock(session, gateway)
+        known = await _known(session, tuple(entries))
+        rows: list[dict[str, object]] = []
+        for event_id, entry in entries.items():
+            if event_id not in known:
+                digest = row_hash(entry, end.position + 1, end.row_hash)
+                link = {"position": end.position + 1, "prev_hash": end.row_hash, "row_hash": digest}
+                rows.append(asdict(entry) | link)
+                end = ChainEnd(gateway, end.position + 1, digest)
+        if rows:
+            await (await session.connection()).execute(self._database.insert_into(AuditRow), rows)
+            moved = update(AuditChainRow).where(AuditChainRow.gateway == gateway)
+            await session.execute(moved.values(position=end.position, row_hash=end.row_hash))
+        return end
+
+    async def _lock(self, session: AsyncSession, gateway: str) -> ChainEnd:
+        """The end of a chain, to which nobody else appends until this transaction ends."""
+        empty = ChainEnd(gateway)
+        first = {"first_position": 1, "first_prev_hash": empty.row_hash}
+        insert = self._database.insert_into(AuditChainRow).values(asdict(empty) | first)
+        await session.execute(insert.on_conflict_do_nothing(index_elements=["gateway"]))
+        chain = select(AuditChainRow.position, AuditChainRow.row_hash).where(AuditChainRow.gateway == gateway)
+        said = ChainEnd(gateway, *(await session.execute(chain.with_for_update())).one())
+        # Somebody who reached into the tables may have moved the end back, and that must not keep anybody from writing.
+        last = (
+            select(AuditRow.position, AuditRow.row_hash)
+            .where(AuditRow.gateway == gateway, AuditRow.position > said.position)
+            .order_by(AuditRow.position.desc())
+            .limit(1)
+        )
+        beyond = (await session.execute(last)).one_or_none()
+        return said if beyond is None else ChainEnd(gateway, beyond.position, beyond.row_hash or "")
+
+    async def ends(self, gateway: str | None = None) -> Sequence[ChainEnd]:
+        """Where the chains end, by gateway; of one gateway, or of all."""
+        query = select(AuditChainRow).order_by(AuditChainRow.gateway)
+        if gateway is not None:
+            query = query.where(AuditChainRow.gateway == gateway)
+        async with self._database.reading() as session:
+            return [ChainEnd(row.gateway, row.position, row.row_hash) for row in await session.scalars(query)]
 
     async def find(self, query: AuditQuery) -> Sequence[StoredEntry]:
         """Rows that meet every condition, the newest first."""
@@ -115,33 +123,17 @@ class AuditLog:
             select_ = select_.where(AuditRow.id < query.before)
         newest = select_.order_by(AuditRow.id.desc()).limit(max(1, min(query.limit, MAX_ROWS)))
         async with self._database.reading() as session:
-            return [_read(row) for row in await session.scalars(newest)]
+            return [read_row(row) for row in await session.scalars(newest)]
 
 
-def _values(entry: AuditEntry) -> dict[str, object]:
-    values: dict[str, object] = asdict(entry)
-    return values | {name: _storable(str(values[name]), length) for name, length in _LENGTHS.items()}
+async def _known(session: AsyncSession, names: Sequence[str]) -> frozenset[str]:
+    """Which of the events have a row already."""
+    found: set[str] = set()
+    for part in _parts(names):
+        found.update(await session.scalars(select(AuditRow.event_id).where(AuditRow.event_id.in_(part))))
+    return frozenset(found)
 
 
-def _storable(text: str, length: int) -> str:
-    # PostgreSQL stores neither U+0000 nor half of a surrogate pair; one client's odd bytes must not block the batch.
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")[:length]
-
-
-def _read(row: AuditRow) -> StoredEntry:
-    entry = AuditEntry(
-        timestamp=row.timestamp,
-        gateway=row.gateway,
-        endpoint=row.endpoint,
-        method=row.method,
-        outcome=row.outcome,
-        status=row.status,
-        reason=row.reason,
-        principal=row.principal,
-        ip=row.ip,
-        user_agent=row.user_agent,
-        request_id=row.request_id,
-        policy_version=row.policy_version,
-        event_id=row.event_id,
-    )
-    return StoredEntry(row.id, entry, row.prev_hash, row.row_hash)
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _NAMES):
+        yield names[start : start + _NAMES]

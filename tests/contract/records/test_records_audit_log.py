@@ -7,6 +7,7 @@ from datetime import timedelta, timezone
 import pytest
 from sqlalchemy import text
 
+from records.audit_chain import GENESIS, row_hash
 from records.audit_log import MAX_ROWS, AuditEntry, AuditLog, AuditQuery
 from records.database import Database
 from tests.contract.records.conftest import NOW
@@ -24,6 +25,9 @@ ENTRY = AuditEntry(
     user_agent="curl/8",
     request_id="0f6f3a0e",
     policy_version="abc123",
+    role="admin",
+    credential_id="t-1",
+    route="admin",
 )
 
 
@@ -45,7 +49,7 @@ async def test_an_operation_is_recorded_with_who_what_when_and_from_where(log: A
     await log.write([ENTRY])
     (row,) = await log.find(AuditQuery())
     assert row.entry == ENTRY
-    assert (row.prev_hash, row.row_hash) == (None, None)
+    assert (row.position, row.prev_hash, row.row_hash) == (1, GENESIS, row_hash(ENTRY, 1, GENESIS))
 
 
 async def test_a_batch_that_is_written_twice_is_recorded_once(log: AuditLog) -> None:
