@@ -26,7 +26,8 @@ class Refusal:
     """One reason not to let a request pass.
 
     `detail` replaces the reason's usual sentence and comes from policy alone; `cause` is for operators (audit,
-    explain) and never leaves; `allow` and `scope` are the values of the headers that the answer needs.
+    explain) and never leaves; `allow`, `scope` and `retry_after` (seconds) are the values of the headers that the
+    answer needs.
     """
 
     reason: Reason
@@ -35,6 +36,7 @@ class Refusal:
     errors: tuple[FieldError, ...] = ()
     allow: str = ""
     scope: str = ""
+    retry_after: int = 0
 
     @property
     def status(self) -> int:

@@ -43,6 +43,8 @@ def problem_headers(decision: Decision, refusal: Refusal) -> list[tuple[str, str
     headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store")]
     if refusal.allow:
         headers.append(("allow", refusal.allow))
+    if refusal.retry_after:
+        headers.append(("retry-after", str(refusal.retry_after)))
     challenge = _challenge(decision, refusal)
     if challenge:
         headers.append(("www-authenticate", challenge))

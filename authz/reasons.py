@@ -42,6 +42,7 @@ class Reason(StrEnum):
     SIGNATURE_INVALID = "signature_invalid"
     SIGNATURE_OVERSIZED = "signature_oversized"
     SIGNATURE_REPLAYED = "signature_replayed"
+    TOO_MANY_FAILURES = "too_many_failures"
     # What the caller may do.
     CALLER_NOT_ADMITTED = "caller_not_admitted"
     INSUFFICIENT_SCOPE = "insufficient_scope"
@@ -136,6 +137,9 @@ ANSWERS: Final[Mapping[Reason, Answer]] = MappingProxyType(
         ),
         Reason.SIGNATURE_REPLAYED: Answer(
             401, "Signature used before", "Sign each request anew, with a nonce of its own."
+        ),
+        Reason.TOO_MANY_FAILURES: Answer(
+            429, "Too many failed credentials", "Wait as the Retry-After header says, then send a valid credential."
         ),
         Reason.CALLER_NOT_ADMITTED: Answer(
             403, "Caller not admitted", "This gateway does not admit your kind of caller."

@@ -12,6 +12,7 @@ from authz.identity.verified_tokens import VerifiedTokens
 from authz.request import MAX_BODY_BYTES
 from policy.access import Callers
 from policy.audit import Audit
+from policy.edge import FailedCredentials
 from policy.kinds import Tier
 from policy.model import Access, Credentials, Gateway, Match, Route
 
@@ -71,6 +72,14 @@ class RouteRules:
         return not self.exact and (self.path == "/" or path.startswith(self.path + "/"))
 
 
+@dataclass(frozen=True, slots=True)
+class FailureRules:
+    """How many credentials of one address may fail in a minute, and whose are not counted."""
+
+    per_minute: int
+    exempt: AllowList
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """One version of one gateway's policy. `listeners`: allow-list of everything on it, None for any address."""
@@ -81,6 +90,7 @@ class Rules:
     routes: Mapping[str, RouteRules]
     issuers: Mapping[str, IssuerRules]
     signatures: SignatureRules | None
+    failures: FailureRules
     # Of requests that no route is known for; a route says it itself.
     audit_required: bool
     # A memory, not a rule: it stands here because a verified token is verified under one version of the policy.
@@ -111,6 +121,7 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
         routes={name: _compile_route(gateway, name, route, schemas) for name, route in gateway.routes.items()},
         issuers=issuers,
         signatures=None if agents is None else SignatureRules(agents.window_seconds, agents.role, Tier.INTERNAL.value),
+        failures=_compile_failures(gateway.services.authz.failed_credentials),
         audit_required=gateway.audit is Audit.REQUIRED,
         verified=VerifiedTokens() if verified is None else verified,
     )
@@ -132,6 +143,10 @@ def _allow_list(gateway: Gateway, names: Iterable[str]) -> AllowList | None:
     if not named:
         return None
     return AllowList.of(network for name in named for network in gateway.networks[name])
+
+
+def _compile_failures(failed: FailedCredentials) -> FailureRules:
+    return FailureRules(failed.per_minute, AllowList.of(failed.exempt))
 
 
 def _compile_callers(callers: Callers) -> CallerRules:

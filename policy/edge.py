@@ -15,6 +15,7 @@ from policy.kinds import (
     Milliseconds,
     Model,
     Name,
+    Network,
     Origin,
     Port,
     Seconds,
@@ -208,11 +209,22 @@ class Upstream(Bounds):
         return self
 
 
+class FailedCredentials(Model):
+    """Tokens, keys and signatures that fail: an address with more of them in a minute gets 429 for each further one.
+
+    Good credentials from the same address are not counted and never refused for it.
+    """
+
+    per_minute: Count = 20
+    exempt: Annotated[tuple[Network, ...], Field(description="Networks that are not counted, such as a test's.")] = ()
+
+
 class Authorization(Model):
     """The gateway's ext_authz service. It is always fail-closed: no answer is a 503."""
 
     endpoint: Endpoint
     timeout_ms: Milliseconds = 200
+    failed_credentials: FailedCredentials = FailedCredentials()
 
 
 class LimitHeaders(StrEnum):

@@ -14,9 +14,11 @@ from tests.support.tokens import Tokens
 # Internal is 10.0.0.0/8, as in production, and the one loopback address that plays a host of it.
 INTERNAL_ADDRESS = "127.0.0.2"
 OUTSIDE_ADDRESS = "127.0.0.3"
-ADDRESS_RULES = """\
+ADDRESS_RULES = f"""\
 profile: address-rules
 description: The internal network is one loopback address, so that a real peer address decides.
+all:
+  services: {{authz: {{failed_credentials: {{exempt: [127.0.0.1/32, {INTERNAL_ADDRESS}/32, {OUTSIDE_ADDRESS}/32]}}}}}}
 gateways:
 """ + "".join(
     f"  {name}: {{networks: {{internal: [10.0.0.0/8, {INTERNAL_ADDRESS}/32]}}}}\n"

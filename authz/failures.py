@@ -1,0 +1,146 @@
+"""Credentials that fail, counted per client address: guessing is slow, and whoever has a good one notices nothing.
+
+Only a credential that failed is counted, and only one that failed is refused for the count (attack A59): an address
+that many share cannot be closed to all of them by one. No check waits for the replicas' common count: what this
+process has seen is exchanged with it a few times a second.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_network
+from time import monotonic
+from typing import Final, Protocol
+
+import structlog
+
+from authz.addresses import Address, read_address
+from authz.decision import Decision, Refusal
+from authz.reasons import Reason
+from authz.request import Request
+from authz.rules import FailureRules
+from policy.descriptors import CLIENT_ADDRESS_HEADER
+
+# What can be guessed at. A token that is too old, or a signature that was used before, was a good one.
+GUESSES: Final = frozenset({Reason.TOKEN_INVALID, Reason.KEY_INVALID, Reason.SIGNATURE_INVALID})
+WINDOW_SECONDS: Final = 60.0
+EXCHANGE_SECONDS: Final = 0.25
+# Whoever has one IPv6 address has all of its /64.
+_IPV6_PREFIX: Final = 64
+_LOG: Final = structlog.get_logger(__name__)
+
+
+class FailureStoreError(Exception):
+    """The store does not say how often addresses have failed."""
+
+
+class FailureStore(Protocol):
+    """The common count of a gateway's replicas, in windows of a minute from an address's first failure."""
+
+    async def add(self, failures: Mapping[str, int]) -> Mapping[str, int]:
+        """Add these to what their addresses have had; all that they have had. Raises FailureStoreError."""
+        ...
+
+
+class Failures:
+    """The failures of each address, in windows of a minute that begin with its first.
+
+    Bounded: the oldest window goes first, so that many addresses cost no more than `capacity` of them.
+    """
+
+    _CAPACITY: Final = 65_536
+
+    def __init__(self, clock: Callable[[], float] = monotonic, capacity: int = _CAPACITY) -> None:
+        """`clock`: seconds that only grow."""
+        self._clock = clock
+        self._capacity = capacity
+        # address -> the window's end and its count. All windows are equally long, so the order is that of their ends.
+        self._windows: dict[str, tuple[float, int]] = {}
+        # Those that the other replicas have not been told of.
+        self._untold: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def judge(self, request: Request, decision: Decision, rules: FailureRules) -> Decision:
+        """The decision, or where it refuses one failed credential too many, the same as a 429."""
+        refusal = decision.refusal
+        if refusal is None or refusal.reason not in GUESSES:
+            return decision
+        address = read_address(request.headers.get(CLIENT_ADDRESS_HEADER, ""))
+        if rules.exempt.admits(address):
+            return decision
+        wait = self.count(_counted(address), rules.per_minute)
+        if not wait:
+            return decision
+        late = Refusal(Reason.TOO_MANY_FAILURES, cause=refusal.reason.value, retry_after=max(1, -int(-wait // 1)))
+        return replace(decision, refusal=late)
+
+    def count(self, address: str, most: int) -> float:
+        """Count one; 0.0 where it was among the first `most`, else the seconds to the end of the window."""
+        now = self._clock()
+        self._sweep(now)
+        end, failures = self._windows.get(address, (now + WINDOW_SECONDS, 0))
+        if failures >= most:
+            return end - now
+        self._put(address, end, failures + 1)
+        self._untold[address] += 1
+        return 0.0
+
+    def take_untold(self) -> Mapping[str, int]:
+        """What was counted since the last time, for the other replicas to know."""
+        untold, self._untold = self._untold, Counter()
+        return untold
+
+    def hear(self, failures: Mapping[str, int]) -> None:
+        """What all replicas together have counted: never less than was known here."""
+        now = self._clock()
+        for address, total in failures.items():
+            end, known = self._windows.get(address, (now + WINDOW_SECONDS, 0))
+            if total > known:
+                self._put(address, end, total)
+
+    def _put(self, address: str, end: float, failures: int) -> None:
+        if address not in self._windows and len(self._windows) >= self._capacity:
+            self._forget(next(iter(self._windows)))
+        self._windows[address] = end, failures
+
+    def _sweep(self, now: float) -> None:
+        while self._windows:
+            oldest = next(iter(self._windows))
+            if self._windows[oldest][0] > now:
+                return
+            self._forget(oldest)
+
+    def _forget(self, address: str) -> None:
+        del self._windows[address]
+        self._untold.pop(address, None)
+
+
+async def exchange(failures: Failures, store: FailureStore, stop: asyncio.Event) -> None:
+    """Count together with the other replicas until stopped. While the store is away, each goes by its own count."""
+    away = False
+    while not stop.is_set():
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            pass
+        untold = failures.take_untold()
+        if not untold:
+            continue
+        try:
+            failures.hear(await store.add(untold))
+            away = False
+        except FailureStoreError as error:
+            if not away:
+                _LOG.warning("failures_not_shared", error=str(error))
+            away = True
+
+
+def _counted(address: Address | None) -> str:
+    # Whoever has no address that can be read shares one count.
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _IPV6_PREFIX), strict=False).network_address)
+    return "" if address is None else str(address)
