@@ -5,6 +5,7 @@ Reads no clock; whoever asks says what time it is.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Final, Literal
@@ -20,7 +21,13 @@ _REQUEST_UNIT_BYTES: Final = 4096
 # How many seconds' worth of requests a stream may send at once: a proxy acknowledges each of many resources.
 _REQUEST_BURST_SECONDS: Final = 10.0
 
-DenialReason = Literal["rate", "streams", "silent_streams", "node_streams"]
+# What a node says of itself is kept, logged and shown as long as it is connected; an Envoy says less than 1 kB.
+_LONGEST_NODE: Final = 16 * 1024
+
+# Unicode's control characters, and what separates lines or turns their direction round.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+DenialReason = Literal["rate", "streams", "silent_streams", "node_streams", "node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,11 @@ class ServerLimits:
     at once, and those beyond wait up to a second or are refused. `concurrent_pushes` streams are sent a change at
     once. A stream that takes nothing for `write_seconds` is ended, one that sends more than `requests_per_second` is
     slowed down, one that subscribes to more than `max_names` resources is refused. `max_connection_age_seconds` is
-    how long a proxy stays before it is made to reconnect, give or take a tenth; None is for ever. ValueError where a
-    limit is not above zero.
+    how long a proxy stays before it is made to reconnect, give or take a tenth; None is for ever.
+
+    Streams of load reports have as many places of their own, `max_load_streams_per_node` for each proxy, and end after
+    `load_silence_seconds` without a report. `max_status_calls` ask for the client status at once, and a stream of such
+    questions ends after `status_silence_seconds` without one. ValueError where a limit is not above zero.
     """
 
     max_connections: int = 4096
@@ -46,6 +56,10 @@ class ServerLimits:
     requests_per_second: float = 1000.0
     max_names: int = 200_000
     max_connection_age_seconds: float | None = None
+    max_load_streams_per_node: int = 4
+    load_silence_seconds: float = 60.0
+    max_status_calls: int = 8
+    status_silence_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -66,6 +80,9 @@ _TOO_MANY_STREAMS: Final = Denial("streams", "this control plane has as many str
 _TOO_MANY_SILENT: Final = Denial("silent_streams", "too many streams have not said yet whose they are; come back later")
 _TOO_FAST: Final = Denial("rate", "too many streams start at once; come back later")
 _TOO_MANY_OF_NODE: Final = Denial("node_streams", "this node has as many streams as it may")
+_NO_NODE: Final = Denial(
+    "node", f"a node's id and cluster are without control characters, and all it says below {_LONGEST_NODE} bytes"
+)
 
 
 class Rate:
@@ -110,6 +127,8 @@ class Admission:
 
     def identify(self, node: Node) -> Denial | None:
         """The stream has said, and proven, whose it is. Call it once; it counts as this node's if it is let in."""
+        if not _is_presentable(node):
+            return _NO_NODE
         if self._by_node[_key(node)] >= self._limits.max_streams_per_node:
             return _TOO_MANY_OF_NODE
         self._by_node[_key(node)] += 1
@@ -145,6 +164,12 @@ def age_of(limits: ServerLimits, draw: float) -> float | None:
     if limits.max_connection_age_seconds is None:
         return None
     return limits.max_connection_age_seconds * (1.0 - AGE_JITTER + 2.0 * AGE_JITTER * draw)
+
+
+def _is_presentable(node: Node) -> bool:
+    said = (node.id, node.cluster, node.user_agent, node.user_agent_version, node.region, node.zone, node.sub_zone)
+    size = sum(len(each.encode()) for each in (*said, *node.client_features))
+    return size <= _LONGEST_NODE and _CONTROL.search(node.id + node.cluster) is None
 
 
 def _key(node: Node) -> tuple[str, str]:

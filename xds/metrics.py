@@ -74,6 +74,9 @@ class XdsMetrics:
         self._refusals = counter("admission_refusals", "Streams refused with RESOURCE_EXHAUSTED, by reason.", "reason")
         self._admission = histogram("admission_wait_seconds", "Time that a stream waited for its start, in seconds.")
         self._pending = gauge("pending_pushes", "Streams that wait for their turn to be sent a change.")
+        self._others = gauge("other_calls", "Open streams of load reports and calls for the client status.", "service")
+        self._others_refused = counter("other_refusals", "Those that were refused, by reason.", "service", "reason")
+        self._others_ended = counter("other_timeouts", "Those that said or took nothing for too long.", "service")
         self._stalled = counter("stalled_streams", "Streams ended as the client took nothing for too long.")
         self._silent = counter("silent_streams", "Streams ended as no request came.")
         self._aged = counter("aged_streams", "Streams ended as they reached the maximum connection age.")
@@ -103,6 +106,16 @@ class XdsMetrics:
 
     def admitted(self, waited: float) -> None:
         self._admission.observe(waited)
+
+    def other_calls(self, service: str, more: int) -> None:
+        """So many calls that are no discovery have begun, or ended if negative. `service` is a short name."""
+        self._others.labels(service).inc(more)
+
+    def other_refused(self, service: str, reason: str) -> None:
+        self._others_refused.labels(service, reason).inc()
+
+    def other_timed_out(self, service: str) -> None:
+        self._others_ended.labels(service).inc()
 
     def push_pending(self, pending: int) -> None:
         self._pending.set(pending)

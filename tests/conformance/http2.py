@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from xds import wire
@@ -14,6 +15,9 @@ END_STREAM, ACK, END_HEADERS = 1, 1, 4
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_CONCURRENT_STREAMS, _INITIAL_WINDOW = 3, 4
 _LARGEST_FRAME = 16_384
+_SEVEN_BITS = 0x7F
+# The method of a delta ADS stream.
+_ADS = f"/{wire.AGGREGATED[0]}/Delta{wire.AGGREGATED[1]}"
 
 
 class Rude:
@@ -47,16 +51,17 @@ class Rude:
     def write(self, raw: bytes) -> None:
         self._writer.write(raw)
 
-    def open(self, stream: int) -> None:
-        """A delta ADS stream; the number is odd, and larger than all before."""
-        service, methods = wire.AGGREGATED
-        self.write(frame(HEADERS, END_HEADERS, stream, _header_block(f"/{service}/Delta{methods}")))
+    def open(self, stream: int, path: str = _ADS, **headers: str) -> None:
+        """A call of this method; the number is odd, and larger than all before."""
+        self.write(frame(HEADERS, END_HEADERS, stream, _header_block(path, headers)))
 
-    def send(self, stream: int, request: Any) -> None:
-        raw = request.SerializeToString()
+    def send(self, stream: int, request: Any, *, last: bool = False) -> None:
+        raw = request if isinstance(request, bytes) else request.SerializeToString()
         message = b"\0" + struct.pack(">I", len(raw)) + raw
         for start in range(0, len(message), _LARGEST_FRAME):
             self.write(frame(DATA, 0, stream, message[start : start + _LARGEST_FRAME]))
+        if last:
+            self.write(frame(DATA, END_STREAM, stream, b""))
 
     def open_window(self, stream: int) -> None:
         wide = struct.pack(">I", 1 << 30)
@@ -88,7 +93,7 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return struct.pack(">I", len(body))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + body
 
 
-def _header_block(path: str) -> bytes:
+def _header_block(path: str, more: Mapping[str, str]) -> bytes:
     """Literals without indexing (RFC 7541 §6.2.2), so that nobody has to keep a table."""
     fields = {
         ":method": "POST",
@@ -97,8 +102,18 @@ def _header_block(path: str) -> bytes:
         ":authority": "127.0.0.1",
         "te": "trailers",
         "content-type": "application/grpc",
+        **more,
     }
-    return b"".join(
-        b"\x10" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
-        for name, value in fields.items()
-    )
+    return b"".join(b"\x10" + _string(name) + _string(value) for name, value in fields.items())
+
+
+def _string(text: str) -> bytes:
+    """RFC 7541 §5.2: the length as an integer of 7 bits and more (§5.1), then the bytes as they are."""
+    raw = text.encode()
+    if len(raw) < _SEVEN_BITS:
+        return bytes((len(raw),)) + raw
+    length, rest = b"\x7f", len(raw) - _SEVEN_BITS
+    while rest > _SEVEN_BITS:
+        length += bytes((rest & _SEVEN_BITS | 0x80,))
+        rest >>= 7
+    return length + bytes((rest,)) + raw

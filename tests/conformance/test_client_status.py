@@ -260,15 +260,19 @@ async def test_contents_are_left_out_on_request(connect: Callable[[str], Client]
 async def test_an_answer_that_would_be_too_large_says_what_to_do(
     connect: Callable[[str], Client], target: Target, status: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target.set("CDS", A="v1")
+    target.set("CDS", A="v" * 2_000)
     await connect("delta, ADS").subscribe("CDS")
     await said(status, "CDS A", SYNCED)
-    monkeypatch.setattr("xds.client_status.server.MAX_CONTENTS_BYTES", 3)
+    monkeypatch.setattr("xds.client_status.server.MAX_ANSWER_BYTES", 2_000)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await resources(status)
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "exclude_resource_contents" in (raised.value.details() or "")
     assert await resources(status, exclude_resource_contents=True)
+    # Without contents too many names are too large as well.
+    monkeypatch.setattr("xds.client_status.server.MAX_ANSWER_BYTES", 200)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await resources(status, exclude_resource_contents=True)
 
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----"

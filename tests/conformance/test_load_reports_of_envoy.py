@@ -13,6 +13,7 @@ import grpc
 from apibank.envoy_process import EnvoyProcess, find_envoy, render_bootstrap
 from protos import ext_authz_pb2, ext_authz_pb2_grpc
 from tests.conformance.envoys import address, endpoints, envoy, free_port, resources
+from xds.admission import ServerLimits
 from xds.load_reports.load import ClusterLoad
 from xds.load_reports.reports import SHORTEST_SECONDS, LoadReports, Reporter, Traffic
 from xds.load_reports.server import register
@@ -174,10 +175,10 @@ def configuration(port: int, admin: int, control_plane: int, upstreams: Mapping[
 
 
 @contextlib.asynccontextmanager
-async def control_plane(reports: LoadReports, port: int = 0) -> AsyncIterator[int]:
+async def control_plane(reports: LoadReports, port: int = 0, limits: ServerLimits | None = None) -> AsyncIterator[int]:
     """What takes the reports, and authorization beside it; the value is its port."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    register(server, reports, lambda node, context: "")
+    register(server, reports, lambda node, context: "", limits)
     ext_authz_pb2_grpc.add_AuthorizationServicer_to_server(Authorization(), server)
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
@@ -268,6 +269,18 @@ async def test_envoy_reports_again_after_the_control_plane_was_away(tmp_path: Pa
                 while not again.total().errors:
                     await asyncio.sleep(0.02)
             assert again.total().errors == 1
+
+
+async def test_an_envoy_without_any_request_reports_all_the_same_and_is_not_taken_for_silent(tmp_path: Path) -> None:
+    reports = Reports()
+    limits = ServerLimits(load_silence_seconds=1.0)
+    async with control_plane(reports, limits=limits) as port, edge(tmp_path, reports, port):
+        with reports.watch("edge", 0.2):
+            await reports.begun()
+            before = reports.came
+            await asyncio.sleep(2 * limits.load_silence_seconds)
+            assert reports.connected("edge") == {"edge-1"}
+            assert reports.came > before + 2
 
 
 async def test_an_envoy_as_the_federation_starts_it_reports_beside_its_discovery(tmp_path: Path) -> None:

@@ -9,38 +9,48 @@ from functools import partial
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import DecodeError
+from prometheus_client import CollectorRegistry
 
 from protos import csds_pb2 as pb
+from xds.admission import Pace, ServerLimits
 from xds.client_status import wire
 from xds.client_status.configs import ClientConfig, client_config
-from xds.client_status.matching import Unanswerable, matching
+from xds.client_status.matching import Predicate, Unanswerable
+from xds.client_status.places import LABEL, Places
 from xds.client_status.updates import Updates
+from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
 from xds.snapshot import Snapshot
 
 # An answer is built in memory, beside everything that the proxies wait for.
-MAX_CONTENTS_BYTES: Final = 64 * 1024 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 # gRPC's name for the alternative names of the peer's verified certificate.
 _ALTERNATIVE_NAMES: Final = "x509_subject_alternative_name"
 _NO_OPERATOR: Final = "the client certificate is not an operator's"
-_UNREADABLE: Final = "that is no request for a client status"
+_TOO_MANY: Final = "as many ask for the client status as may at once; come back later"
+_SILENT: Final = "no question came"
 _TOO_LARGE: Final = (
-    f"the resources are more than {MAX_CONTENTS_BYTES >> 20} MiB: ask for fewer nodes by node_matchers, "
+    f"the answer has more than {MAX_ANSWER_BYTES >> 20} MiB: ask for fewer nodes by node_matchers, "
     "or set exclude_resource_contents"
 )
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def register(server: grpc.aio.Server, publisher: Publisher, trust_domain: str) -> str:
+def register(
+    server: grpc.aio.Server,
+    publisher: Publisher,
+    trust_domain: str,
+    limits: ServerLimits | None = None,
+    metrics: XdsMetrics | None = None,
+) -> str:
     """Serve the client status on a server that has not started yet; returns its name, for health and reflection.
 
     With a `trust_domain`, for which the server must demand client certificates, only
     `spiffe://<trust_domain>/operator` gets answers; with "" everybody who can connect does.
     """
-    statuses = _Statuses(publisher, trust_domain)
+    statuses = _Statuses(publisher, trust_domain, limits or ServerLimits(), metrics or XdsMetrics(CollectorRegistry()))
     write = pb.ClientStatusResponse.SerializeToString
     methods = {
         # Read later, so that what cannot be read gets an answer that says so.
@@ -56,9 +66,13 @@ def register(server: grpc.aio.Server, publisher: Publisher, trust_domain: str) -
 
 
 class _Statuses:
-    def __init__(self, publisher: Publisher, trust_domain: str) -> None:
+    def __init__(self, publisher: Publisher, trust_domain: str, limits: ServerLimits, metrics: XdsMetrics) -> None:
         self._publisher = publisher
         self._trust_domain = trust_domain
+        self._limits = limits
+        self._metrics = metrics
+        self._places = Places(limits, metrics)
+        self._building = asyncio.Lock()
         self._updates = Updates()
         publisher.observe(self._note)
 
@@ -66,11 +80,29 @@ class _Statuses:
         await self._admit(context)
         return await self._answer(raw, context)
 
-    async def stream(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[pb.ClientStatusResponse]:
+    async def stream(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         """One answer for each request, of the moment."""
         await self._admit(context)
-        async for raw in requests:
-            yield await self._answer(raw, context)
+        pace = Pace(self._limits)
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.status_silence_seconds):
+                    raw = await anext(requests, None)
+            except TimeoutError:
+                self._metrics.other_timed_out(LABEL)
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, _SILENT)
+            if raw is None:
+                return
+            await self._write(await self._answer(raw, context), context)
+            await asyncio.sleep(pace.read(len(raw), time.monotonic()))
+
+    async def _write(self, answer: pb.ClientStatusResponse, context: _Context) -> None:
+        # No time-out: nothing may be sent after a write that was given up, not even a status.
+        timer = asyncio.get_running_loop().call_later(self._limits.write_seconds, self._metrics.other_timed_out, LABEL)
+        try:
+            await context.write(answer)
+        finally:
+            timer.cancel()
 
     def _note(self, group: str, snapshot: Snapshot) -> None:
         self._updates.note(group, snapshot, time.time())
@@ -79,17 +111,25 @@ class _Statuses:
         names = context.auth_context().get(_ALTERNATIVE_NAMES, ())
         if self._trust_domain and f"spiffe://{self._trust_domain}/operator".encode() not in names:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _NO_OPERATOR)
+        if not self._places.take():
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_MANY)
+        # That is when the client has taken the answer, which is in memory as long.
+        context.add_done_callback(lambda _: self._places.leave())  # type: ignore[arg-type]  # it takes any callable
 
     async def _answer(self, raw: bytes, context: _Context) -> pb.ClientStatusResponse:
-        try:
-            question = wire.read_question(raw)
-        except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _UNREADABLE)
+        question = wire.understand(raw)
         if isinstance(question, Unanswerable):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, question.reason)
-        asked = matching(question.patterns)
-        if isinstance(asked, Unanswerable):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, asked.reason)
+        asked, contents = question
+        # One answer at a time: each may be large.
+        async with self._building:
+            answer = await self._built(asked, contents=contents)
+        if answer is None:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_LARGE)
+        return answer
+
+    async def _built(self, asked: Predicate, *, contents: bool) -> pb.ClientStatusResponse | None:
+        """None if it would be too large."""
         answer = pb.ClientStatusResponse()
         size = 0
         for group in self._publisher.nodes.groups():
@@ -98,10 +138,10 @@ class _Statuses:
                 await asyncio.sleep(0)
                 if (config := self._config(group, node_id)) is None:
                     continue
-                size += wire.size(config) if question.contents else 0
-                if size > MAX_CONTENTS_BYTES:
-                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_LARGE)
-                wire.write_config(answer, config, contents=question.contents)
+                size += wire.size(config, contents=contents)
+                if size > MAX_ANSWER_BYTES:
+                    return None
+                wire.write_config(answer, config, contents=contents)
         return answer
 
     def _config(self, group: str, node_id: str) -> ClientConfig | None:

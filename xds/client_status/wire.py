@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from protos import csds_pb2 as pb
 from xds.client_status.configs import ClientConfig, Failure, ResourceConfig
 from xds.client_status.contents import showable
-from xds.client_status.matching import Kind, Pattern, Unanswerable
+from xds.client_status.matching import Kind, Pattern, Predicate, Unanswerable, matching
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
+
+# Each node is compared with all of a question.
+MAX_QUESTION_BYTES: Final = 64 * 1024
+# What a resource or a node takes beside its name, what was refused and the content.
+_OVERHEAD: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,20 @@ class Question:
 
     patterns: tuple[Pattern | None, ...]
     contents: bool
+
+
+def understand(raw: bytes) -> tuple[Predicate, bool] | Unanswerable:
+    """Which node ids a ClientStatusRequest is about, and whether the answer shall hold the resources themselves."""
+    if len(raw) > MAX_QUESTION_BYTES:
+        return Unanswerable(f"a question has at most {MAX_QUESTION_BYTES >> 10} KiB")
+    try:
+        question = read_question(raw)
+    except DecodeError:
+        return Unanswerable("that is no request for a client status")
+    if isinstance(question, Unanswerable):
+        return question
+    asked = matching(question.patterns)
+    return asked if isinstance(asked, Unanswerable) else (asked, question.contents)
 
 
 def read_question(raw: bytes) -> Question | Unanswerable:
@@ -78,7 +99,13 @@ def _write_failure(written: pb.UpdateFailureState, type_url: str, failure: Failu
         written.failed_configuration.type_url, written.failed_configuration.value = type_url, failure.body
 
 
-def size(config: ClientConfig) -> int:
-    """The bytes of the resources in it."""
-    bodies = (body for each in config.resources for body in (each.body, each.failure and each.failure.body) if body)
-    return sum(map(len, bodies))
+def size(config: ClientConfig, *, contents: bool) -> int:
+    """About how many bytes it has in an answer, with `contents` or without."""
+    return _OVERHEAD + sum(_size_of(each, contents) for each in config.resources)
+
+
+def _size_of(resource: ResourceConfig, contents: bool) -> int:
+    failure = resource.failure
+    size = _OVERHEAD + len(resource.name) + (len(failure.details) if failure else 0)
+    bodies = (resource.body, failure.body if failure else None) if contents else ()
+    return size + sum(len(body) for body in bodies if body)

@@ -129,3 +129,30 @@ def test_a_connection_lives_as_long_as_it_is_let_give_or_take_a_tenth() -> None:
 def test_a_limit_that_would_let_nobody_in_is_refused(limit: str, value: float) -> None:
     with pytest.raises(ValueError, match=limit):
         replace(ServerLimits(), **{limit: value})
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Node("edge-1\n[info] all is well", "edge"),
+        Node("edge-1", "edge\x1b[2J"),
+        Node("edge-\u202e1", "edge"),
+        Node("x" * 20_000, "edge"),
+        Node("edge-1", "edge", user_agent="x" * 20_000),
+        Node("edge-1", "edge", region="x" * 10_000, zone="\u00fc" * 5_000),
+        Node("edge-1", "edge", client_features=frozenset(f"feature-{number}" for number in range(2_000))),
+    ],
+    ids=["another line", "terminal", "direction", "id", "user agent", "place", "features"],
+)
+def test_what_a_node_says_of_itself_can_be_kept_and_shown(node: Node) -> None:
+    admission = Admission(ServerLimits())
+    assert admission.enter(0.0) == 0.0
+    assert reason(admission.identify(node)) == "node"
+    assert (admission.open, admission.silent) == (1, 1)
+
+
+def test_a_node_may_be_called_by_any_name_that_is_readable() -> None:
+    admission = Admission(ServerLimits())
+    for node in (Node("Zürich 1/α", "edge"), Node("10.0.0.1:80_東京", "edge", user_agent="envoy")):
+        admission.enter(0.0)
+        assert admission.identify(node) is None
