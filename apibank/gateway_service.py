@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ import structlog
 
 import authz.server
 import ratelimit.server
-from apibank.last_good import UnusableSnapshotError, policies_in
+from apibank.last_good import UnusableSnapshotError, policies_in, policy_versions_in
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
@@ -126,11 +126,14 @@ async def _first_policy(service: GatewayService, last_good: Gateway | None) -> G
         return last_good
 
 
-async def _last_good_policies(database: Database, name: str) -> Sequence[Gateway]:
-    """By which Envoys may still run, the newest first."""
+async def _last_good_policies(database: Database, name: str, known: Container[str] = ()) -> Sequence[Gateway]:
+    """By which Envoys may still run, the newest first; none where all are known by their versions."""
     try:
         stored = await Snapshots(database).find(name)
-        return () if stored is None else policies_in(stored)
+        if stored is None or ((versions := policy_versions_in(stored)) and all(one in known for one in versions)):
+            return ()
+        # Of a thousand routes it takes long enough to hold up checks.
+        return await asyncio.to_thread(policies_in, stored)
     except (UnusableSnapshotError, *LOST_DATABASE) as error:
         _LOG.warning("last_good_unusable", gateway=name, error=str(error))
         return ()

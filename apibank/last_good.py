@@ -22,6 +22,8 @@ from xds.consistency import inconsistencies
 from xds.snapshot import SECRET, Origin, Resource, Snapshot
 
 _FORMAT: Final = 1
+# Ahead of the compressed document, on a line of its own: by which policies it was made.
+_VERSIONS: Final = b"policies "
 _PAUSE_SECONDS: Final = 5.0
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -57,7 +59,8 @@ def pack(gateway: Gateway, snapshot: Snapshot, earlier: Sequence[Gateway] = ()) 
     ]
     policy, *others = (one.model_dump(mode="json", exclude_defaults=True) for one in (gateway, *earlier))
     document = {"format": _FORMAT, "policy": policy, "earlier": others, "resources": resources}
-    return zlib.compress(json.dumps(document).encode(), 6)
+    versions = " ".join(one.version for one in (gateway, *earlier))
+    return _VERSIONS + versions.encode() + b"\n" + zlib.compress(json.dumps(document).encode(), 6)
 
 
 def unpack(stored: StoredSnapshot) -> Restored:
@@ -84,6 +87,13 @@ def unpack(stored: StoredSnapshot) -> Restored:
     return Restored(gateway, Snapshot.of(resources), stored.saved_at, tuple(earlier))
 
 
+def policy_versions_in(stored: StoredSnapshot) -> Sequence[str]:
+    """The versions of the policies that a saved snapshot came from, at once; none where they are not said."""
+    if not stored.body.startswith(_VERSIONS):
+        return ()
+    return stored.body[len(_VERSIONS) : stored.body.index(b"\n")].decode().split()
+
+
 def policies_in(stored: StoredSnapshot) -> Sequence[Gateway]:
     """The policies that a saved snapshot came from, the newest first. Raises UnusableSnapshotError."""
     return _document(stored)[0]
@@ -91,8 +101,10 @@ def policies_in(stored: StoredSnapshot) -> Sequence[Gateway]:
 
 def _document(stored: StoredSnapshot) -> tuple[list[Gateway], list[dict[str, Any]]]:
     """The policies, and the resources as they are written."""
+    body = stored.body
     try:
-        document = cast(dict[str, Any], json.loads(zlib.decompress(stored.body)))  # written by `pack`
+        packed = body[body.index(b"\n") + 1 :] if body.startswith(_VERSIONS) else body
+        document = cast(dict[str, Any], json.loads(zlib.decompress(packed)))  # written by `pack`
         if document["format"] != _FORMAT:
             raise UnusableSnapshotError(f"its format is {document['format']!r}, not {_FORMAT}")
         policies = [document["policy"], *document.get("earlier", ())]

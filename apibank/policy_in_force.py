@@ -1,7 +1,7 @@
 """The policy by which one gateway's authorization and limits decide, and those that they know beside it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Final
 
 import structlog
@@ -15,12 +15,12 @@ from policy.problem import PolicyError
 from ratelimit.limiter import RateLimiter
 
 _LOG: Final = structlog.get_logger(__name__)
-StillRun = Callable[[], Awaitable[Sequence[Gateway]]]
+StillRun = Callable[[Container[str]], Awaitable[Sequence[Gateway]]]
 # Of the versions that authorization keeps: what is among these is not about to make room for others.
 _SAFE_VERSIONS: Final = 8
 
 
-async def _nothing_else() -> Sequence[Gateway]:
+async def _nothing_else(_: Container[str]) -> Sequence[Gateway]:
     return ()
 
 
@@ -36,7 +36,10 @@ class PolicyInForce:
         sources: CredentialSources,
         still_run: StillRun = _nothing_else,
     ) -> None:
-        """`still_run` says by which policies Envoys were last known to run, the newest first."""
+        """`still_run` says by which policies Envoys were last known to run, the newest first, as far as one of them
+
+        is not among the versions that it is given.
+        """
         self._still_run = still_run
         self._folder = folder
         self._name = name
@@ -77,7 +80,8 @@ class PolicyInForce:
 
         authorization keeps versions, as they refuse what has come since.
         """
-        for earlier in reversed(await self._still_run()):
+        safe = self._authorizer.versions[-_SAFE_VERSIONS:]
+        for earlier in reversed(await self._still_run(safe)):
             if earlier.version not in self._authorizer.versions[-_SAFE_VERSIONS:]:
                 try:
                     await self.know(earlier)

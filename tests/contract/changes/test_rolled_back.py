@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from apibank.last_good import policies_in, unpack
+from apibank.last_good import policies_in, policy_versions_in, unpack
 from policy.model import Gateway
 from records.database import Database
 from records.snapshots import Snapshots
@@ -14,7 +14,10 @@ from xds.snapshot import CLUSTER, ROUTE
 async def kept(database: str) -> list[Gateway]:
     async with Database(database) as records:
         found = await Snapshots(records).find("shop")
-        return [] if found is None else list(policies_in(found))
+        policies = [] if found is None else list(policies_in(found))
+        # What is told without reading it all is the same.
+        assert found is None or list(policy_versions_in(found)) == [one.version for one in policies]
+        return policies
 
 
 async def until_kept(database: str, *versions: str) -> None:

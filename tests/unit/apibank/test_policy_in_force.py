@@ -1,6 +1,7 @@
 """A gateway's process decides by its file, and knows a candidate beside it."""
 
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 import httpx2
@@ -45,8 +46,8 @@ class Process:
         self.policy = PolicyInForce(folder, "sales", self.authorizer, limiter, sources, self._still_run)
         self.close = sources.close
 
-    async def _still_run(self) -> list[Gateway]:
-        return self.still_run
+    async def _still_run(self, known: Container[str]) -> list[Gateway]:
+        return [] if all(one.version in known for one in self.still_run) else self.still_run
 
 
 def candidate_of(folder: PolicyFolder) -> str:
