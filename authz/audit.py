@@ -145,9 +145,9 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
         agent=principal.agent,
         credential_id=principal.credential_id,
         outcome="allowed" if refusal is None else "denied",
-        reason="" if refusal is None else refusal.reason,
+        reason=principal.remark if refusal is None else refusal.reason,
         status=200 if refusal is None else refusal.status,
-        cause="" if refusal is None else refusal.cause,
+        cause=principal.remark or ("" if refusal is None else refusal.cause),
     )
 
 

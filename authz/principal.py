@@ -18,6 +18,8 @@ class Kind(StrEnum):
     TOKEN = "token"  # noqa: S105
     KEY = "key"
     SIGNATURE = "signature"
+    # A token, too, but one that nobody's issuer made (docs/adr/0025).
+    BREAK_GLASS = "break_glass"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,8 @@ class Principal:
     agent: str = ""
     # The policy's name of the token's issuer.
     issuer: str = ""
+    # Why an emergency's credential was made, for the audit.
+    remark: str = ""
     # Names the credential in audit: the token's `jti`, or the key's public id. Never the credential.
     credential_id: str = ""
     # Of a token's other claims those that the policy's rules read: any JSON, unlike everything above.
@@ -46,7 +50,7 @@ class Principal:
     @property
     def caller(self) -> str:
         """Whose counters are charged (AUTHZ, caller's key): `tenant:acme`, `sub:user_1`, `partner:acme` ..."""
-        if self.kind is Kind.TOKEN:
+        if self.kind is Kind.TOKEN or self.kind is Kind.BREAK_GLASS:
             return CALLER_TENANT + self.tenant if self.tenant else CALLER_SUBJECT + self.subject
         if self.kind is Kind.KEY:
             return CALLER_PARTNER + self.partner

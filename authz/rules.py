@@ -6,6 +6,7 @@ from typing import Final
 
 from authz.addresses import AllowList
 from authz.body_schema import BodySchema
+from authz.identity.break_glass import TOKEN_TYPE
 from authz.identity.claims import IssuerRules
 from authz.identity.hmac_signature import SignatureRules
 from authz.identity.verified_tokens import VerifiedTokens
@@ -108,9 +109,10 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
             issuer=issuer.issuer,
             audience=issuer.audience,
             algorithm=issuer.algorithm.value,
-            token_type=issuer.token_type,
+            token_type=TOKEN_TYPE if issuer.break_glass else issuer.token_type,
             max_lifetime=issuer.max_lifetime_seconds,
             leeway=issuer.leeway_seconds,
+            break_glass=issuer.break_glass,
         )
     schemas = _compile_schemas(gateway)
     agents = gateway.agents

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
 from authz.facts import AgentSecrets
-from authz.identity.keys import MIN_SECRET, KeySet, symmetric_key
+from authz.identity.keys import MIN_SECRET, KeySet, ed25519_key, symmetric_key
 
 MAX_FILE: Final = 16_384
 MAX_SECRETS: Final = 4
@@ -39,6 +43,21 @@ def read_secrets(path: Path) -> tuple[bytes, ...]:
 def read_symmetric(path: Path) -> KeySet:
     """The key set of an HS256 issuer. Raises SecretFileError."""
     return KeySet(secrets=tuple(symmetric_key(secret) for secret in read_secrets(path)))
+
+
+def read_public_key(path: Path) -> KeySet:
+    """The key set of a break-glass issuer: one Ed25519 key, by its thumbprint. Raises SecretFileError."""
+    try:
+        with path.open("rb") as file:
+            key = load_pem_public_key(file.read(MAX_FILE))
+    except OSError as error:
+        raise SecretFileError(f"{path.name}: {error.strerror}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SecretFileError(f"{path.name}: not a public key in PEM") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SecretFileError(f"{path.name}: not an Ed25519 key")
+    kid, verification = ed25519_key(key)
+    return KeySet({kid: verification})
 
 
 def _agent_files(directory: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ from authz.identity.keys import KeySet, read_keys
 from authz.metrics import AuthzMetrics
 from authz.refresh import JwksRefresher, fetch_document
 from authz.rules import PolicyUnusableError
-from authz.secret_files import SecretFileError, Stamp, read_agents, read_symmetric, stamp
+from authz.secret_files import SecretFileError, Stamp, read_agents, read_public_key, read_symmetric, stamp
 from policy.access import Issuer
 from policy.model import Gateway
 
@@ -49,6 +49,7 @@ class CredentialSources:
         self._refreshers: dict[str, JwksRefresher] = {}
         self._stamps: dict[Path, Stamp] = {}
         self._applied: dict[str, object] = {}
+        self._said: dict[str, str | None] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def apply(self, gateway: Gateway) -> None:
@@ -93,6 +94,8 @@ class CredentialSources:
             await asyncio.wait({asyncio.ensure_future(refresher.refresh())}, timeout=_FIRST_FETCH)
         elif issuer.secret_file is not None:
             await self._follow(task, partial(self._reload_symmetric, name, self._base / issuer.secret_file))
+        elif issuer.public_key_file is not None:
+            await self._follow(task, partial(self._reload_break_glass, name, self._base / issuer.public_key_file))
 
     async def _follow_agents(self, gateway: Gateway) -> None:
         directory = None if gateway.agents is None else gateway.agents.secrets_directory
@@ -143,6 +146,21 @@ class CredentialSources:
         self._board.put_key_set(issuer, key_set)
         self._reloaded("issuer_secret", None)
 
+    async def _reload_break_glass(self, issuer: str, path: Path) -> None:
+        try:
+            if not await self._changed(path):
+                return
+            key_set = await asyncio.to_thread(read_public_key, path)
+        except SecretFileError as error:
+            self._stamps.pop(path, None)
+            # To take the file away is how the door is closed; nobody is locked out by that of what is everyday.
+            self._board.drop_key_set(issuer)
+            self._reloaded("break_glass_key", error)
+            return
+        self._board.put_key_set(issuer, key_set)
+        self._reloaded("break_glass_key", None)
+        _LOG.warning("break_glass_possible", issuer=issuer, keys=sorted(key_set.keys))
+
     async def _changed(self, path: Path) -> bool:
         found = await asyncio.to_thread(stamp, path)
         changed = self._stamps.get(path) != found
@@ -151,8 +169,11 @@ class CredentialSources:
 
     def _reloaded(self, what: str, error: Exception | None) -> bool:
         self._metrics.reloaded(what, error is None)
-        if error is not None:
-            _LOG.error("reload_failed", what=what, error=str(error) or type(error).__name__)
+        said = None if error is None else str(error) or type(error).__name__
+        # Looked at every second, said once.
+        if said is not None and self._said.get(what) != said:
+            _LOG.error("reload_failed", what=what, error=said)
+        self._said[what] = said
         return error is None
 
     def _stop(self, name: str) -> None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, JsonValue, model_validator
 
 from policy.kinds import FilePath, Model, Name, RoleName, Seconds, Text
 
 JsonSchema = Mapping[str, JsonValue]
+# The longest that a credential for emergencies may be good.
+BREAK_GLASS_SECONDS: Final = 3600
 
 
 class Algorithm(StrEnum):
@@ -45,6 +47,13 @@ class Issuer(Model):
     algorithm: Algorithm = Field(Algorithm.RS256, description="The one algorithm; a token with another is refused.")
     jwks: Jwks | None = Field(None, description="Public keys of an asymmetric algorithm.")
     secret_file: FilePath | None = Field(None, description="HS256 only: a file with a secret of 32 bytes or more.")
+    break_glass: bool = Field(
+        False,
+        description="Tokens made by hand with a sealed key, for administrators while their issuer is down; EdDSA only.",
+    )
+    public_key_file: FilePath | None = Field(
+        None, description="break_glass only: a PEM file with its public key; while it is missing, nothing is accepted."
+    )
     token_type: Text | None = Field(
         None, description="Required `typ` header, such as at+jwt; unset: JWT, at+jwt or none."
     )
@@ -55,11 +64,24 @@ class Issuer(Model):
 
     @model_validator(mode="after")
     def _keys_fit_the_algorithm(self) -> Self:
+        if self.break_glass:
+            return self._sealed()
+        if self.public_key_file is not None:
+            raise ValueError("public_key_file belongs to break_glass")
         symmetric = self.algorithm is Algorithm.HS256
         if symmetric and (self.secret_file is None or self.jwks is not None):
             raise ValueError("HS256 takes a secret_file and no jwks")
         if not symmetric and (self.jwks is None or self.secret_file is not None):
             raise ValueError(f"{self.algorithm} takes a jwks and no secret_file")
+        return self
+
+    def _sealed(self) -> Self:
+        if self.algorithm is not Algorithm.EDDSA or self.public_key_file is None:
+            raise ValueError("break_glass takes algorithm: EdDSA and a public_key_file")
+        if self.jwks is not None or self.secret_file is not None or self.token_type is not None:
+            raise ValueError("break_glass takes no jwks, no secret_file and no token_type")
+        if self.max_lifetime_seconds > BREAK_GLASS_SECONDS:
+            raise ValueError(f"break_glass tokens live for at most {BREAK_GLASS_SECONDS} seconds")
         return self
 
 

@@ -31,6 +31,8 @@ class IssuerRules:
     token_type: str | None
     max_lifetime: int
     leeway: int
+    # Its tokens are made by hand, for when another issuer is down.
+    break_glass: bool = False
     # Claims that business rules read, beside those that every token has.
     declared: frozenset[str] = frozenset()
 

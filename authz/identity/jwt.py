@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from authz.decision import MissingKey, Refusal
 from authz.facts import Facts
 from authz.identity import base64url
+from authz.identity.break_glass import emergency_of
 from authz.identity.claims import EXPIRED, Claims, IssuerRules, check_times, read_claims
 from authz.identity.keys import MAX_KID, KeySet, VerificationKey
 from authz.principal import Kind, Principal
@@ -153,8 +154,14 @@ def _read_verified(
     cause = check_times(payload, claims, rules, now)
     if cause is not None:
         return Refusal(Reason.TOKEN_EXPIRED) if cause == EXPIRED else _refuse(cause)
+    kind, remark = Kind.TOKEN, ""
+    if rules.break_glass:
+        kind = Kind.BREAK_GLASS
+        remark, cause = emergency_of(payload, claims)
+        if cause:
+            return _refuse(cause)
     principal = Principal(
-        Kind.TOKEN,
+        kind,
         subject=claims.subject,
         role=claims.role,
         tier=claims.tier,
@@ -162,6 +169,7 @@ def _read_verified(
         tenant=claims.tenant,
         issuer=rules.name,
         credential_id=claims.jti,
+        remark=remark,
         claims=claims.declared,
     )
     return VerifiedToken(principal, claims, rules.name, rules.issuer, kid, key)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -90,6 +91,14 @@ def symmetric_key(secret: bytes) -> VerificationKey:
     if len(secret) < MIN_SECRET:
         raise ValueError(f"a secret for HS256 has at least {MIN_SECRET} octets")
     return VerificationKey(Algorithm.HS256, hashlib.sha256(secret).digest(), secret)
+
+
+def ed25519_key(key: ed25519.Ed25519PublicKey) -> tuple[str, VerificationKey]:
+    """A key with its thumbprint (RFC 7638, RFC 8037 §2), which is its kid where nobody gave it another."""
+    x = urlsafe_b64encode(key.public_bytes_raw()).rstrip(b"=").decode()
+    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
+    kid = urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+    return kid, VerificationKey(Algorithm.EDDSA, _fingerprint(key), key)
 
 
 def _fingerprint(key: PublicKey) -> bytes:

@@ -249,6 +249,6 @@ def test_a_principal_and_its_decision_hold_no_credential() -> None:
 def test_every_reason_has_an_answer_and_every_answer_is_an_error() -> None:
     assert set(ANSWERS) == set(Reason)
     for answer in ANSWERS.values():
-        assert answer.status in {400, 401, 403, 405, 413, 415, 422, 503}
+        assert answer.status in {400, 401, 403, 405, 413, 415, 429, 422, 503}
         assert answer.title
         assert answer.detail.endswith(".")
