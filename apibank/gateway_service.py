@@ -14,6 +14,7 @@ import structlog
 
 import authz.server
 import ratelimit.server
+from apibank.audit_trail import AuditPlace, audit_trail, subject_key
 from apibank.last_good import UnusableSnapshotError, policies_in, policy_versions_in
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
@@ -22,7 +23,7 @@ from apibank.policy_in_force import PolicyInForce
 from apibank.revoked_tokens import RevocationsOnBoard
 from apibank.settings import GrpcServer
 from apibank.web import serve_web
-from authz.audit import JsonLinesSink
+from authz.audit import JsonLinesSink, Pseudonyms
 from authz.authorizer import Authorizer
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
@@ -50,6 +51,7 @@ from records.upgrade import upgrade
 _LOG = structlog.get_logger(__name__)
 MEMORY = "memory"
 _SHARE_OF_TIME = 0.75
+_AUDIT_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class GatewayService:
     store: str
     database: str
     metrics_listen: str
+    audit: AuditPlace
     grpc_server: GrpcServer = "native"
     parts: frozenset[str] = frozenset({"authz", "ratelimit"})
 
@@ -82,13 +85,18 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         sources = CredentialSources(board, metrics, client)
         held.push_async_callback(sources.close)
         audit = JsonLinesSink(sys.stdout.buffer.write)
+        await held.enter_async_context(audit.running())
+        share = services.authz.timeout_ms * _AUDIT_SHARE / 1000
+        trail = await held.enter_async_context(audit_trail(service.audit, database, registry, share))
         authorizer = Authorizer(
             service.name,
             board=board,
             nonces=nonces,
             audit=UsageNoting(audit, usage),
             metrics=metrics,
+            pseudonyms=Pseudonyms(subject_key(service.audit.key_file)),
             key_finder=sources,
+            recorder=trail,
         )
         limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
         still_run = partial(_last_good_policies, database, service.name)
@@ -102,14 +110,12 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         await held.enter_async_context(_served(service, services, authorizer, limiter))
         application = observed_app(registry, counters.ready)
         async with asyncio.TaskGroup() as running:
-            recording = running.create_task(audit.run())
             for follower in followers:
                 running.create_task(follower.run(stop))
             running.create_task(policy.follow(stop))
             running.create_task(write_usage(usage, stop))
             running.create_task(serve_web([listener_of(application, service.metrics_listen)], stop))
             await stop.wait()
-            recording.cancel()
 
 
 async def _first_policy(service: GatewayService, last_good: Gateway | None) -> Gateway:

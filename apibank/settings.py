@@ -42,6 +42,13 @@ class Settings(BaseSettings):
     control_token_file: Path | None = Field(
         None, description="Secret that the control API asks for; unset: control.token in the state directory."
     )
+    audit_spool_mib: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        64, description="What each gateway may keep on disk of the audit while the database is away, in MiB."
+    )
+    audit_key_file: Path | None = Field(
+        None,
+        description="Key of the audit's pseudonyms, the same for all replicas; unset: made in the state directory.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("store")
@@ -61,6 +68,14 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database in use: the one named, else SQLite in the state directory."""
         return self.database or f"sqlite:///{self.state_dir.resolve() / 'apibank.db'}"
+
+    def audit_folder(self) -> Path:
+        """Where the audit waits for the database."""
+        return self.state_dir.resolve() / "audit"
+
+    def audit_key(self) -> Path:
+        """The file with the key of the audit's pseudonyms."""
+        return self.audit_key_file or self.audit_folder() / "subjects.key"
 
     def token_file(self) -> Path:
         """The file with the control API's secret."""

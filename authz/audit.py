@@ -5,7 +5,8 @@ import hashlib
 import re
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -180,6 +181,16 @@ class JsonLinesSink:
                 await asyncio.to_thread(self._flush_or_say)
         finally:
             self._flush_or_say()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """`run` beside the body, and for as long as it lasts: enter it before whatever makes events."""
+        writing = asyncio.create_task(self.run())
+        try:
+            yield
+        finally:
+            writing.cancel()
+            await asyncio.wait({writing})
 
     def _flush_or_say(self) -> None:
         try:

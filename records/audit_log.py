@@ -1,11 +1,11 @@
 """The durable audit of administration (R36): a batch in, rows out by what people ask for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from records.audit_chain import ChainEnd, row_hash
@@ -18,6 +18,7 @@ __all__ = ["MAX_ROWS", "AuditEntry", "AuditLog", "AuditQuery", "ChainEnd", "Stor
 MAX_ROWS: Final = 1000
 # How many names of events one statement asks for; drivers bound the parameters of a statement.
 _NAMES: Final = 1000
+_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +101,55 @@ class AuditLog:
         async with self._database.reading() as session:
             return [ChainEnd(row.gateway, row.position, row.row_hash) for row in await session.scalars(query)]
 
+    async def holds(self, end: ChainEnd) -> bool:
+        """Whether the chain still leads over what was its end once; rows removed on purpose are believed."""
+        row = select(AuditRow.row_hash).where(AuditRow.gateway == end.gateway, AuditRow.position == end.position)
+        async with self._database.reading() as session:
+            if end.position == 0 or await session.scalar(row) == end.row_hash:
+                return True
+            chain = await session.get(AuditChainRow, end.gateway)
+        if chain is None or chain.first_position <= end.position:
+            return False
+        return chain.first_position - 1 > end.position or chain.first_prev_hash == end.row_hash
+
     async def find(self, query: AuditQuery) -> Sequence[StoredEntry]:
         """Rows that meet every condition, the newest first."""
-        conditions = {
-            AuditRow.gateway: query.gateway,
-            AuditRow.principal: query.principal,
-            AuditRow.request_id: query.request_id,
-            AuditRow.method: query.method,
-            AuditRow.status: query.status,
-            AuditRow.outcome: query.outcome,
-        }
-        select_ = select(AuditRow).where(
-            *(column == value for column, value in conditions.items() if value is not None)
-        )
-        if query.endpoint_prefix is not None:
-            select_ = select_.where(AuditRow.endpoint.startswith(query.endpoint_prefix, autoescape=True))
-        if query.since is not None:
-            select_ = select_.where(AuditRow.timestamp >= query.since)
-        if query.until is not None:
-            select_ = select_.where(AuditRow.timestamp < query.until)
-        if query.before is not None:
-            select_ = select_.where(AuditRow.id < query.before)
-        newest = select_.order_by(AuditRow.id.desc()).limit(max(1, min(query.limit, MAX_ROWS)))
+        newest = _matching(query).order_by(AuditRow.id.desc()).limit(max(1, min(query.limit, MAX_ROWS)))
         async with self._database.reading() as session:
             return [read_row(row) for row in await session.scalars(newest)]
+
+    async def scan(self, query: AuditQuery, after: int = 0) -> AsyncIterator[StoredEntry]:
+        """All rows beyond row `after` that meet every condition, the oldest first; `limit` is none here."""
+        while True:
+            page = _matching(query).where(AuditRow.id > after).order_by(AuditRow.id).limit(_PAGE)
+            async with self._database.reading() as session:
+                rows = [read_row(row) for row in await session.scalars(page)]
+            for row in rows:
+                yield row
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].row_id
+
+
+def _matching(query: AuditQuery) -> Select[AuditRow]:
+    conditions = {
+        AuditRow.gateway: query.gateway,
+        AuditRow.principal: query.principal,
+        AuditRow.request_id: query.request_id,
+        AuditRow.method: query.method,
+        AuditRow.status: query.status,
+        AuditRow.outcome: query.outcome,
+    }
+    select_ = select(AuditRow).where(*(column == value for column, value in conditions.items() if value is not None))
+    if query.endpoint_prefix is not None:
+        select_ = select_.where(AuditRow.endpoint.startswith(query.endpoint_prefix, autoescape=True))
+    if query.since is not None:
+        select_ = select_.where(AuditRow.timestamp >= query.since)
+    if query.until is not None:
+        select_ = select_.where(AuditRow.timestamp < query.until)
+    if query.before is not None:
+        select_ = select_.where(AuditRow.id < query.before)
+    return select_
 
 
 async def _known(session: AsyncSession, names: Sequence[str]) -> frozenset[str]:

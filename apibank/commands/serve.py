@@ -35,10 +35,14 @@ MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT 
 def control_plane(
     listen: Listen = "127.0.0.1:18000",
     control_listen: Annotated[
-        str, typer.Option("--control-listen", help="HOST:PORT of the control API, /metrics and /healthz.")
+        str,
+        typer.Option(
+            "--control-listen", help="HOST:PORT of the control API, /metrics and /healthz; not of --resources."
+        ),
     ] = "127.0.0.1:18001",
     resources: Annotated[
-        Path | None, typer.Option("--resources", help="Serve plain Envoy resources, DIR/<node group>/*.yaml.")
+        Path | None,
+        typer.Option("--resources", help="Serve plain Envoy resources, DIR/<node group>/*.yaml, without policies."),
     ] = None,
     gateway: Annotated[list[str] | None, typer.Option("--gateway", help="Only these gateways; several times.")] = None,
     policies: Policies = None,
@@ -76,6 +80,8 @@ def control_plane(
     settings = settings_of(
         policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level, follow=follow
     )
+    if resources is not None and (policies or profile or gateway):
+        fail("error: --resources serves no policies: it goes with none of --policies, --profile and --gateway")
     given = (tls_certificate, tls_key, tls_authority)
     if any(given) and not all(given):
         fail("error: --tls-certificate, --tls-key and --tls-authority go together")
@@ -116,7 +122,7 @@ def _folder_in_force(settings: "Settings", only: tuple[str, ...] | None) -> "Pol
     return PolicyFolder(applied, settings.profile, only, written=written.folder)
 
 
-@app.command("gateway")
+@app.command("gateway", short_help="Serve one gateway's authorization and limits.")
 def gateway(
     name: Annotated[str, typer.Argument(help="The gateway, such as marketing.")],
     metrics_listen: MetricsListen = "127.0.0.1:18002",
@@ -165,6 +171,7 @@ def authz(
 
 
 def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **options: object) -> None:
+    from apibank.audit_trail import AuditPlace
     from apibank.gateway_service import GatewayService, run_gateway
 
     settings = settings_of(**options)
@@ -181,11 +188,12 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
         metrics_listen=metrics_listen,
         grpc_server=settings.grpc_server,
         parts=parts,
+        audit=AuditPlace(name, settings.audit_folder(), settings.audit_spool_mib * 1024 * 1024, settings.audit_key()),
     )
     _run(partial(run_gateway, service), log_level=settings.log_level)
 
 
-@app.command("ratelimit")
+@app.command("ratelimit", short_help="Serve envoyproxy/ratelimit's files alone.")
 def ratelimit(
     config: Annotated[Path, typer.Option("--config", help="Folder of rate-limit files (envoyproxy/ratelimit's YAML).")],
     listen: Listen = "127.0.0.1:8081",
@@ -217,7 +225,7 @@ def ratelimit(
     _run(partial(run_ratelimit, service), log_level=settings.log_level)
 
 
-@app.command("issuer")
+@app.command("issuer", short_help="Serve the development token issuers.")
 def issuer(
     customer_port: Annotated[int, typer.Option(help="Port of the customers' issuer.")] = 18010,
     admin_port: Annotated[int, typer.Option(help="Port of the administrators' issuer.")] = 18011,
@@ -238,7 +246,7 @@ def issuer(
     _run(partial(run_issuer, settings.state_dir, ports, origin or ()), log_level=settings.log_level)
 
 
-@app.command("upstreams")
+@app.command("upstreams", short_help="Serve demo services.")
 def upstreams(
     service: Annotated[
         list[str], typer.Option("--service", metavar="NAME=PORT", help="A demo service; several times.")
