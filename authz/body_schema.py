@@ -133,6 +133,10 @@ class BodySchema:
             )
         ) or (FieldError("", "schema"),)
 
+    def pointer(self, path: Sequence[str | int]) -> str:
+        """RFC 6901, for the client: names that the schema does not declare stand as `*`."""
+        return _pointer(path, self._declared)
+
     @staticmethod
     def _rule(schema_path: Sequence[str | int]) -> str:
         """The keyword that was broken, such as `maxLength`: the last word of the way to it through the schema."""

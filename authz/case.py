@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from authz.addresses import Address, read_address
-from authz.decision import MissingKey, NonceClaim
+from authz.decision import MissingKey, NonceClaim, Shadowed
 from authz.facts import Facts
 from authz.principal import NOBODY, Principal
 from authz.request import Request
@@ -39,6 +39,7 @@ class Case:
     document: JsonValue | Literal[NoDocument.NONE] = NO_DOCUMENT
     claim: NonceClaim | None = None
     missing_key: MissingKey | None = None
+    shadowed: tuple[Shadowed, ...] = ()
 
     @property
     def address(self) -> Address | None:

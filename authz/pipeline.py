@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from authz.case import Case
+from authz.checks.business import check_rules
 from authz.checks.callers import check_callers
 from authz.checks.identity import check_identity
 from authz.checks.methods import check_method
@@ -34,6 +35,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_tier,
     check_schema,
     check_sender,
+    check_rules,
 )
 
 
@@ -60,4 +62,4 @@ def decide(request: Request, rules: Rules, facts: Facts, now: float) -> Decision
         refusal = check(case)
         if refusal is not None:
             break
-    return Decision(refusal, case.principal, route, case.claim, case.missing_key)
+    return Decision(refusal, case.principal, route, case.claim, case.missing_key, case.shadowed)

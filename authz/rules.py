@@ -6,6 +6,7 @@ from typing import Final
 
 from authz.addresses import AllowList
 from authz.body_schema import BodySchema
+from authz.checks.rules.compiled import CompiledRule, claims_of, compile_rule
 from authz.identity.break_glass import TOKEN_TYPE
 from authz.identity.claims import IssuerRules
 from authz.identity.hmac_signature import SignatureRules
@@ -42,6 +43,7 @@ class MethodRules:
     scope: str
     scopes: frozenset[str]
     schema: BodySchema | None
+    rules: tuple[CompiledRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +102,7 @@ class Rules:
 
 def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> Rules:
     """Rules of a validated policy. Raises PolicyUnusableError; nothing of the result changes afterwards."""
+    declared = frozenset[str]().union(*(claims_of(rule) for rule in gateway.rules.values()))
     issuers: dict[str, IssuerRules] = {}
     for name, issuer in gateway.issuers.items():
         if issuer.issuer in issuers:
@@ -112,15 +115,19 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
             token_type=TOKEN_TYPE if issuer.break_glass else issuer.token_type,
             max_lifetime=issuer.max_lifetime_seconds,
             leeway=issuer.leeway_seconds,
+            declared=declared,
             break_glass=issuer.break_glass,
         )
     schemas = _compile_schemas(gateway)
+    business = _compile_business(gateway)
     agents = gateway.agents
     return Rules(
         gateway=gateway.gateway,
         version=gateway.version,
         listeners={name: _allow_list(gateway, each.networks) for name, each in gateway.listeners.items()},
-        routes={name: _compile_route(gateway, name, route, schemas) for name, route in gateway.routes.items()},
+        routes={
+            name: _compile_route(gateway, name, route, schemas, business) for name, route in gateway.routes.items()
+        },
         issuers=issuers,
         signatures=None if agents is None else SignatureRules(agents.window_seconds, agents.role, Tier.INTERNAL.value),
         failures=_compile_failures(gateway.services.authz.failed_credentials),
@@ -156,7 +163,23 @@ def _compile_callers(callers: Callers) -> CallerRules:
     return CallerRules(roles, callers.partners, callers.agents, callers.refusal)
 
 
-def _compile_route(gateway: Gateway, name: str, route: Route, schemas: Mapping[str, BodySchema]) -> RouteRules:
+def _compile_business(gateway: Gateway) -> dict[str, CompiledRule]:
+    compiled: dict[str, CompiledRule] = {}
+    for name, rule in gateway.rules.items():
+        try:
+            compiled[name] = compile_rule(name, rule, gateway.schemas_under(name))
+        except ValueError as error:
+            raise PolicyUnusableError(f"rule {name!r}: {error}") from error
+    return compiled
+
+
+def _compile_route(
+    gateway: Gateway,
+    name: str,
+    route: Route,
+    schemas: Mapping[str, BodySchema],
+    business: Mapping[str, CompiledRule],
+) -> RouteRules:
     if gateway.checks_body(route) and gateway.max_body_of(route) > MAX_BODY_BYTES:
         raise PolicyUnusableError(f"route {name!r}: a body that is checked has at most {MAX_BODY_BYTES} bytes")
     namespace = gateway.scopes_of(route) or ""
@@ -167,7 +190,11 @@ def _compile_route(gateway: Gateway, name: str, route: Route, schemas: Mapping[s
         # `x:*` grants both (C16).
         granting = frozenset({scope, f"{namespace}:*"}) if namespace else frozenset[str]()
         methods[method.value] = MethodRules(
-            action.value, scope if namespace else "", granting, None if schema is None else schemas[schema]
+            action.value,
+            scope if namespace else "",
+            granting,
+            None if schema is None else schemas[schema],
+            tuple(business[rule] for rule in gateway.rules_for(route, method)),
         )
     return RouteRules(
         gateway=gateway.gateway,

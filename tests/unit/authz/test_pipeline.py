@@ -172,6 +172,7 @@ def test_the_order_of_the_checks_is_the_contracts() -> None:
         "check_tier",
         "check_schema",
         "check_sender",
+        "check_rules",
     ]
 
 

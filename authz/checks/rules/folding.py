@@ -1,0 +1,162 @@
+"""Texts as a reader sees them, whatever characters they are spelt with.
+
+A small part of Unicode's confusables (UTS #39): those letters of the Cyrillic, Greek, Armenian and Latin scripts that
+pass for a letter of a to z, and digits and signs in place of letters ("leet"). All steps are linear in the text.
+"""
+
+import base64
+import binascii
+import re
+import unicodedata
+from functools import cache
+from typing import Final
+
+# A letter of a to z: those that pass for it.
+_CONFUSABLES: Final = {
+    "a": "АаӐӑɑαΑᴀ",
+    "b": "ВвΒβʙЬь",
+    "c": "СсϹϲᴄҫ",
+    "d": "ԀԁđᴅÐð",
+    "e": "ЕеΕεєЄᴇℯё",
+    "f": "ƒꜰϝ",
+    "g": "ɡɢԌց",
+    "h": "ҺһНнΗʜհ",
+    "i": "ІіΙιıɪӀӏΪїꓲ",
+    "j": "ЈјϳᴊЙ",
+    "k": "КкΚκᴋқ",
+    "l": "łʟⅼ",
+    "m": "МмΜᴍ",
+    "n": "ΝηпɴոПŋ",
+    "o": "ОоΟοσᴏօסøØ",
+    "p": "РрΡρᴘ",
+    "q": "Ԛԛզ",
+    "r": "Ггʀᴦ",
+    "s": "Ѕѕꜱ",
+    "t": "ТтΤτᴛ",
+    "u": "υսᴜμЦ",
+    "v": "νѵᴠѴ",
+    "w": "ωԜԝᴡш",
+    "x": "ХхΧχ",
+    "y": "УуΥγʏүҮ",
+    "z": "Ζᴢʐ",
+}
+_SPELLINGS: Final = {"ß": "ss", "æ": "ae", "œ": "oe", "Æ": "ae", "Œ": "oe", "þ": "th", "Þ": "th"}
+# Blank or joining without being format characters: COMBINING GRAPHEME JOINER, Hangul fillers, BRAILLE PATTERN BLANK.
+# Last two Arabic words that NFKC would write out, and so make a text many times as long.
+_FILLERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufdfa\ufdfb"
+_DIGITS: Final = str.maketrans("0345789@$€", "oeastbgase")
+_ONE_IS_I: Final = str.maketrans("1", "i")
+_ONE_IS_L: Final = str.maketrans("1", "l")
+# A sign in place of a letter has letters beside it; numbers do not.
+_HAS_LEET: Final = re.compile(r"[^\W\d_][0-9@$€!|+]|[0-9@$€!|+][^\W\d_]")
+# These end words as often as they spell them.
+_SIGN_IN_WORD: Final = re.compile(r"(?<=\w)[!|+](?=\w)")
+_SIGNS: Final = {"!": "i", "|": "l", "+": "t"}
+_GAP: Final = re.compile(r"[\W_]+")
+_CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
+_BASE64_SPLIT: Final = re.compile(r"[A-Za-z0-9+/_=\s-]{12,}")
+# As many single letters in a row as are no accident.
+_SPACED: Final = 4
+_IS_SPACED: Final = re.compile(r"(?:\b\w ){3}\w\b")
+
+
+@cache
+def _invisible() -> dict[int, None]:
+    """Marks above and below letters, and what is not seen at all: removed."""
+    blocks = (range(0x80, 0x20000), range(0xE0000, 0xE1000))
+    unseen = {code: None for block in blocks for code in block if unicodedata.category(chr(code)) in {"Mn", "Me", "Cf"}}
+    return unseen | {ord(filler): None for filler in _FILLERS}
+
+
+@cache
+def _lookalikes() -> dict[int, str]:
+    table = {ord(like): letter for letter, likes in _CONFUSABLES.items() for like in likes}
+    return table | {ord(letter): seen for letter, seen in _SPELLINGS.items()}
+
+
+@cache
+def _decimals() -> dict[int, str]:
+    """Digits of all scripts (Nd) to ours."""
+    codes = range(0x80, 0x20000)
+    return {code: str(unicodedata.decimal(chr(code))) for code in codes if unicodedata.category(chr(code)) == "Nd"}
+
+
+def readable(text: str) -> str:
+    """The text without what is not seen, with compatible characters made one (NFKC) and all digits ours."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_invisible())).translate(_decimals())
+    return _CONTROL.sub("", text) if not text.isprintable() else text
+
+
+def folded(text: str) -> str:
+    """The text in small letters of a to z as far as it looks so; every run of other signs is one space."""
+    return _spaced(_skeleton(text))
+
+
+def variants(text: str) -> list[str]:
+    """All that the text can be read as, folded: as it stands, with digits for letters, with its letters spaced out,
+    and with what base64 in it says."""
+    found = _readings(text)
+    for inner in _decoded(text):
+        found += _readings(inner)
+    return list(dict.fromkeys(found))
+
+
+def _skeleton(text: str) -> str:
+    if not text.isascii():
+        plain = unicodedata.normalize("NFKC", text.translate(_invisible()))
+        plain = unicodedata.normalize("NFD", plain.translate(_lookalikes())).translate(_invisible())
+        text = plain.translate(_decimals())
+    # Folding case can bring new look-alikes: İ, for one.
+    return _CONTROL.sub("", text).casefold()
+
+
+def _spaced(text: str) -> str:
+    return _GAP.sub(" ", text)
+
+
+def _readings(text: str) -> list[str]:
+    skeleton = _skeleton(text)
+    readings = [_spaced(skeleton)]
+    if _HAS_LEET.search(skeleton):
+        words = _SIGN_IN_WORD.sub(lambda found: _SIGNS[found[0]], skeleton).translate(_DIGITS)
+        readings.append(_spaced(words.translate(_ONE_IS_I)))
+        if "1" in words:
+            readings.append(_spaced(words.translate(_ONE_IS_L)))
+    return readings + [_closed(reading) for reading in readings if _IS_SPACED.search(reading)]
+
+
+def _closed(text: str) -> str:
+    """`l e a k e d` as `leaked`; words of several letters stay apart."""
+    words: list[str] = []
+    run: list[str] = []
+    for word in [*text.split(" "), ""]:
+        if len(word) == 1:
+            run.append(word)
+            continue
+        words += ["".join(run)] if len(run) >= _SPACED else run
+        run = []
+        words.append(word)
+    return " ".join(words).strip()
+
+
+def _decoded(text: str) -> list[str]:
+    """What base64 in the text says, decoded once: of each word that may be base64, and of them all as one."""
+    if not text.isascii():
+        text = readable(text)
+    candidates = _BASE64.findall(text)
+    if " " in text or "\n" in text:
+        candidates += ["".join(found.split()) for found in _BASE64_SPLIT.findall(text)]
+    return [said for candidate in candidates if (said := _said(candidate)) is not None]
+
+
+def _said(candidate: str) -> str | None:
+    digits = candidate.rstrip("=").replace("-", "+").replace("_", "/")
+    # A last digit alone holds no octet.
+    whole = digits[: len(digits) - (len(digits) % 4 == 1)]
+    try:
+        said = base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-8")
+    except (binascii.Error, ValueError):
+        return None
+    return said if said.isprintable() else None

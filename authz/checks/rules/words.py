@@ -1,0 +1,13 @@
+"""Names of members as people mean them, however they are written."""
+
+import re
+from typing import Final
+
+from authz.checks.rules.folding import folded
+
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def snake(name: str) -> str:
+    """`blood-Type`, `bloodType` and `Blood Type` as blood_type."""
+    return folded(_CAMEL.sub("_", name)).strip().replace(" ", "_")
