@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 
-from apibank.policies import read_source
+from apibank.policy_source import read_source
 from apibank.watching import bursts
 from policy.problem import PolicyError
 from xds.publisher import Publisher

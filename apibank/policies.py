@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from apibank.policy_source import read_source, shown
 from apibank.watching import bursts
 from policy.lint import Finding, Severity, diagnostic_of, lint, lint_errors
 from policy.load import Loaded, load_gateway, load_gateways
@@ -91,10 +92,14 @@ class PolicyFolder:
                 gateways[name] = self.load_one(name)
             except PolicyError as error:
                 errors[name] = error
+            except OSError as error:
+                # A link that leads nowhere, or a file that has gone since the folder was read.
+                place = Position(shown(self.folder / f"{name}.yaml"), 1, 1)
+                errors[name] = PolicyError([Diagnostic(place, (), f"it cannot be read: {error.strerror}")])
         return PolicySet(gateways, errors)
 
     def load_one(self, name: str) -> Loaded[Gateway]:
-        """One gateway. Raises PolicyError with everything that is wrong, OSError where the file cannot be read."""
+        """One gateway. Raises PolicyError with everything that is wrong, FileNotFoundError where there is no file."""
         file, *overlays = sources = tuple(read_source(path) for path in (self.folder / f"{name}.yaml", *self.overlays))
         known = self._read.get(name)
         # A change of one team's file costs the others nothing.
@@ -236,28 +241,13 @@ def applied_folder(folder: Path, only: Sequence[str] | None = None) -> Path:
     applied.mkdir(exist_ok=True)
     for path in folder.glob("*.yaml"):
         if (only is None or path.stem in only) and not path.name.startswith("."):
-            with contextlib.suppress(FileExistsError):
-                # Exclusively: of several processes that start at once, one writes.
-                (applied / path.name).open("xb").write(path.read_bytes())
+            # What is no readable file cannot have been applied; whoever applies it is told. Exclusively: of several
+            # processes that start at once, one writes.
+            with contextlib.suppress(FileExistsError, FileNotFoundError, PolicyError):
+                text = read_source(path).text
+                with (applied / path.name).open("x", encoding="utf-8", newline="") as file:
+                    file.write(text)
     return applied
-
-
-def read_source(path: Path) -> Source:
-    """A file as the loader takes it. Raises PolicyError where it is no text, OSError where it cannot be read."""
-    content = path.read_bytes()
-    try:
-        return Source(_shown(path), content.decode())
-    except UnicodeDecodeError as error:
-        place = Position(_shown(path), content.count(b"\n", 0, error.start) + 1, 1)
-        raise PolicyError([Diagnostic(place, (), "bytes that are not UTF-8", expected="UTF-8 text")]) from None
-
-
-def _shown(path: Path) -> str:
-    # As a person would name it from where they stand.
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def _overlay_path(profile: str) -> Path:

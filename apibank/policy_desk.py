@@ -9,8 +9,8 @@ from apibank.control_plane import ControlPlane
 from apibank.drafts import BadPoliciesError, Drafts, Linter, drafts_of, no_complaints
 from apibank.gateway_states import liveness_record
 from apibank.past import DATABASE_AWAY, Past, history_record
-from apibank.policies import read_source
 from apibank.policy_diff import policy_changes
+from apibank.policy_source import read_source
 from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, intent_of
 from policy.problem import PolicyError
 from portal.policies_api import (
