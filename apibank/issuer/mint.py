@@ -11,7 +11,7 @@ from typing import Final
 import jwt
 
 from apibank.issuer.keys import ALGORITHM, KeyStore, SigningKey
-from apibank.issuer.realms import ACCESS_TOKEN_SECONDS, REALMS, SCOPES_OF_ROLE, Realm
+from apibank.issuer.realms import ACCESS_TOKEN_SECONDS, CLAIMS_OF_ROLE, REALMS, SCOPES_OF_ROLE, Realm
 
 _TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
 
@@ -75,6 +75,7 @@ def _good_claims(realm: Realm, given: Mapping[str, object]) -> dict[str, object]
         "tier": person.tier,
         # No tenant: callers that differ in `sub` alone must not share a counter (C14).
         "scopes": list(SCOPES_OF_ROLE.get(role, person.scopes) if isinstance(role, str) else person.scopes),
+        **(CLAIMS_OF_ROLE.get(role, {}) if isinstance(role, str) else {}),
     }
 
 

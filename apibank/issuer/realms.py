@@ -57,6 +57,13 @@ SCOPES_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
     "admin": ("platform:*",),
 }
 
+# What rules about age read, where a token says nothing of its own. Not the tenant: callers that differ in `sub` alone
+# must not share a counter (C14).
+CLAIMS_OF_ROLE: Final[Mapping[str, Mapping[str, JsonValue]]] = {
+    "student": {"birthdate": "2008-04-01"},
+    "parent": {"birthdate": "1985-04-01"},
+}
+
 CUSTOMER: Final = Realm(
     name="customer",
     issuer="https://auth.waooaw.ai",
