@@ -69,11 +69,13 @@ class AuditJournal:
 
     async def run(self) -> None:
         """Write until closed, and then what still waits."""
-        while not self._is_closed:
-            await self._wake.wait()
+        while True:
             self._wake.clear()
             while group := self._next_group():
                 await self._write(group)
+            if self._is_closed:
+                break
+            await self._wake.wait()
         self._thread.shutdown()
 
     def close(self) -> None:
