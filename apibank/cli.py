@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from apibank import __version__
-from apibank.commands import credentials, endpoints, explain, keys, policies, serve, stack, tokens
+from apibank.commands import break_glass, credentials, endpoints, explain, keys, policies, serve, stack, tokens
 
 app = typer.Typer(
     name="apibank",
@@ -14,14 +14,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("up")(stack.up)
-app.command("status")(stack.status)
+app.command("up", short_help="Run the whole federation here until Ctrl-C.")(stack.up)
+app.command("status", short_help="Show what every Envoy runs, and what is wrong.")(stack.status)
 app.add_typer(serve.app, name="serve")
-app.command("explain")(explain.explain)
+app.command("explain", short_help="Show which way a request takes, and why.")(explain.explain)
 app.command("token")(credentials.token)
-app.command("sign")(credentials.sign)
+app.command("sign", short_help="Print the headers that sign a request.")(credentials.sign)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(break_glass.app, name="break-glass", short_help="A sealed credential for emergencies.")
 app.add_typer(policies.app, name="policy")
 app.add_typer(endpoints.app, name="endpoints")
 

@@ -25,6 +25,7 @@ from apibank.settings import GrpcServer
 from apibank.web import serve_web
 from authz.audit import JsonLinesSink, Pseudonyms
 from authz.authorizer import Authorizer
+from authz.break_glass import BreakGlassAlarm
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore, NonceStore
@@ -92,7 +93,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             service.name,
             board=board,
             nonces=nonces,
-            audit=UsageNoting(audit, usage),
+            audit=BreakGlassAlarm(UsageNoting(audit, usage), registry, service.name),
             metrics=metrics,
             pseudonyms=Pseudonyms(subject_key(service.audit.key_file)),
             key_finder=sources,
