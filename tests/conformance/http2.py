@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -48,6 +49,16 @@ class Rude:
         self._writer.close()
         await asyncio.gather(self._task, return_exceptions=True)
 
+    def stop_reading(self) -> None:
+        """The server's answers stay in buffers from now on."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def abort(self) -> None:
+        """Vanish: reset the connection (RFC 9293 §3.5.3)."""
+        linger = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._writer.transport.abort()
+
     def write(self, raw: bytes) -> None:
         self._writer.write(raw)
 
@@ -55,9 +66,9 @@ class Rude:
         """A call of this method; the number is odd, and larger than all before."""
         self.write(frame(HEADERS, END_HEADERS, stream, _header_block(path, headers)))
 
-    def send(self, stream: int, request: Any, *, last: bool = False) -> None:
+    def send(self, stream: int, request: Any, *, compressed: bool = False, last: bool = False) -> None:
         raw = request if isinstance(request, bytes) else request.SerializeToString()
-        message = b"\0" + struct.pack(">I", len(raw)) + raw
+        message = bytes((compressed,)) + struct.pack(">I", len(raw)) + raw
         for start in range(0, len(message), _LARGEST_FRAME):
             self.write(frame(DATA, 0, stream, message[start : start + _LARGEST_FRAME]))
         if last:

@@ -58,7 +58,8 @@ class Served(Target):
         def subscribed() -> bool:
             streams = [each.stream for each in self.publisher.nodes.connections("edge")]
             found = [each.subscriptions.get(TYPE_URLS[short]) for each in streams]
-            return any(each is not None and not each.wildcard and each.names == set(names) for each in found)
+            wanted = (names_of(names), "*" in names)
+            return any(each is not None and (each.names, each.wildcard) == wanted for each in found)
 
         async with asyncio.timeout(WITHIN):
             while not subscribed():
@@ -97,6 +98,11 @@ class Served(Target):
         barriers = {(short, BARRIER): Resource.of(BARRIER, body(BARRIER, "v1")) for short in NAMED}
         every = {**barriers, **plain, **self.others}
         return Snapshot.of((TYPE_URLS[short], resource) for (short, _), resource in every.items())
+
+
+def names_of(asked: Iterable[str]) -> set[str]:
+    """Without the wildcard."""
+    return set(asked) - {"*"}
 
 
 async def until(condition: Callable[[], bool]) -> None:
