@@ -22,12 +22,13 @@ GATEWAY = "education"
 ENVOYS = 3
 
 
+def _path(index: int) -> str:
+    return f"path: /api/education/bench-{index}, body: {{POST: question}}, upstream: education-agents, timeout_ms:"
+
+
 def with_routes(text: str, number: int) -> str:
     """The gateway's file with so many routes more, each with a body to check."""
-    more = "".join(
-        f"  bench-{index}: {{path: /api/education/bench-{index}, upstream: education-agents, timeout_ms: 5000}}\n"
-        for index in range(number)
-    )
+    more = "".join(f"  bench-{index}: {{{_path(index)} 5000}}\n" for index in range(number))
     assert "\nroutes:\n" in text
     return text.replace("\nroutes:\n", f"\nroutes:\n{more}")
 
@@ -48,7 +49,7 @@ def changes(stack: Stack, file: Path, number: int) -> list[float]:
         for index in range(number):
             before, _ = state(control)
             partial = file.with_suffix(".tmp")
-            marked = f"/api/education/bench-{index * 7}, upstream: education-agents, timeout_ms: "
+            marked = f"{_path(index * 7)} "
             assert marked + "5000" in text
             partial.write_text(text.replace(marked + "5000", marked + "4000"), encoding="utf-8")
             saved = time.perf_counter()
