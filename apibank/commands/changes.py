@@ -1,6 +1,7 @@
 """`apibank policy diff|apply|history|rollback`: policies as a running control plane knows and changes them."""
 
 import getpass
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,23 +11,28 @@ from typing import Annotated, Any, cast
 import typer
 
 from apibank.commands.changes_shown import (
-    HISTORY_COLUMNS,
     ROLLOUT_COLUMNS,
-    history_row,
     print_diff,
+    print_history,
     rollout_row,
 )
 from apibank.commands.control import AwayError, ask
-from apibank.commands.options import Output, Policies, Profile, StateDir, settings_of
-from apibank.output import ANSWER_NO, CANNOT, OutputFormat, fail, plain, print_rows, print_value
+from apibank.commands.options import Output, Profile, StateDir, no_such_gateway, settings_of
+from apibank.output import ANSWER_NO, OutputFormat, fail, plain, print_rows, print_value
 from apibank.settings import Settings
 
 _POLL_SECONDS = 0.1
 _AWAY_SECONDS = 0.5
 # The control plane's answer to an apply waits for authorization, for two seconds a gateway.
 _APPLY_SECONDS = 120
+_SOMETHING_ELSE = "error: the control API answered something else than was asked for"
+_VERSION = re.compile(r"[0-9a-f]{1,64}")
+_SHORTEST_BASE = 4
 
 Gateways = Annotated[list[str] | None, typer.Argument(help="Only these gateways; all where none is named.")]
+Policies = Annotated[
+    Path | None, typer.Option("--policies", help="Folder of gateway files, instead of the control plane's own.")
+]
 Message = Annotated[str, typer.Option("-m", "--message", help="Why, for the history.")]
 Canary = Annotated[
     int | None, typer.Option("--canary", min=1, max=100, metavar="PERCENT", help="Try it on so many Envoys first.")
@@ -39,10 +45,10 @@ Within = Annotated[float, typer.Option("--within", min=1, max=3600, help="Second
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `apibank policy`."""
-    app.command("diff")(diff)
-    app.command("apply")(apply)
-    app.command("history")(history)
-    app.command("rollback")(rollback)
+    app.command("diff", short_help="Show what applying the files would change.")(diff)
+    app.command("apply", short_help="Make files live.")(apply)
+    app.command("history", short_help="Show what became live when, and by whom.")(history)
+    app.command("rollback", short_help="Make a former text live again.")(rollback)
 
 
 def diff(
@@ -65,8 +71,14 @@ def diff(
     """
     settings = settings_of(policies=policies, profile=profile, state_dir=state_dir)
     if against == "live":
+        if profile:
+            fail(
+                "error: --profile needs --against plain or --against DIR: what is live has the control plane's overlays"
+            )
         body = {**_wanted(settings, policies, gateways), "resources": resources}
-        answer = _record(ask(settings, "POST", "/v1/policies/diff", body, author=author(), within=_APPLY_SECONDS))
+        answer = _record(
+            ask(settings, "POST", "/v1/policies/diff", body, author=author(), within=_APPLY_SECONDS), "gateways"
+        )
     else:
         from apibank.commands.local_diff import local_diff
 
@@ -120,15 +132,22 @@ def history(
     Example: apibank policy history marketing --limit 5
     """
     settings = settings_of(state_dir=state_dir)
-    chosen = "" if gateway is None else f"&gateway={gateway}"
+    chosen = "" if gateway is None else f"&gateway={_in_path(gateway)}"
     answer = cast(list[dict[str, Any]], ask(settings, "GET", f"/v1/policies/history?limit={limit}{chosen}"))
-    rows = [history_row(one) for one in answer] if output is OutputFormat.TABLE else answer
-    print_rows(rows, HISTORY_COLUMNS, output, empty="nothing has changed yet")
+    if not isinstance(answer, list):
+        fail(_SOMETHING_ELSE)
+    if not answer and gateway is not None:
+        # One that is gone has a history still; without one, it is misspelt or new.
+        ask(settings, "GET", f"/v1/policies/{_in_path(gateway)}")
+    if output is OutputFormat.TABLE:
+        print_history(answer)
+    else:
+        print_value(answer, output)
 
 
 def rollback(
     version: Annotated[
-        str | None, typer.Argument(metavar="[V]", help="Revision, or beginning of a version; else the last change.")
+        str | None, typer.Argument(metavar="V", help="Revision, or beginning of a version; else the last change.")
     ] = None,
     gateway: Annotated[str | None, typer.Option("--gateway", help="Of this gateway.")] = None,
     message: Message = "",
@@ -146,6 +165,10 @@ def rollback(
     Example: apibank policy rollback --gateway marketing --wait
     """
     settings = settings_of(state_dir=state_dir)
+    if version is not None and not _VERSION.fullmatch(version):
+        fail(
+            f"error: {version!r} is no revision (a number) and no version (the beginning of it, as `history` shows it)"
+        )
     body = {"target": version, "gateway": gateway, "message": message}
     _change(settings, "/v1/policies/rollback", body, _plan(canary, soak, within), wait, within, output)
 
@@ -161,7 +184,9 @@ def _change(
 ) -> None:
     """Ask for a change, follow it where that is wanted, print what became of it, and end with the exit code."""
     body["canary"] = plan
-    answer = _record(ask(settings, "POST", path, body, author=author(), within=_APPLY_SECONDS, refusal=ANSWER_NO))
+    answer = _record(
+        ask(settings, "POST", path, body, author=author(), within=_APPLY_SECONDS, refusal=ANSWER_NO), "rollouts"
+    )
     for one in answer["warnings"]:
         sys.stderr.write(plain(f"warning: {_place(one)}{one['message']}") + "\n")
     rollouts = answer["rollouts"]
@@ -225,7 +250,9 @@ def _wanted(settings: Settings, policies: Path | None, gateways: Sequence[str] |
         return {"only": list(gateways)} if gateways else {}
     paths = {path.stem: path for path in sorted(policies.glob("*.yaml")) if not path.name.startswith(".")}
     if missing := [name for name in gateways or () if name not in paths]:
-        fail(f"error: there is no {missing[0]}.yaml in {policies}")
+        fail(no_such_gateway(missing[0], policies, list(paths)))
+    if not policies.is_dir():
+        fail(f"error: there is no folder of policies at {policies}")
     if not paths:
         fail(f"error: there is no gateway file in {policies}")
     texts = {name: {"text": _text(paths[name]), "file": str(paths[name])} for name in gateways or paths}
@@ -243,8 +270,8 @@ def _text(path: Path) -> str:
 def _add_bases(body: dict[str, Any], bases: Sequence[str] | None) -> None:
     for text in bases or ():
         name, separator, version = text.partition("=")
-        if not separator:
-            fail(f"error: --base {text!r} is not GATEWAY=VERSION")
+        if not separator or not _VERSION.fullmatch(version) or len(version) < _SHORTEST_BASE:
+            fail(f"error: --base {text!r} is not GATEWAY=VERSION, with {_SHORTEST_BASE} digits of the version at least")
         body.setdefault("bases", {})[name] = version
 
 
@@ -260,9 +287,15 @@ def author() -> str:
         return "unknown"
 
 
-def _record(answer: object) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        fail("error: the control API answered something else than was asked for", CANNOT)
+def _in_path(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")
+
+
+def _record(answer: object, *fields: str) -> dict[str, Any]:
+    if not isinstance(answer, dict) or not answer.keys() >= set(fields):
+        fail(_SOMETHING_ELSE)
     return answer
 
 

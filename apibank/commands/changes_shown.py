@@ -1,32 +1,44 @@
-"""Changes of policies as tables that fit a terminal of 100 columns."""
+"""Changes of policies as people read them in a terminal of 80 columns."""
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apibank.output import Cell, OutputFormat, Row, plain, print_rows
+from apibank.output import OutputFormat, Row, plain, print_rows
 
-HISTORY_COLUMNS = ("revision", "at", "gateway", "version", "author", "source", "result", "why")
+_HISTORY_COLUMNS = ("revision", "at", "gateway", "version", "result", "what")
 ROLLOUT_COLUMNS = ("gateway", "revision", "version", "result", "live", "why")
-_DIFF_COLUMNS = ("op", "path", "before", "after", "place")
 _RESOURCE_COLUMNS = ("op", "type", "name", "version")
+_WELL = frozenset({"live", "running"})
 # Enough of a digest to tell it from others on a screen; -o json has all of it.
 _SHORT = 8
-_LONGEST = 24
+# Of an RFC 3339 time.
+_MINUTE = 16
+# Of a value that has changed, so much is shown; -o json has all of it.
+_LONGEST = 300
+_BEFORE_THE_DIFFERENCE = 40
 
 
-def history_row(one: Mapping[str, Any]) -> Row:
-    canary = f" ({one['canary_percent']} %)" if one["canary_percent"] else ""
+def print_history(changes: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each change, and below them what is to be said of those that did not go well."""
+    print_rows(list(map(_history_row, changes)), _HISTORY_COLUMNS, OutputFormat.TABLE, empty="nothing has changed yet")
+    for one in changes:
+        if one["result"] not in _WELL and one["detail"]:
+            sys.stdout.write(plain(f"\n{one['revision']} {one['result']}: {one['detail']}") + "\n")
+
+
+def _history_row(one: Mapping[str, Any]) -> Row:
+    canary = f" to {one['canary_percent']} % first" if one["canary_percent"] else ""
+    why = f": {one['message']}" if one["message"] else ""
     return {
         "revision": one["revision"],
-        "at": str(one["at"])[:19].replace("T", " "),
+        "at": str(one["at"])[:_MINUTE].replace("T", " "),
         "gateway": one["gateway"],
         "version": one["version"][:_SHORT],
-        "author": one["author"],
-        "source": one["source"] + canary,
         "result": one["result"],
-        "why": _why(one),
+        # One text, which folds where the terminal is narrow.
+        "what": f"{one['source']}{canary} by {one['author']}{why}",
     }
 
 
@@ -52,9 +64,8 @@ def print_diff(answer: Mapping[str, Any]) -> None:
         sys.stdout.write("\n" if number else "")
         versions = f"{(one['live'] or 'nothing')[:_SHORT]} -> {one['version'][:_SHORT]}"
         sys.stdout.write(f"{one['gateway']}: {versions if one['changes'] else 'no changes'}\n")
-        if one["changes"]:
-            rows = [_change_row(change) for change in one["changes"]]
-            print_rows(rows, _DIFF_COLUMNS, OutputFormat.TABLE)
+        for change in one["changes"]:
+            sys.stdout.write(plain(_change(change)) + "\n")
         if one.get("resources"):
             sys.stdout.write("\n")
             print_rows([_resource_row(change) for change in one["resources"]], _RESOURCE_COLUMNS, OutputFormat.TABLE)
@@ -63,15 +74,18 @@ def print_diff(answer: Mapping[str, Any]) -> None:
         sys.stdout.write(plain(f"\nwarning: {place}{warning['message']}") + "\n")
 
 
-def _change_row(change: Mapping[str, Any]) -> Row:
-    place = f"{change['file'].rpartition('/')[2]}:{change['line']}" if change["file"] else None
-    return {
-        "op": change["op"],
-        "path": change["path"],
-        "before": _value(change["before"]),
-        "after": _value(change["after"]),
-        "place": place,
-    }
+def _change(change: Mapping[str, Any]) -> str:
+    """What was above what is, both where they begin to differ, so that no line is too short to show it."""
+    place = f"  {change['file']}:{change['line']}" if change["file"] else ""
+    lines = [f"{change['op']} {change['path']}{place}"]
+    before, after = _text(change["before"]), _text(change["after"])
+    same = next(
+        (at for at, (old, new) in enumerate(zip(before, after, strict=False)) if old != new),
+        min(len(before), len(after)),
+    )
+    lines += [f"  - {_part(before, same)}"] if change["op"] != "added" else []
+    lines += [f"  + {_part(after, same)}"] if change["op"] != "removed" else []
+    return "\n".join(lines)
 
 
 def _resource_row(change: Mapping[str, Any]) -> Row:
@@ -79,16 +93,17 @@ def _resource_row(change: Mapping[str, Any]) -> Row:
     return {"op": change["op"], "type": change["type"], "name": change["name"], "version": f"{before} -> {after}"}
 
 
-def _value(value: object) -> Cell:
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and "\n" not in value else json.dumps(value, ensure_ascii=False)
 
 
-def _why(one: Mapping[str, Any]) -> str | None:
-    detail = one["detail"] if one["result"] not in {"live"} else ""
-    return " - ".join(text for text in (one["message"], detail) if text) or None
+def _part(text: str, same: int) -> str:
+    """All of a text, or where it is long, what is around the first character that is not the `same` as before."""
+    if len(text) <= _LONGEST:
+        return text
+    start = max(same - _BEFORE_THE_DIFFERENCE, 0)
+    part = text[start : start + _LONGEST]
+    return f"{'…' if start else ''}{part}{'…' if start + _LONGEST < len(text) else ''}"
 
 
 def _reason(one: Mapping[str, Any]) -> str | None:

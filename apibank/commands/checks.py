@@ -1,27 +1,27 @@
 """`apibank policy validate|lint`: what can be said of policy files before they are live."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apibank.commands.options import Output, Policies, Profile, settings_of
+from apibank.commands.options import Output, Policies, Profile, no_such_gateway, settings_of
 from apibank.output import ANSWER_NO, OutputFormat, Row, fail, print_rows, print_value
 from apibank.settings import Settings
 
 if TYPE_CHECKING:
     from apibank.inspection import Inspection, Issue
-    from apibank.policies import PolicyFolder
 
 Gateways = Annotated[list[str] | None, typer.Argument(help="Only these gateways; all where none is named.")]
-OpenFolder = Callable[[Settings, tuple[str, ...] | None], "PolicyFolder"]
+# Enough of a digest to tell it from others on a screen, as `apibank status` has it; -o json has all of it.
+_SHORT = 8
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `apibank policy`."""
-    app.command("validate")(validate)
+    app.command("validate", short_help="Check gateway files as they would run.")(validate)
     app.command("lint")(lint)
 
 
@@ -56,7 +56,8 @@ def validate(
     if output is OutputFormat.TABLE:
         _print_issues(inspection.issues)
         if rows:
-            print_rows(rows, ("gateway", "version", "routes", "listeners", "owners"), output)
+            shown = [{**row, "version": str(row["version"])[:_SHORT]} for row in rows]
+            print_rows(shown, ("gateway", "version", "routes", "listeners", "owners"), output)
         sys.stdout.write("".join(f"note: {note}\n" for note in notes) + _summary(inspection))
     else:
         print_value(
@@ -123,7 +124,7 @@ def _read(settings: Settings, gateways: Sequence[str] | None) -> "Inspection":
     folder = open_folder(settings, only or None, linted=False)
     for name in only:
         if name not in folder.names():
-            fail(f"error: there is no {name}.yaml in {folder.folder}")
+            fail(no_such_gateway(name, folder.folder, open_folder(settings, linted=False).names()))
     try:
         inspection = read(folder, whole=not only)
     except OSError as error:

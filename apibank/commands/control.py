@@ -47,26 +47,34 @@ def ask(
         )
     except StackNotRunningError as error:
         return fail(f"error: {error}")
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         said = f"the control API at {url} does not answer: {error}"
         if patient:
             raise AwayError(said) from error
         return fail(f"error: {said}")
     if answer.is_success:
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError:
+            return fail(_reasons(answer.status_code, "", url))
+    if answer.status_code == 401:
+        return fail(f"error: the control API at {url} does not know the secret in {settings.token_file()}")
+    said = _reasons(answer.status_code, answer.text, url)
     if patient and answer.status_code == 503:
-        raise AwayError(_reasons(503, answer.text).removeprefix("error: "))
-    return fail(_reasons(answer.status_code, answer.text), refusal if answer.status_code in {409, 422} else CANNOT)
+        raise AwayError(said.removeprefix("error: "))
+    return fail(said, refusal if answer.status_code in {409, 422} else CANNOT)
 
 
-def _reasons(status: int, text: str) -> str:
+def _reasons(status: int, text: str, url: str) -> str:
     """What the answer says is wrong, each thing on a line with its place."""
     try:
         problem = json.loads(text)
         lines = [f"error: {problem['detail']}"]
         told = [one for one in problem.get("errors", ()) if one.get("message")]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return f"error: {status} {text[:200]}"
+        # The page of another server would fill the screen, and say nothing of this one.
+        first = text.partition("\n")[0][:80]
+        return f"error: {url} answers {status}, and not as a control API does: {first or 'with nothing'}"
     for one in told:
         place = f"{one['file']}:{one['line']}:{one.get('column', 1)}: " if one.get("file") else ""
         path = f"{one['path']}: " if one.get("path") else ""

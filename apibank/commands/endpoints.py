@@ -21,12 +21,12 @@ _COLUMNS = ("upstream", "endpoints", "written", "overridden", "author", "at")
 def show(gateway: Gateway, upstream: Upstream, output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -> None:
     """Show where an upstream's hosts are now, and where its file says.
 
-    Example: apibank endpoints show marketing marketing
+    Example: apibank endpoints show marketing marketing-agents
     """
     _print(ask(settings_of(state_dir=state_dir), "GET", _path(gateway, upstream)), output)
 
 
-@app.command("set")
+@app.command("set", short_help="Send an upstream's requests to other hosts.")
 def set_(
     gateway: Gateway,
     upstream: Upstream,
@@ -38,7 +38,7 @@ def set_(
 
     Exit code 1: that upstream's hosts cannot be set so.
 
-    Example: apibank endpoints set marketing marketing 127.0.0.1:9001 127.0.0.1:9002
+    Example: apibank endpoints set marketing marketing-agents 127.0.0.1:9001 127.0.0.1:9002
     """
     settings, body = settings_of(state_dir=state_dir), {"endpoints": endpoints}
     path = _path(gateway, upstream)
@@ -51,7 +51,7 @@ def reset(
 ) -> None:
     """Let the file decide again where an upstream's hosts are.
 
-    Example: apibank endpoints reset marketing marketing
+    Example: apibank endpoints reset marketing marketing-agents
     """
     _print(ask(settings_of(state_dir=state_dir), "DELETE", _path(gateway, upstream), refusal=ANSWER_NO), output)
 

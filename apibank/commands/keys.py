@@ -50,7 +50,7 @@ def list_keys(output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -
     print_rows(rows, _COLUMNS, output, empty="no keys yet: make one with `apibank keys create`")
 
 
-@app.command("expiring")
+@app.command("expiring", short_help="List keys that end soon and have no successor.")
 def expiring(
     days: Annotated[int, typer.Option(min=1, max=90, help="How far ahead to look.")] = 14,
     output: Output = OutputFormat.TABLE,
@@ -70,7 +70,7 @@ def expiring(
         raise SystemExit(ANSWER_NO)
 
 
-@app.command("rotate")
+@app.command("rotate", short_help="Make a new key with the old one's rights.")
 def rotate(
     key_id: KeyId,
     overlap_hours: Annotated[int, typer.Option(metavar="HOURS", help="How long the old key goes on.")] = 24,

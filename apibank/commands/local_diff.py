@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apibank.commands.options import no_such_gateway
 from apibank.commands.policies import open_folder
 from apibank.output import fail
 from apibank.settings import Settings
@@ -23,7 +24,7 @@ def local_diff(settings: Settings, names: tuple[str, ...], against: str, resourc
         fail("error: --resources needs --against live: what Envoys get holds certificates, which only it has")
     new = open_folder(settings, names or None, linted=False)
     if missing := [name for name in names if name not in new.names()]:
-        fail(f"error: there is no {missing[0]}.yaml in {new.folder}")
+        fail(no_such_gateway(missing[0], new.folder, open_folder(settings, linted=False).names()))
     try:
         if against == "plain":
             old = PolicyFolder(new.folder, (), names or None, linted=False)

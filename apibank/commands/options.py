@@ -1,10 +1,12 @@
 """Options that several commands share, written once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from apibank.output import OutputFormat, fail
 from apibank.settings import Settings, load_settings
@@ -16,7 +18,8 @@ StateDir = Annotated[
 ]
 Policies = Annotated[Path | None, typer.Option("--policies", help="Folder of gateway files, instead of the shipped.")]
 Profile = Annotated[
-    list[str] | None, typer.Option("--profile", help="Overlay, by name or path; may be given several times.")
+    list[str] | None,
+    typer.Option("--profile", metavar="NAME|PATH", help="Overlay, by name or path; may be given several times."),
 ]
 Store = Annotated[
     str | None, typer.Option("--store", help="Counters and nonces: valkey, memory or redis://HOST:PORT/DB.")
@@ -31,6 +34,10 @@ def settings_of(**options: object) -> Settings:
         options["profile"] = None
     try:
         return load_settings(options)
+    except SettingsError as error:
+        # Of a variable that holds a list or a map; its text has the field's name in quotes.
+        name = str(error).partition('"')[2].partition('"')[0]
+        fail(f'error: APIBANK_{name.upper()} is no JSON; a list is written ["production"], a map {{"marketing": 3}}')
     except ValidationError as error:
         lines = [
             f"error: {'.'.join(str(part) for part in one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
@@ -38,3 +45,10 @@ def settings_of(**options: object) -> Settings:
             for one in error.errors()
         ]
         fail("\n".join(lines))
+
+
+def no_such_gateway(name: str, folder: Path, names: Sequence[str]) -> str:
+    """What to say of a gateway that a command names and a folder does not have."""
+    if not folder.is_dir():
+        return f"error: there is no folder of policies at {folder}"
+    return f"error: there is no {name}.yaml in {folder}; there are: {', '.join(names) or 'none'}"

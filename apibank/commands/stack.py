@@ -14,7 +14,7 @@ from apibank.settings import Settings
 
 _TYPE_COLUMNS = ("node", "type", "status", "resources", "versions")
 _RESOURCE_COLUMNS = ("node", "type", "name", "status", "version", "message", "place")
-_GATEWAY_COLUMNS = ("gateway", "policy", "revision", "live", "published", "errors", "notes")
+_GATEWAY_COLUMNS = ("gateway", "policy", "revision", "live", "published", "notes")
 # What is broken comes first, and stands for its type.
 _ORDER = {"REJECTED": 0, "STALE": 1, "NOT SENT": 2, "SYNCED": 3}
 # Enough of a digest to tell it from others on a screen; -o json has all of it.
@@ -121,7 +121,7 @@ def status(
 
 def _show_status(settings: Settings, output: OutputFormat, each_resource: bool) -> bool:
     answer = ask(settings, "GET", "/v1/status")
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or not {"gateways", "resources"} <= answer.keys():
         fail("error: the control API answered something that is no status")
     shown = cast(Status, plain_record(answer))
     if output is not OutputFormat.TABLE:
@@ -141,7 +141,6 @@ def _print_tables(shown: Status, each_resource: bool) -> None:
             "policy": (one["version"] or "")[:_SHORT] or None,
             "live": f"{one['live']} of {one['envoys']}",
             "published": (one["published_at"] or "")[:19].replace("T", " ") or None,
-            "errors": len(one["errors"]),
             "revision": one["revision"],
             "notes": _notes(one),
         }
@@ -177,7 +176,9 @@ def _print_errors(one: GatewayRecord) -> None:
 
 def _notes(one: GatewayRecord) -> list[str]:
     """What is out of the ordinary, in a word each."""
-    notes = [f"{len(one['rolled_back'])} rolled back"] if one["rolled_back"] else []
+    notes = [f"{len(one['errors'])} error(s)"] if one["errors"] else []
+    if one["rolled_back"]:
+        notes.append(f"{len(one['rolled_back'])} rolled back")
     if (canary := one["canary"]) is not None:
         notes.append(f"canary {canary['percent']} %" if canary["percent"] else "being applied")
     if one["restored"]:

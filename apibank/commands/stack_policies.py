@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apibank.commands.options import settings_of
+from apibank.commands.options import no_such_gateway, settings_of
 from apibank.output import fail
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def load_of_stack(folder: "PolicyFolder", wanted: Sequence[str]) -> Mapping[str,
 
     names = folder.names()
     if unknown := [name for name in wanted if name not in names]:
-        fail(f"error: there is no {unknown[0]}.yaml in {folder.folder}; there are: {', '.join(names) or 'none'}")
+        fail(no_such_gateway(unknown[0], folder.folder, names))
     if not names:
         fail(f"error: there is no gateway file in {folder.folder}")
     try:

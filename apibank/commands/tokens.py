@@ -17,7 +17,7 @@ app = typer.Typer(help="Revoked access tokens.", no_args_is_help=True, rich_mark
 _COLUMNS = ("id", "issuer", "jti", "subject", "issued_until", "until", "reason")
 
 
-@app.command("revoke")
+@app.command("revoke", short_help="Refuse a token, or all of a subject's so far.")
 def revoke(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the entry.")],
     issuer: Annotated[
@@ -62,7 +62,7 @@ def revocations(output: Output = OutputFormat.TABLE, state_dir: StateDir = None)
     print_rows(rows, _COLUMNS, output, empty="no token is revoked")
 
 
-@app.command("restore")
+@app.command("restore", short_help="Take a revocation back.")
 def restore(
     revocation_id: Annotated[str, typer.Argument(help="The entry's id, as `apibank tokens revocations` shows it.")],
     output: Output = OutputFormat.TABLE,

@@ -18,7 +18,7 @@ _TYPES = ("CDS", "EDS", "LDS", "RDS", "SDS")
 
 def register(app: typer.Typer) -> None:
     """Add the command to `apibank policy`."""
-    app.command("translate")(translate)
+    app.command("translate", short_help="Print what Envoys would be sent.")(translate)
 
 
 def translate(
