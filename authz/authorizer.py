@@ -1,13 +1,18 @@
-"""The decision with everything around it that takes time: shared nonces, keys still to be fetched, the record."""
+"""The decision with everything around it: the count, the record, and what a few decisions have to wait for.
 
+Most checks are settled at once. Those that need a shared nonce, a key still to be fetched or a record on disk are
+handed back unsettled, so that whoever has many of them lets them wait together (docs/adr/0022).
+"""
+
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
 from authz.audit import AuditEvent, AuditRecorder, AuditSink, Pseudonyms, audit_event
-from authz.decision import Decision, MissingKey, NonceClaim, Refusal
+from authz.decision import Decision, MissingKey, Refusal
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
 from authz.nonces import NonceStore, NonceStoreError
@@ -16,6 +21,9 @@ from authz.principal import NOBODY
 from authz.reasons import Reason
 from authz.request import Request
 from authz.rules import Rules
+from authz.unsettled import Awaited, Unsettled
+
+GIVEN_UP = "given up by whoever asked"
 
 
 class KeyFinder(Protocol):
@@ -46,9 +54,14 @@ class Authorizer:
         recorder: AuditRecorder | None = None,
         kept_versions: int = 16,
         clock: Callable[[], float] = time.time,
+        counter: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`recorder`: of what must be recorded; without one, all that is refused. `clock`: seconds since the epoch."""
+        """`recorder`: of what must be recorded; without one, all that is refused.
+
+        `clock`: seconds since the epoch. `counter`: seconds since whenever, which durations are taken from.
+        """
         self.gateway = gateway
+        self.counter = counter
         self._board = board
         self._nonces = nonces
         self._audit = audit
@@ -67,6 +80,9 @@ class Authorizer:
     def versions(self) -> tuple[str, ...]:
         """Policy versions that are decided by, the newest last."""
         return tuple(self._rules)
+
+    def decides_by(self, version: str) -> bool:
+        return version in self._rules
 
     def install(self, rules: Rules, *, candidate: bool = False) -> None:
         """Decide by these rules too, from now on. ValueError when they are another gateway's.
@@ -89,34 +105,49 @@ class Authorizer:
 
     async def authorize(self, request: Request) -> Decision:
         """Decides one request, spends its nonce, counts and records the outcome."""
-        started = time.perf_counter()
+        outcome = self.begin(request, self.counter())
+        if isinstance(outcome, Decision):
+            return outcome
+        (settled,) = await self.settle([outcome])
+        if isinstance(settled, Exception):
+            raise settled
+        return settled
+
+    def begin(self, request: Request, started: float) -> Decision | Unsettled:
+        """Decides one request, counts and records the outcome; or says what has to be waited for, in `settle`."""
         now = self._clock()
         decision = self._decide(request, now)
-        finder, missing = self._key_finder, decision.missing_key
-        if missing is not None and finder is not None and await finder.find(missing):
-            decision = self._decide(request, now)
         if decision.claim is not None:
-            decision = await self._spend(decision, decision.claim)
-        decision = await self._record(request, decision, now)
-        refusal, route = decision.refusal, decision.route
-        self._metrics.count(
-            None if route is None else route.name,
-            None if refusal is None else refusal.reason,
-            time.perf_counter() - started,
-        )
-        return decision
+            return Unsettled(request, decision, now, started, Awaited.NONCE)
+        if decision.missing_key is not None and self._key_finder is not None:
+            return Unsettled(request, decision, now, started, Awaited.KEY)
+        return self._conclude(request, decision, now, started)
 
-    def failed(self, request: Request | None) -> None:
-        """A check ended in an exception: the decision was a refusal, and is counted and recorded as one."""
+    async def settle(self, waiting: Sequence[Unsettled]) -> list[Decision | Exception]:
+        """How each of these checks ends, or what went wrong with it alone.
+
+        All their nonces are spent in one step. Nobody need wait for the slowest: settle them in groups of one kind.
+        """
+        lost: dict[Unsettled, Exception] = {}
+        await self._find_keys([each for each in waiting if each.awaited is Awaited.KEY], lost)
+        await self._spend([each for each in waiting if each.awaited is Awaited.NONCE and each not in lost], lost)
+        ends = [self._ended(each, lost) for each in waiting]
+        recording = [each for each in ends if isinstance(each, Unsettled)]
+        kept = iter(await asyncio.gather(*(_kept(each) for each in recording), return_exceptions=True))
+        return [self._recorded(each, next(kept)) if isinstance(each, Unsettled) else each for each in ends]
+
+    def failed(self, request: Request | None, cause: str = "") -> Decision:
+        """A check came to no end of its own: the decision was a refusal, and is counted and recorded as one."""
         self._metrics.count(None, Reason.INTERNAL_ERROR, 0.0)
+        failure = Decision(Refusal(Reason.INTERNAL_ERROR, cause), NOBODY)
         if request is not None:
             # What failed may be what the record is made of, and the refusal must not fail with it.
             with suppress(Exception):
-                failure = Decision(Refusal(Reason.INTERNAL_ERROR), NOBODY)
                 event = audit_event(request, failure, self._clock(), self._pseudonyms)
                 self._offer(event)
                 if self._recorder is not None and self._must_record(request, failure):
                     self._recorder.record(event)
+        return failure
 
     def _decide(self, request: Request, now: float) -> Decision:
         if request.defect is not None:
@@ -128,26 +159,92 @@ class Authorizer:
             return Decision(Refusal(Reason.POLICY_UNKNOWN), NOBODY)
         return decide(request, rules, self._board.current, now)
 
-    async def _spend(self, decision: Decision, claim: NonceClaim) -> Decision:
-        # A spent nonce outweighs what the checks after it said: identity comes first.
+    async def _find_keys(self, waiting: Sequence[Unsettled], lost: dict[Unsettled, Exception]) -> None:
+        finder = self._key_finder
+        if not waiting or finder is None:
+            return
+        missing = dict.fromkeys(each.decision.missing_key for each in waiting if each.decision.missing_key is not None)
+        answers = await asyncio.gather(*(finder.find(each) for each in missing), return_exceptions=True)
+        found = dict(zip(missing, answers, strict=True))
+        for each in waiting:
+            answer = None if each.decision.missing_key is None else found[each.decision.missing_key]
+            if isinstance(answer, BaseException):
+                lost[each] = _as_exception(answer)
+            elif answer:
+                try:
+                    each.decision = self._decide(each.request, each.now)
+                except Exception as error:  # noqa: BLE001 one check's fault is no other's
+                    lost[each] = error
+                if each.decision.claim is not None:
+                    each.awaited = Awaited.NONCE
+
+    async def _spend(self, waiting: Sequence[Unsettled], lost: dict[Unsettled, Exception]) -> None:
+        claims = [each.decision.claim for each in waiting if each.decision.claim is not None]
+        if not claims:
+            return
         try:
-            if await self._nonces.spend(claim):
-                return decision
-            return replace(decision, refusal=Refusal(Reason.SIGNATURE_REPLAYED))
-        except NonceStoreError as error:
-            return replace(decision, refusal=Refusal(Reason.NONCE_STORE_UNAVAILABLE, str(error)))
+            outcomes = await self._nonces.spend_many(claims)
+            pairs = list(zip(waiting, outcomes, strict=True))
+        except Exception as error:  # noqa: BLE001 nobody knows which of them were unspent
+            lost.update(dict.fromkeys(waiting, error))
+            return
+        for each, unspent in pairs:
+            # A spent nonce outweighs what the checks after it said: identity comes first.
+            if isinstance(unspent, NonceStoreError):
+                refusal = Refusal(Reason.NONCE_STORE_UNAVAILABLE, str(unspent))
+                each.decision = replace(each.decision, refusal=refusal)
+            elif unspent is not True:
+                each.decision = replace(each.decision, refusal=Refusal(Reason.SIGNATURE_REPLAYED))
 
-    async def _record(self, request: Request, decision: Decision, now: float) -> Decision:
+    def _ended(self, each: Unsettled, lost: dict[Unsettled, Exception]) -> Decision | Unsettled | Exception:
+        if each in lost:
+            return lost[each]
+        if each.awaited is Awaited.RECORD:
+            return each
+        if each.given_up:
+            return self.failed(each.request, GIVEN_UP)
+        try:
+            return self._conclude(each.request, each.decision, each.now, each.started)
+        except Exception as error:  # noqa: BLE001 one check's fault is no other's
+            return error
+
+    def _conclude(self, request: Request, decision: Decision, now: float, started: float) -> Decision | Unsettled:
         event = audit_event(request, decision, now, self._pseudonyms)
-        # On disk first, and then answered; a refusal may stand in the stream alone.
-        if self._must_record(request, decision) and not await self._on_disk(event) and decision.allowed:
-            decision = replace(decision, refusal=Refusal(Reason.AUDIT_UNAVAILABLE))
-            event = audit_event(request, decision, now, self._pseudonyms)
-        self._offer(event)
-        return decision
+        if self._must_record(request, decision):
+            # On disk first, and then answered; a refusal may stand in the stream alone.
+            if self._recorder is None:
+                return self._unrecorded(request, decision, now, started)
+            kept = self._recorder.record(event)
+            return Unsettled(request, decision, now, started, Awaited.RECORD, kept)
+        return self._told(event, decision, started)
 
-    async def _on_disk(self, event: AuditEvent) -> bool:
-        return self._recorder is not None and await self._recorder.record(event)
+    def _recorded(self, each: Unsettled, kept: bool | BaseException) -> Decision | Exception:
+        if isinstance(kept, BaseException):
+            return _as_exception(kept)
+        if each.given_up:
+            return self.failed(each.request, GIVEN_UP)
+        try:
+            if kept is not True:
+                return self._unrecorded(each.request, each.decision, each.now, each.started)
+            event = audit_event(each.request, each.decision, each.now, self._pseudonyms)
+            return self._told(event, each.decision, each.started)
+        except Exception as error:  # noqa: BLE001 one check's fault is no other's
+            return error
+
+    def _unrecorded(self, request: Request, decision: Decision, now: float, started: float) -> Decision:
+        if decision.allowed:
+            decision = replace(decision, refusal=Refusal(Reason.AUDIT_UNAVAILABLE))
+        return self._told(audit_event(request, decision, now, self._pseudonyms), decision, started)
+
+    def _told(self, event: AuditEvent, decision: Decision, started: float) -> Decision:
+        self._offer(event)
+        refusal, route = decision.refusal, decision.route
+        self._metrics.count(
+            None if route is None else route.name,
+            None if refusal is None else refusal.reason,
+            self.counter() - started,
+        )
+        return decision
 
     def _must_record(self, request: Request, decision: Decision) -> bool:
         if decision.route is not None:
@@ -159,3 +256,12 @@ class Authorizer:
     def _offer(self, event: AuditEvent) -> None:
         if not self._audit.offer(event):
             self._metrics.audit_dropped()
+
+
+async def _kept(each: Unsettled) -> bool:
+    return each.kept is not None and await each.kept
+
+
+def _as_exception(error: BaseException) -> Exception:
+    # Whatever ended it, a cancelled wait among them, is no success of the check.
+    return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)

@@ -1,6 +1,6 @@
 """Nonces of signatures: each is spent once, by whichever replica of the gateway sees it first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
@@ -14,9 +14,20 @@ class NonceStoreError(Exception):
 class NonceStore(Protocol):
     """Where spent nonces are kept, for as long as the signature that carried one could be shown again."""
 
-    async def spend(self, claim: NonceClaim) -> bool:
-        """Whether the nonce was unspent; it is spent afterwards. Raises NonceStoreError."""
+    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
+        """For each, in their order: whether the nonce was unspent, and it is spent now; or that nobody can say.
+
+        However many they are, they cost one round trip.
+        """
         ...
+
+
+def one_of(outcomes: Sequence[bool | NonceStoreError]) -> bool:
+    """What came of the only claim. Raises NonceStoreError."""
+    (outcome,) = outcomes
+    if isinstance(outcome, NonceStoreError):
+        raise outcome
+    return outcome
 
 
 class MemoryNonceStore:
@@ -34,13 +45,20 @@ class MemoryNonceStore:
         return len(self._until)
 
     async def spend(self, claim: NonceClaim) -> bool:
+        """Whether the nonce was unspent; it is spent afterwards. Raises NonceStoreError."""
+        return one_of(await self.spend_many((claim,)))
+
+    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
         now = self._clock()
         self._sweep(now)
+        return [self._spend(claim, now) for claim in claims]
+
+    def _spend(self, claim: NonceClaim, now: float) -> bool | NonceStoreError:
         nonce = (claim.key_id, claim.nonce)
         if self._until.get(nonce, now) > now:
             return False
         if len(self._until) >= self._capacity:
-            raise NonceStoreError("full")
+            return NonceStoreError("full")
         self._until.pop(nonce, None)
         self._until[nonce] = now + claim.seconds
         return True

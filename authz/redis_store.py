@@ -1,6 +1,7 @@
 """Nonces shared by the replicas of a gateway, in Valkey or Redis."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, Self
 
 from redis.asyncio import Redis
@@ -9,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from authz.decision import NonceClaim
-from authz.nonces import NonceStoreError
+from authz.nonces import NonceStoreError, one_of
 
 # Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
 _TIMEOUT: Final = 0.1
@@ -40,9 +41,21 @@ class RedisNonceStore:
         await self._client.aclose()
 
     async def spend(self, claim: NonceClaim) -> bool:
-        key = f"{self._prefix}{claim.key_id}:{claim.nonce}"
+        """Whether the nonce was unspent; it is spent afterwards. Raises NonceStoreError."""
+        return one_of(await self.spend_many((claim,)))
+
+    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
         try:
-            async with asyncio.timeout(self._timeout):
-                return bool(await self._client.set(key, b"1", nx=True, px=claim.seconds * 1000))
+            async with asyncio.timeout(self._timeout), self._client.pipeline(transaction=False) as pipe:
+                for claim in claims:
+                    key = f"{self._prefix}{claim.key_id}:{claim.nonce}"
+                    pipe.set(key, b"1", nx=True, px=claim.seconds * 1000)
+                answers = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as error:
-            raise NonceStoreError(type(error).__name__) from error
+            # Which of them were spent is not known, so none of them is taken for unspent.
+            return [NonceStoreError(type(error).__name__)] * len(claims)
+        return [_outcome(answer) for answer in answers]
+
+
+def _outcome(answer: object) -> bool | NonceStoreError:
+    return NonceStoreError(type(answer).__name__) if isinstance(answer, Exception) else answer is True

@@ -1,59 +1,27 @@
-"""The gRPC service envoy.service.auth.v3.Authorization: one servicer, on either of two servers.
+"""The gRPC service envoy.service.auth.v3.Authorization, on either of two servers."""
 
-Nothing passes by accident: whatever goes wrong in here is answered with a denial, and whatever goes wrong around it
-reaches Envoy as an error, which its filter turns into a 503.
-"""
-
-import asyncio
 import ipaddress
-import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import grpc
-import pygrpc_native.aio
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from authz.authorizer import Authorizer
+from authz.native_front import NativeFront
 from authz.request import MAX_CHECK_BYTES
-from authz.wire import Answers, read_request, write_failure
-from protos import ext_authz_pb2 as pb
-from protos import ext_authz_pb2_grpc as pb_grpc
+from authz.service import CheckService, Failure
+from authz.unsettled import Unsettled
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 # What health checks put before the version of a policy to ask for it.
 POLICY: Final = "policy."
-_HealthContext = grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
+_Context = grpc.aio.ServicerContext
 ServerKind = Literal["native", "grpcio"]
 
-_LOG: Final = structlog.get_logger(__name__)
 _OPTIONS: Final = (("grpc.max_receive_message_length", MAX_CHECK_BYTES), ("grpc.so_reuseport", 0))
-
-
-class Authorization(pb_grpc.AuthorizationServicer):
-    """Check, for `grpc.aio.server()` and `pygrpc_native.aio.server()` alike."""
-
-    def __init__(self, authorizer: Authorizer) -> None:
-        self._authorizer = authorizer
-        self._answers = Answers()
-
-    async def Check(  # noqa: N802 the name is the protocol's
-        self, request: pb.CheckRequest, context: "grpc.aio.ServicerContext[pb.CheckRequest, pb.CheckResponse]"
-    ) -> pb.CheckResponse:
-        asked = None
-        try:
-            asked = read_request(request)
-            return self._answers.write(await self._authorizer.authorize(asked), asked)
-        except asyncio.CancelledError:
-            # Envoy gave up. That is an error to it, never a success.
-            raise
-        except Exception as error:  # noqa: BLE001 whatever it was, the answer is no
-            # Its type and place, not its text, which may hold a credential.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            _LOG.error("check_failed", error=type(error).__name__, file=place.filename, line=place.lineno)
-            self._authorizer.failed(asked)
-            return write_failure("" if asked is None else asked.request_id)
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +29,11 @@ class Running:
     """A server that answers. `port` is 0 for a Unix socket."""
 
     port: int
-    _server: "grpc.aio.Server"
+    _stop: Callable[[float], Awaitable[None]]
 
     async def stop(self, grace: float = 2.0) -> None:
         """Stops taking checks and gives those under way `grace` seconds."""
-        await self._server.stop(grace)
-
-
-def _is_private(listen: str) -> bool:
-    if listen.startswith("unix:"):
-        return True
-    host = listen.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        await self._stop(grace)
 
 
 async def serve(
@@ -84,7 +42,7 @@ async def serve(
     kind: ServerKind = "native",
     credentials: grpc.ServerCredentials | None = None,
 ) -> Running:
-    """Serves checks on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped.
+    """Serves checks on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped, with gRPC health.
 
     Whoever reaches this port can ask who may pass, so without TLS it is a Unix socket or a loopback address (attack
     A69): ValueError otherwise. TLS needs `kind="grpcio"`. RuntimeError when the address is taken.
@@ -93,35 +51,72 @@ async def serve(
         raise ValueError(f"authz on {listen} needs TLS: only a Unix socket or a loopback address goes without")
     if credentials is not None and kind != "grpcio":
         raise ValueError("TLS is served by grpcio only")
-    server = pygrpc_native.aio.server(options=_OPTIONS) if kind == "native" else grpc.aio.server(options=_OPTIONS)
-    pb_grpc.add_AuthorizationServicer_to_server(Authorization(authorizer), server)  # type: ignore[no-untyped-call]
+    service = CheckService(authorizer)
+    if kind == "native":
+        front = NativeFront(service, SERVICE, listen, lambda name: is_serving(authorizer, name))
+        front.start()
+        return Running(0 if listen.startswith("unix:") else front.port, front.stop)
+    server = grpc.aio.server(options=_OPTIONS)
+    add_to(server, service)
     await _add_health(server, authorizer)
     port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
     await server.start()
-    return Running(0 if listen.startswith("unix:") else port, server)
+    return Running(0 if listen.startswith("unix:") else port, server.stop)
+
+
+def add_to(server: grpc.aio.Server, service: CheckService) -> None:
+    """Serve on an asyncio server that has not started yet: `grpc.aio.server()` or `pygrpc_native.aio.server()`."""
+
+    async def check(raw: bytes, context: "_Context[bytes, bytes]") -> bytes:
+        answer = service.begin(raw, service.authorizer.counter())
+        if isinstance(answer, Unsettled):
+            # Where Envoy gives up, this is cancelled: an error to it, never a success.
+            (answer,) = await service.settle((answer,))
+        if isinstance(answer, Failure):
+            await context.abort(_CODES[answer.status], answer.message)
+        return answer
+
+    handlers = {"Check": grpc.unary_unary_rpc_method_handler(check)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    server.add_registered_method_handlers(SERVICE, handlers)  # type: ignore[attr-defined]
+
+
+def is_serving(authorizer: Authorizer, name: str) -> bool:
+    """Whether health checks for this name are answered with SERVING.
+
+    `policy.<version>` is, while checks are decided by that version of the policy: whoever tells Envoy to send a
+    version asks for it here first.
+    """
+    version = name.removeprefix(POLICY)
+    return name in {"", SERVICE} or (version != name and authorizer.decides_by(version))
+
+
+def _is_private(listen: str) -> bool:
+    if listen.startswith("unix:"):
+        return True
+    try:
+        return ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 class _Health(health.aio.HealthServicer):  # type: ignore[misc,name-defined]
-    """gRPC health; `policy.<version>` is SERVING while checks are decided by that version of the policy.
-
-    Whoever tells Envoy to send a version asks for it here first.
-    """
-
     def __init__(self, authorizer: Authorizer) -> None:
         super().__init__()
         self._authorizer = authorizer
 
     async def Check(  # noqa: N802 the name is the protocol's
-        self, request: health_pb2.HealthCheckRequest, context: _HealthContext
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: "_Context[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]",
     ) -> health_pb2.HealthCheckResponse:
-        version = request.service.removeprefix(POLICY)
-        if version != request.service and version in self._authorizer.versions:
+        if is_serving(self._authorizer, request.service):
             return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
         answer: health_pb2.HealthCheckResponse = await super().Check(request, context)
         return answer
 
 
-async def _add_health(server: "grpc.aio.Server", authorizer: Authorizer) -> None:
+async def _add_health(server: grpc.aio.Server, authorizer: Authorizer) -> None:
     servicer = _Health(authorizer)
     for name in ("", SERVICE):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

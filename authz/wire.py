@@ -1,11 +1,16 @@
 """Envoy's messages in, our values out, and back (envoy.service.auth.v3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Value
+
 from authz.decision import Decision, Refusal
-from authz.metrics import ALLOWED
-from authz.principal import NOBODY, Kind, Principal
+from authz.encoding import delimited
+from authz.metrics import ALLOWED, DENIED
+from authz.principal import NOBODY, Principal
 from authz.problem import problem_body, problem_headers
 from authz.reasons import Reason
 from authz.request import Request
@@ -22,8 +27,6 @@ from policy.descriptors import (
     OUTCOME,
     ROLE,
     ROUTE,
-    SPOOFABLE_HEADERS,
-    SPOOFABLE_PREFIXES,
     SUBJECT,
     TENANT,
     TIER,
@@ -52,9 +55,33 @@ _SINGLE: Final = frozenset(
         *("host", "signature", "signature-input", "x-api-key", "x-request-id", CLIENT_ADDRESS_HEADER),
     }
 )
-_SPOOFABLE: Final = frozenset(SPOOFABLE_HEADERS)
-# Written by Envoy over whatever the client sent; services may read it.
-_KEPT: Final = frozenset({CLIENT_ADDRESS_HEADER})
+
+
+# Field numbers of CheckResponse, OkHttpResponse, and of a header, an entry of a map and a Struct's value.
+_OK: Final = pb.CheckResponse.OK_RESPONSE_FIELD_NUMBER
+_METADATA: Final = pb.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
+_HEADERS: Final = pb.OkHttpResponse.HEADERS_FIELD_NUMBER
+_REMOVALS: Final = pb.OkHttpResponse.HEADERS_TO_REMOVE_FIELD_NUMBER
+_FIRST: Final = 1
+_SECOND: Final = 2
+_TEXT: Final = Value.STRING_VALUE_FIELD_NUMBER
+
+_CALLER: Final = (TIER, CALLER, SUBJECT, TENANT, ROLE)
+_CALLER_NAMES: Final = tuple(delimited(_FIRST, name.encode()) for name in _CALLER)
+_IDENTITY_NAMES: Final = tuple(delimited(_FIRST, name.encode()) for name in IDENTITY_HEADERS)
+
+
+class UnreadableCheckError(Exception):
+    """Octets that are no check: its text says so."""
+
+
+def read_check(raw: bytes) -> Request:
+    """The request that a serialised CheckRequest describes. Raises UnreadableCheckError."""
+    try:
+        message = pb.CheckRequest.FromString(raw)
+    except DecodeError as error:
+        raise UnreadableCheckError("not a CheckRequest") from error
+    return read_request(message)
 
 
 def read_request(message: pb.CheckRequest) -> Request:
@@ -114,43 +141,46 @@ def _read_raw_headers(http: pb.AttributeContext.HttpRequest) -> tuple[dict[str, 
     return headers, defect
 
 
-class Answers:
-    """Decisions as responses. That of an allowed token is the same each time, and is built once."""
+def write_allowed(principal: Principal, route: RouteRules, spoofed: Iterable[str] = ()) -> bytes:
+    """OK, serialised: who it is for the service, and without what the client claims to be (`spoofed`).
 
-    _CAPACITY: Final = 16_384
-
-    def __init__(self) -> None:
-        self._allowed: dict[tuple[Principal, RouteRules], pb.CheckResponse] = {}
-
-    def write(self, decision: Decision, request: Request) -> pb.CheckResponse:
-        if decision.refusal is not None:
-            return write_denied(decision, decision.refusal, request.request_id)
-        route = decision.route
-        if route is None:
-            # Nothing is allowed without a route; a decision that says otherwise is a fault of ours.
-            return write_failure(request.request_id)
-        spoofed = _spoofed(request.headers)
-        principal = decision.principal
-        if spoofed or principal.kind is Kind.KEY or principal.kind is Kind.SIGNATURE:
-            return write_allowed(principal, route, spoofed)
-        answer = self._allowed.get((principal, route))
-        if answer is None:
-            if len(self._allowed) >= self._CAPACITY:
-                del self._allowed[next(iter(self._allowed))]
-            answer = self._allowed[principal, route] = write_allowed(principal, route, [])
-        return answer
+    What is the same for all callers of a route is encoded once; the rest is a few short texts.
+    """
+    values = _identity(principal)
+    removals, metadata = _constant(route, tuple([bool(value) for value in values]))
+    headers = [
+        delimited(_HEADERS, delimited(_FIRST, name + delimited(_SECOND, value.encode())))
+        for name, value in zip(_IDENTITY_NAMES, values, strict=True)
+        if value
+    ]
+    # What Envoy is told to set must not be removed: it removes after it has set.
+    claims = [delimited(_REMOVALS, name.encode()) for name in spoofed if name not in IDENTITY_HEADERS]
+    texts = [
+        delimited(_FIRST, name + delimited(_SECOND, delimited(_TEXT, value.encode())))
+        for name, value in zip(_CALLER_NAMES, _caller(principal), strict=True)
+        if value
+    ]
+    allowed = b"".join((*headers, removals, *claims))
+    return delimited(_OK, allowed) + delimited(_METADATA, b"".join((metadata, *texts)))
 
 
-def _spoofed(headers: Mapping[str, str]) -> list[str]:
-    """Names that say who calls, from where or what for, and that only a client can have sent."""
-    prefixed = [name for name in headers if name.startswith(SPOOFABLE_PREFIXES) and name not in _KEPT]
-    return prefixed if _SPOOFABLE.isdisjoint(headers) else [*prefixed, *_SPOOFABLE.intersection(headers)]
+@lru_cache(maxsize=1024)
+def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes]:
+    """The removals and the metadata that answers have in common which set these of the identity headers."""
+    removed = [name for name, each in zip(IDENTITY_HEADERS, is_set, strict=True) if not each]
+    if route.strips_credentials:
+        removed += _CREDENTIAL_HEADERS
+    metadata = pb.CheckResponse()
+    _write_metadata(metadata, {GATEWAY: route.gateway, ROUTE: route.name, OUTCOME: ALLOWED})
+    ok = pb.OkHttpResponse(headers_to_remove=removed)
+    return ok.SerializeToString(), metadata.dynamic_metadata.SerializeToString()
 
 
-def _identity(principal: Principal) -> dict[str, str]:
+def _identity(principal: Principal) -> tuple[str, ...]:
+    """What the identity headers say, in their order; empty texts are not sent."""
     if principal is NOBODY:
-        return {}
-    values = (
+        return ("",) * len(IDENTITY_HEADERS)
+    return (
         principal.subject,
         principal.tenant,
         principal.role,
@@ -159,24 +189,11 @@ def _identity(principal: Principal) -> dict[str, str]:
         principal.agent,
         principal.partner,
     )
-    return {name: value for name, value in zip(IDENTITY_HEADERS, values, strict=True) if value}
 
 
-def write_allowed(principal: Principal, route: RouteRules, spoofed: list[str]) -> pb.CheckResponse:
-    """OK, with who it is for the service, and without what the client claims to be."""
-    response = pb.CheckResponse()
-    allowed = response.ok_response
-    identity = _identity(principal)
-    for name, value in identity.items():
-        # Without `append`, Envoy overwrites.
-        allowed.headers.add().header.MergeFrom(pb.HeaderValue(key=name, value=value))
-    # Envoy removes after it has set, so what is set must not be removed.
-    removed = dict.fromkeys((*IDENTITY_HEADERS, *spoofed))
-    if route.strips_credentials:
-        removed |= dict.fromkeys(_CREDENTIAL_HEADERS)
-    allowed.headers_to_remove.extend(name for name in removed if name not in identity)
-    _write_metadata(response, principal, route, ALLOWED, "")
-    return response
+def _caller(principal: Principal) -> tuple[str, ...]:
+    """What the metadata says of the caller, in the order of its names."""
+    return principal.tier, principal.caller, principal.subject, principal.tenant, principal.role
 
 
 def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> pb.CheckResponse:
@@ -188,7 +205,15 @@ def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> pb.Ch
     denied.body = problem_body(refusal, request_id)
     for name, value in problem_headers(decision, refusal):
         denied.headers.add().header.MergeFrom(pb.HeaderValue(key=name, value=value))
-    _write_metadata(response, decision.principal, decision.route, "denied", refusal.reason.value)
+    route = decision.route
+    values = {
+        **dict(zip(_CALLER, _caller(decision.principal), strict=True)),
+        GATEWAY: "" if route is None else route.gateway,
+        ROUTE: "" if route is None else route.name,
+        OUTCOME: DENIED,
+        REASON: refusal.reason.value,
+    }
+    _write_metadata(response, values)
     return response
 
 
@@ -198,21 +223,8 @@ def write_failure(request_id: str) -> pb.CheckResponse:
     return write_denied(Decision(refusal, NOBODY), refusal, request_id)
 
 
-def _write_metadata(
-    response: pb.CheckResponse, principal: Principal, route: RouteRules | None, outcome: str, reason: str
-) -> None:
+def _write_metadata(response: pb.CheckResponse, values: Mapping[str, str]) -> None:
     """For the rate limiter and the access log, which read it as text; nothing secret (attack A71)."""
-    values = {
-        TIER: principal.tier,
-        CALLER: principal.caller,
-        SUBJECT: principal.subject,
-        TENANT: principal.tenant,
-        ROLE: principal.role,
-        GATEWAY: "" if route is None else route.gateway,
-        ROUTE: "" if route is None else route.name,
-        OUTCOME: outcome,
-        REASON: reason,
-    }
     fields = response.dynamic_metadata.fields
     for name, value in values.items():
         if value:

@@ -29,6 +29,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client import CollectorRegistry
 
+from authz.answers import Answers
 from authz.audit import JsonLinesSink
 from authz.authorizer import Authorizer
 from authz.decision import NonceClaim
@@ -38,11 +39,11 @@ from authz.identity.jwt import VerifiedToken, verify_token
 from authz.identity.keys import KeySet, read_keys
 from authz.identity.verified_tokens import VerifiedTokens
 from authz.metrics import AuthzMetrics
-from authz.nonces import MemoryNonceStore
+from authz.nonces import MemoryNonceStore, NonceStoreError
 from authz.pipeline import decide
 from authz.rules import Rules, compile_rules
 from authz.server import SERVICE, ServerKind, serve
-from authz.wire import Answers, read_request
+from authz.wire import read_request
 from bench.hostile_checks import hostile, microseconds
 from bench.http2_load import Client
 from policy.access import Algorithm
@@ -68,9 +69,9 @@ _DIGITS = rsa.generate_private_key(65537, 2048)
 class EveryNonce(MemoryNonceStore):
     """Spends nonces as always, but lets the few signatures of a run pass again and again."""
 
-    async def spend(self, claim: NonceClaim) -> bool:
-        await super().spend(claim)
-        return True
+    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
+        await super().spend_many(claims)
+        return [True] * len(claims)
 
 
 @cache
@@ -207,7 +208,7 @@ def decisions() -> dict[str, float]:
         "(verify RS256 alone)": microseconds(lambda: key.verifies(signature, signing_input)),
         "(parse the check)": microseconds(lambda: pb.CheckRequest.FromString(raw)),
         "(read the request)": microseconds(lambda: read_request(message)),
-        "(write the answer)": microseconds(lambda: answers.write(decision, asked).SerializeToString()),
+        "(write the answer)": microseconds(lambda: answers.write(decision, asked)),
         "(body against its schema)": microseconds(lambda: None if schema is None else schema.errors(CONTENT)),
     }
     return found

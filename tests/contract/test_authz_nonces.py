@@ -130,3 +130,34 @@ async def test_an_answer_that_came_too_late_is_not_taken_for_the_next_ones(valke
         assert not await store.spend(spent)
         assert await store.spend(claim())
     await store.close()
+
+
+async def test_many_are_spent_in_their_order_and_each_for_itself(store: NonceStore) -> None:
+    spent, one, other = claim(), claim(), claim()
+    await store.spend(spent)
+    assert list(await store.spend_many([one, spent, other, one])) == [True, False, True, False]
+    assert list(await store.spend_many([])) == []
+
+
+async def test_many_are_spent_in_one_round_trip(valkey: ValkeyServer, redis: Redis) -> None:
+    store = RedisNonceStore.from_url(valkey.connection_url, "agents", timeout=5)
+    await store.spend(claim())
+    before = (await redis.info("stats"))["total_reads_processed"]
+    await store.spend_many([claim() for _ in range(50)])
+    # One is the question itself.
+    assert (await redis.info("stats"))["total_reads_processed"] - before <= 2
+    await store.close()
+
+
+async def test_of_many_a_full_memory_admits_those_that_there_was_room_for() -> None:
+    store = MemoryNonceStore(capacity=2)
+    once = claim()
+    outcomes = await store.spend_many([once, claim(), claim(), once])
+    assert [outcome if isinstance(outcome, bool) else "unsure" for outcome in outcomes] == [True, True, "unsure", False]
+
+
+async def test_of_a_store_that_is_not_there_none_of_many_is_taken_for_unspent() -> None:
+    store = RedisNonceStore.from_url("redis://127.0.0.1:1", "agents")
+    outcomes = await store.spend_many([claim(), claim()])
+    assert [type(outcome) for outcome in outcomes] == [NonceStoreError, NonceStoreError]
+    await store.close()

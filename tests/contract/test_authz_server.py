@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -12,10 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from authz.authorizer import Authorizer
+from authz.decision import NonceClaim
 from authz.facts import FactsBoard
 from authz.metrics import AuthzMetrics
-from authz.nonces import MemoryNonceStore
+from authz.nonces import MemoryNonceStore, NonceStore, NonceStoreError
 from authz.request import MAX_CHECK_BYTES, Request
+from authz.rules import Rules
 from authz.server import SERVICE, Running, ServerKind, serve
 from protos import ext_authz_pb2 as pb
 from protos import ext_authz_pb2_grpc as pb_grpc
@@ -26,16 +29,21 @@ RULES = rules()
 KINDS = get_args(ServerKind)
 
 
-def authorizer(registry: CollectorRegistry | None = None, witness: Witness | None = None) -> Authorizer:
+def authorizer(
+    registry: CollectorRegistry | None = None,
+    witness: Witness | None = None,
+    rules: Rules = RULES,
+    nonces: NonceStore | None = None,
+) -> Authorizer:
     made = Authorizer(
-        "marketing",
+        rules.gateway,
         board=FactsBoard(facts()),
-        nonces=MemoryNonceStore(),
+        nonces=MemoryNonceStore() if nonces is None else nonces,
         audit=witness or Witness(),
-        metrics=AuthzMetrics(registry or CollectorRegistry(), "marketing"),
+        metrics=AuthzMetrics(registry or CollectorRegistry(), rules.gateway),
         clock=lambda: NOW,
     )
-    made.install(RULES)
+    made.install(rules)
     return made
 
 
@@ -151,10 +159,10 @@ async def test_an_exception_is_a_refusal_is_counted_and_tells_nothing(
     registry, witness = CollectorRegistry(), Witness()
     broken = authorizer(registry, witness)
 
-    async def fail(_: Request) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("Bearer secret-of-the-exception")
 
-    monkeypatch.setattr(broken, "authorize", fail)
+    monkeypatch.setattr("authz.authorizer.decide", fail)
     server = await serve(broken, "127.0.0.1:0", kind)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         response = await pb_grpc.AuthorizationStub(channel).Check(check(request(token=token())))
@@ -170,26 +178,44 @@ async def test_an_exception_is_a_refusal_is_counted_and_tells_nothing(
     assert "secret-of-the-exception" not in logged
 
 
+class SlowStore(MemoryNonceStore):
+    """Spends nonces once it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
+        self.asked.set()
+        await self.may_answer.wait()
+        return await super().spend_many(claims)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_check_that_envoy_gave_up_is_never_a_success(kind: ServerKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = authorizer()
-    ended = asyncio.Event()
-
-    async def wait(_: Request) -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            ended.set()
-
-    monkeypatch.setattr(slow, "authorize", wait)
+async def test_a_check_that_envoy_gave_up_is_never_a_success(kind: ServerKind) -> None:
+    nonces, witness = SlowStore(), Witness()
+    slow = authorizer(witness=witness, rules=AGENTS, nonces=nonces)
     server = await serve(slow, "127.0.0.1:0", kind)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = pb_grpc.AuthorizationStub(channel)
+        # What comes after it on this connection shows that its end has come too.
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await pb_grpc.AuthorizationStub(channel).Check(check(request(token=token())), timeout=0.2)
+            await stub.Check(check(signed()), timeout=0.2)
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         async with asyncio.timeout(5):
-            await ended.wait()
+            await nonces.asked.wait()
+            refused = await stub.Check(check(replace(signed(), route="nonsense")))
+        assert code(refused) == "route_unknown"
+        nonces.may_answer.set()
+        async with asyncio.timeout(5):
+            while len(witness.events) < 2:
+                await asyncio.sleep(0.01)
     await server.stop(0)
+    outcomes = {(event.route, event.outcome, event.reason, event.cause) for event in witness.events}
+    assert outcomes == {
+        ("vision", "denied", "internal_error", "given up by whoever asked"),
+        ("nonsense", "denied", "route_unknown", ""),
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -239,15 +265,7 @@ async def test_a_signed_request_passes_one_of_two_replicas_once(kind: ServerKind
     nonces = MemoryNonceStore()
     servers = []
     for _ in range(2):
-        replica = Authorizer(
-            "agents",
-            board=FactsBoard(facts()),
-            nonces=nonces,
-            audit=Witness(),
-            metrics=AuthzMetrics(CollectorRegistry(), "agents"),
-            clock=lambda: NOW,
-        )
-        replica.install(AGENTS)
+        replica = authorizer(rules=AGENTS, nonces=nonces)
         servers.append(await serve(replica, "127.0.0.1:0", kind))
     message = check(signed())
     responses = []

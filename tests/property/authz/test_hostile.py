@@ -6,12 +6,12 @@ calls can take follows from what they are given, which other tests bound, and `p
 
 from collections.abc import Callable
 
+from authz.answers import Answers
 from authz.audit import Pseudonyms, audit_event
 from authz.body_schema import MAX_ERRORS
 from authz.decision import Decision
 from authz.pipeline import decide
 from authz.request import Request
-from authz.wire import Answers
 from tests.unit.authz.hostile import RULES, calls_of, requests
 from tests.unit.authz.world import NOW, facts
 

@@ -1,7 +1,7 @@
 """Around the decision: versions of the policy, nonces, keys still to be found, the count and the record."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -59,8 +59,8 @@ class Recorder:
 
 
 class BrokenStore:
-    async def spend(self, claim: NonceClaim) -> bool:
-        raise NonceStoreError("down")
+    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
+        return [NonceStoreError("down") for _ in claims]
 
 
 class Finder:

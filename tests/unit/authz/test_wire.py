@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from authz.answers import Answers
 from authz.decision import Decision, FieldError, Refusal
 from authz.pipeline import decide
 from authz.principal import NOBODY
 from authz.reasons import Reason
-from authz.wire import Answers, read_request, write_failure
+from authz.request import Request
+from authz.wire import UnreadableCheckError, read_check, read_request, write_failure
 from policy.descriptors import IDENTITY_HEADERS, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 from protos import ext_authz_pb2 as pb
 from tests.unit.authz.world import AGENTS, API_KEY, NOW, facts, request, rules, signed, token
@@ -52,6 +54,12 @@ def test_the_query_starts_at_the_first_question_mark(path: str, query: str | Non
 
 def test_a_body_that_came_as_text_is_not_believed() -> None:
     assert read_request(check(body="{}")).body is None
+
+
+def test_octets_that_are_no_check_are_not_read() -> None:
+    assert read_check(check().SerializeToString()) == read_request(check())
+    with pytest.raises(UnreadableCheckError):
+        read_check(b"\xff\xff\xff")
 
 
 def _emptied() -> list[pb.CheckRequest]:
@@ -100,11 +108,15 @@ def test_raw_headers_that_say_two_things_or_cannot_be_read_are_a_defect(lines: l
     assert read_request(raw(*lines)).defect is Reason.HEADER_INVALID
 
 
+def written(decision: Decision, asked: Request, answers: Answers | None = None) -> pb.CheckResponse:
+    return pb.CheckResponse.FromString((answers or Answers()).write(decision, asked))
+
+
 def answer_to(
     text: str | None = None, *, route: str = "content", headers: dict[str, str] | None = None, key: str | None = None
 ) -> pb.CheckResponse:
     asked = request(route, token=text, headers=headers or {}, key=key)
-    return Answers().write(decide(asked, RULES, facts(), NOW), asked)
+    return written(decide(asked, RULES, facts(), NOW), asked)
 
 
 def set_by(response: pb.CheckResponse) -> dict[str, str]:
@@ -141,7 +153,7 @@ def test_an_allowed_request_tells_the_service_who_it_is() -> None:
 def test_a_partner_and_an_agent_are_named_too() -> None:
     assert set_by(answer_to(key=API_KEY))["x-waooaw-partner"] == "acme"
     asked = signed()
-    response = Answers().write(decide(asked, AGENTS, facts(), NOW), asked)
+    response = written(decide(asked, AGENTS, facts(), NOW), asked)
     assert set_by(response)["x-waooaw-agent"] == "content"
     assert metadata(response)["caller"] == "agent:content"
 
@@ -158,7 +170,7 @@ def test_credentials_and_identities_that_were_not_established_are_removed() -> N
 def test_a_gateway_that_passes_credentials_on_removes_none() -> None:
     known = rules(credentials="forward")
     asked = request(token=token(), rules=known)
-    response = Answers().write(decide(asked, known, facts(), NOW), asked)
+    response = written(decide(asked, known, facts(), NOW), asked)
     assert not {"authorization", "x-api-key", "cookie"} & set(response.ok_response.headers_to_remove)
 
 
@@ -213,11 +225,22 @@ def test_the_same_caller_is_answered_with_the_same_message_and_another_with_anot
     known = {id(asked): decide(asked, RULES, facts(), NOW) for asked in (one, other)}
     first = answers.write(known[id(one)], one)
     assert answers.write(decide(one, RULES, facts(), NOW), one) is first
-    assert set_by(answers.write(known[id(other)], other))["x-waooaw-subject"] == "user_2"
+    assert set_by(written(known[id(other)], other, answers))["x-waooaw-subject"] == "user_2"
     spoofing = request(token=token(), headers={"x-user-id": "7"})
-    spoofed = answers.write(decide(spoofing, RULES, facts(), NOW), spoofing)
-    assert "x-user-id" in spoofed.ok_response.headers_to_remove
-    assert "x-user-id" not in answers.write(decide(one, RULES, facts(), NOW), one).ok_response.headers_to_remove
+    for _ in range(2):
+        spoofed = written(decide(spoofing, RULES, facts(), NOW), spoofing, answers)
+        assert "x-user-id" in spoofed.ok_response.headers_to_remove
+    assert "x-user-id" not in written(known[id(one)], one, answers).ok_response.headers_to_remove
+
+
+def test_names_without_end_neither_hide_a_claim_nor_fill_the_memory() -> None:
+    answers, decision = Answers(), decide(request(token=token()), RULES, facts(), NOW)
+    for number in range(200):
+        headers = {f"x-{number}-{each}": "1" for each in range(50)} | {"x-user-id": "7", "y" * 10_000: "1"}
+        found = written(decision, request(token=token(), headers=headers), answers)
+        assert "x-user-id" in found.ok_response.headers_to_remove
+    assert len(answers._harmless) <= 4096
+    assert max(map(len, answers._harmless)) <= 64
 
 
 def denied(
@@ -225,7 +248,7 @@ def denied(
 ) -> tuple[pb.CheckResponse, dict[str, str]]:
     decision = Decision(refusal, NOBODY, RULES.routes[route])
     asked = request(headers={"x-request-id": request_id})
-    response = Answers().write(decision, asked)
+    response = written(decision, asked)
     return response, {each.header.key: each.header.value for each in response.denied_response.headers}
 
 
@@ -311,6 +334,6 @@ def test_an_answer_that_fails_is_a_refusal() -> None:
     response = write_failure("r-1")
     assert response.denied_response.status.code == 503
     assert json.loads(response.denied_response.body)["code"] == "internal_error"
-    impossible = Answers().write(Decision(None, NOBODY), request())
+    impossible = written(Decision(None, NOBODY), request())
     assert impossible.status.code != 0
     assert impossible.denied_response.status.code == 503
