@@ -6,10 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Select, select, text, update
+from sqlalchemy import Select, delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from records.change_claims import Claim, ClaimedError, claimed
 from records.database import Database
-from records.tables import PolicyHistoryRow
+from records.tables import ChangeClaimRow, PolicyHistoryRow
 
 MAX_ROWS: Final = 1000
 # What PostgreSQL's INTEGER holds.
@@ -70,10 +72,19 @@ class PolicyHistory:
     async def add(self, entry: Entry) -> int:
         """Append a change; returns its revision."""
         async with self._database.writing() as session:
-            row = _row(entry)
-            session.add(row)
-            await session.flush()
-            return row.revision
+            return await _added(session, entry)
+
+    async def begin(self, entry: Entry, holder: str) -> int:
+        """Append a change that `holder` begins to make; returns its revision.
+
+        Raises ClaimedError while another process makes one of the same gateway: `ChangeClaims` says how it ends.
+        """
+        async with self._database.writing() as session:
+            revision = await _added(session, entry)
+            if await claimed(session, self._database, Claim(entry.gateway, holder, revision)):
+                return revision
+            other = await session.get(ChangeClaimRow, entry.gateway)
+            raise ClaimedError(entry.gateway, None if other is None else other.revision)
 
     async def add_live(self, entry: Entry) -> int:
         """Append a change that is live, unless this version is the gateway's newest live one already.
@@ -92,24 +103,31 @@ class PolicyHistory:
             applied = await session.scalar(_newest(entry.gateway).where(running).limit(1))
             if applied is not None:
                 return applied.revision
-            row = _row(entry)
-            session.add(row)
-            await session.flush()
-            return row.revision
+            return await _added(session, entry)
 
     async def conclude(self, revision: int, result: Result, detail: str = "") -> None:
-        """Say what became of a change."""
+        """Say what became of a change; nobody claims it any more."""
         values = {"result": result.value, "detail": _storable(detail)}
         async with self._database.writing() as session:
+            await session.execute(delete(ChangeClaimRow).where(ChangeClaimRow.revision == revision))
             await session.execute(update(PolicyHistoryRow).where(PolicyHistoryRow.revision == revision).values(values))
 
     async def abandon_running(self, gateways: Sequence[str], detail: str) -> Sequence[Recorded]:
-        """Close what was running when the process ended; returns those changes."""
-        running = (PolicyHistoryRow.result == Result.RUNNING.value) & PolicyHistoryRow.gateway.in_(gateways)
+        """Close what a process has left unfinished that has ended; returns those changes.
+
+        What somebody claims is being made (`records.change_claims`), and stays.
+        """
+        claimed = select(ChangeClaimRow.revision)
+        running = (
+            (PolicyHistoryRow.result == Result.RUNNING.value)
+            & PolicyHistoryRow.gateway.in_(gateways)
+            & PolicyHistoryRow.revision.not_in(claimed)
+        )
         async with self._database.writing() as session:
             found = [_read(row) for row in await session.scalars(select(PolicyHistoryRow).where(running))]
+            abandoned = PolicyHistoryRow.revision.in_([one.revision for one in found])
             await session.execute(
-                update(PolicyHistoryRow).where(running).values(result=Result.ABANDONED.value, detail=detail)
+                update(PolicyHistoryRow).where(abandoned).values(result=Result.ABANDONED.value, detail=detail)
             )
             return found
 
@@ -154,6 +172,13 @@ class PolicyHistory:
 def _newest(gateway: str | None) -> Select[PolicyHistoryRow]:
     query = select(PolicyHistoryRow).order_by(PolicyHistoryRow.revision.desc())
     return query if gateway is None else query.where(PolicyHistoryRow.gateway == gateway)
+
+
+async def _added(session: AsyncSession, entry: Entry) -> int:
+    row = _row(entry)
+    session.add(row)
+    await session.flush()
+    return row.revision
 
 
 def _row(entry: Entry) -> PolicyHistoryRow:

@@ -163,6 +163,20 @@ class PolicyHistoryRow(Table):
     canary_percent: Mapped[int | None]
 
 
+class ChangeClaimRow(Table):
+    """A change of a gateway's policy that is being made: by which process, and when that last said so.
+
+    By the database's clock, in seconds since the epoch.
+    """
+
+    __tablename__ = "change_claims"
+
+    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(64))
+    revision: Mapped[int] = mapped_column(Integer)
+    seen_at: Mapped[float] = mapped_column(Double)
+
+
 class SnapshotRow(Table):
     """The last configuration that every Envoy of a group accepted, without secrets."""
 
