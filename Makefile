@@ -30,11 +30,11 @@ up: setup ## run the whole federation on this machine until Ctrl-C
 	@exec $(BIN)/apibank up
 
 test: static ## every test, after the static checks
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests clients
 	@$(BIN)/python -m pytest -q -m e2e tests
 
 check: static ## the quick loop: format, lint, types, imports, unit, property, golden
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests/unit tests/property tests/golden
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests/unit tests/property tests/golden clients
 
 .PHONY: static
 static: format-check lint types imports ## format, lint, types and import rules
