@@ -25,7 +25,7 @@ PassphraseFile = Annotated[
 ]
 
 
-@app.command("init")
+@app.command("init", short_help="Make a key, sealed for the safe.")
 def init(
     out: Annotated[Path, typer.Option(help="Folder for the two files; neither may be there yet.")],
     issuer: Annotated[str | None, typer.Option(help="The `issuer` that policy declares.")] = None,
@@ -57,7 +57,7 @@ def init(
     sys.stderr.write(f"key {key.kid}: keep the first file and its passphrase apart, give the second to the gateways\n")
 
 
-@app.command("issue")
+@app.command("issue", short_help="Print a token for a short while.")
 def issue(
     key: Annotated[Path, typer.Option(help=f"The sealed key, {SEALED}.")],
     reason: Annotated[str, typer.Option(help="Why; it stands in every line of the audit. 10 to 100 characters.")],

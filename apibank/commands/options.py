@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from apibank.output import OutputFormat, fail
 from apibank.settings import Settings, load_settings
@@ -34,10 +33,6 @@ def settings_of(**options: object) -> Settings:
         options["profile"] = None
     try:
         return load_settings(options)
-    except SettingsError as error:
-        # Of a variable that holds a list or a map; its text has the field's name in quotes.
-        name = str(error).partition('"')[2].partition('"')[0]
-        fail(f'error: APIBANK_{name.upper()} is no JSON; a list is written ["production"], a map {{"marketing": 3}}')
     except ValidationError as error:
         lines = [
             f"error: {'.'.join(str(part) for part in one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
@@ -45,6 +40,10 @@ def settings_of(**options: object) -> Settings:
             for one in error.errors()
         ]
         fail("\n".join(lines))
+    except ValueError as error:
+        # Of a variable that holds a list or a map; its text has the field's name in quotes.
+        name = str(error).partition('"')[2].partition('"')[0]
+        fail(f'error: APIBANK_{name.upper()} is no JSON; a list is written ["production"], a map {{"marketing": 3}}')
 
 
 def no_such_gateway(name: str, folder: Path, names: Sequence[str]) -> str:

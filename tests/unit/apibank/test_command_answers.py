@@ -185,7 +185,7 @@ def test_validate_shows_owners_whole_in_80_columns() -> None:
     assert "platform-team@waooaw.ai" in done.stdout
 
 
-@pytest.mark.parametrize("group", ["", "serve", "keys", "tokens", "policy", "endpoints"])
+@pytest.mark.parametrize("group", ["", "serve", "keys", "tokens", "break-glass", "policy", "endpoints"])
 def test_no_description_in_a_list_of_commands_breaks_off(group: str) -> None:
     shown = run(*group.split(), "--help").stdout.partition("Commands:")[2]
     assert shown
