@@ -2,67 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
 
 from protos import csds_pb2, lrs_pb2
 from protos import discovery_pb2 as pb
+from tests.conformance.access import EDGE, GATEWAY, OTHER, UNKNOWN, Plane, ask, denial, secured
 from tests.conformance.authority import Authority
 from tests.conformance.clients import TYPE_URLS, Target
 from xds import wire
 from xds.client_status.wire import SERVICE as CLIENT_STATUS
-from xds.load_reports.reports import LoadReports
 from xds.load_reports.wire import SERVICE as LOAD_REPORTS
-from xds.metrics import XdsMetrics
 from xds.publisher import Publisher
 from xds.server import serve
-
-GATEWAY = "spiffe://bank.test/gateway"
-EDGE = pb.Node(id="edge-1", cluster="edge")
-OTHER = pb.Node(id="sales-1", cluster="sales")
-UNKNOWN = pb.Node(id="edge-1", cluster="nobody-has-heard-of-it")
-
-
-@dataclass
-class Plane:
-    publisher: Publisher
-    port: int
-    authority: Authority
-    registry: CollectorRegistry
-    reports: LoadReports
-
-    def channel(self, identity: str | None, issuer: Authority | None = None) -> grpc.aio.Channel:
-        """As whoever has this identity, from the server's own authority or another one; None has no certificate."""
-        key, certificate = (issuer or self.authority).issue(identity) if identity else (None, None)
-        credentials = grpc.ssl_channel_credentials(self.authority.certificate, key, certificate)
-        return grpc.aio.secure_channel(f"localhost:{self.port}", credentials)
 
 
 @pytest.fixture
 async def plane() -> AsyncIterator[Plane]:
-    authority, publisher, registry, reports = Authority(), Publisher(), CollectorRegistry(), LoadReports()
-    target = Target(publisher)
-    for short in TYPE_URLS:
-        target.set(short, A="v1")
-    publisher.set_snapshot("sales", publisher.snapshot("edge") or pytest.fail("nothing is published"))
-    running = await serve(
-        publisher,
-        "127.0.0.1:0",
-        identifier="r",
-        credentials=grpc.ssl_server_credentials(
-            [authority.issue("localhost")], authority.certificate, require_client_auth=True
-        ),
-        trust_domain="bank.test",
-        metrics=XdsMetrics(registry),
-        load_reports=reports,
-    )
-    yield Plane(publisher, running.port, authority, registry, reports)
-    await running.stop(0)
+    async with secured() as started:
+        yield started
 
 
 def services() -> list[tuple[str, str, str]]:
@@ -75,31 +36,6 @@ def services() -> list[tuple[str, str, str]]:
         for dialect in ("Delta", "Stream")
         if dialect == "Delta" or TYPE_URLS[short] not in wire.DELTA_ONLY
     ]
-
-
-async def ask(channel: grpc.aio.Channel, node: pb.Node, short: str, service: str, method: str) -> Any:
-    """The first response; raises the status of the stream where there is none."""
-    request, response, names = (
-        (pb.DeltaDiscoveryRequest, pb.DeltaDiscoveryResponse, "resource_names_subscribe")
-        if method.startswith("Delta")
-        else (pb.DiscoveryRequest, pb.DiscoveryResponse, "resource_names")
-    )
-    call = channel.stream_stream(
-        f"/{service}/{method}",
-        request_serializer=request.SerializeToString,
-        response_deserializer=response.FromString,
-    )()
-    try:
-        await call.write(request(node=node, type_url=TYPE_URLS[short], **{names: ["A"]}))
-        return await asyncio.wait_for(call.read(), 5)
-    finally:
-        call.cancel()
-
-
-async def denial(channel: grpc.aio.Channel, node: pb.Node, *what: str) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await ask(channel, node, *(what or ("CDS", wire.AGGREGATED[0], "DeltaAggregatedResources")))
-    return raised.value.code(), raised.value.details() or ""
 
 
 @pytest.mark.parametrize(("short", "service", "method"), services())
