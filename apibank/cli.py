@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from apibank import __version__
-from apibank.commands import break_glass, credentials, endpoints, explain, keys, policies, serve, stack, tokens
+from apibank.commands import (
+    break_glass,
+    consents,
+    credentials,
+    endpoints,
+    explain,
+    keys,
+    policies,
+    serve,
+    stack,
+    tokens,
+)
 
 app = typer.Typer(
     name="apibank",
@@ -22,6 +33,7 @@ app.command("token")(credentials.token)
 app.command("sign", short_help="Print the headers that sign a request.")(credentials.sign)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(consents.app, name="consents")
 app.add_typer(break_glass.app, name="break-glass", short_help="A sealed credential for emergencies.")
 app.add_typer(policies.app, name="policy")
 app.add_typer(endpoints.app, name="endpoints")

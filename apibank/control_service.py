@@ -12,6 +12,7 @@ import grpc
 import structlog
 
 import xds.server
+from apibank.consent_desk import ConsentDesk
 from apibank.key_desk import KeyDesk
 from apibank.key_reminders import KeyReminders
 from apibank.linter import complaints_of
@@ -23,6 +24,7 @@ from apibank.revocation_desk import RevocationDesk
 from apibank.web import serve_web
 from portal.control_api import control_app
 from records.api_keys import ApiKeys
+from records.consents import ConsentRecords
 from records.database import Database
 from records.errors import LOST_DATABASE
 from records.fact_versions import FactVersions
@@ -92,6 +94,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             plane.desk,
             plane.hosts,
             revoked,
+            ConsentDesk(ConsentRecords(database), FactVersions(database)),
         )
         application.mount("/", observed_app(registry, _always))
         await plane.restore()

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from portal.consents_api import Consents, consent_routes
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
 from portal.revocations_api import Revocations, revocation_routes
@@ -126,6 +127,7 @@ def control_app(
     policies: Policies | None = None,
     endpoints: Endpoints | None = None,
     revocations: Revocations | None = None,
+    consents: Consents | None = None,
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
@@ -138,6 +140,8 @@ def control_app(
         app.include_router(endpoint_routes(endpoints))
     if revocations is not None:
         app.include_router(revocation_routes(revocations))
+    if consents is not None:
+        app.include_router(consent_routes(consents))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:

@@ -27,6 +27,14 @@ class UnknownKeyError(RecordsError):
     """There is no key of that id."""
 
 
+class ConsentRefusedError(RecordsError):
+    """A consent that cannot be recorded as asked."""
+
+
+class UnknownConsentError(RecordsError):
+    """There is no consent of that id."""
+
+
 class RevocationRefusedError(RecordsError):
     """A revocation that cannot be made as asked."""
 

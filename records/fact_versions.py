@@ -21,6 +21,8 @@ from records.tables import FactAppliedRow, FactVersionRow
 API_KEYS: Final = "api_keys"
 # The list of revoked tokens.
 REVOCATIONS: Final = "revocations"
+# Parents' consents for their children.
+CONSENTS: Final = "consents"
 
 # A process that has said nothing for so long counts as gone, and nobody waits for it.
 GONE_SECONDS: Final = 18.0

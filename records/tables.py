@@ -201,6 +201,23 @@ class EndpointOverrideRow(Table):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class ConsentRow(Table):
+    """A parent's consent for a child; both are subjects of tokens."""
+
+    __tablename__ = "consents"
+    __table_args__ = (Index(None, "child"), Index(None, "parent"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    child: Mapped[str] = mapped_column(String(255))
+    parent: Mapped[str] = mapped_column(String(255))
+    method: Mapped[str] = mapped_column(String(32))
+    purposes: Mapped[list[str]] = mapped_column(JSON)
+    granted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    granted_by: Mapped[str] = mapped_column(String(128))
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class RevocationRow(Table):
     """Tokens that are refused although they are good: one by `jti`, or a subject's up to an issue time."""
 

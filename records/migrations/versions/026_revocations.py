@@ -1,14 +1,14 @@
 """Tokens that are refused although they are good.
 
 Revision ID: 026_revocations
-Revises: 024_admin_audit_chain
+Revises: 025_consents
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "026_revocations"
-down_revision = "024_admin_audit_chain"
+down_revision = "025_consents"
 
 
 def upgrade() -> None:
