@@ -88,6 +88,12 @@ class AuthzMetrics:
             ("gateway", "what", "outcome"),
             registry=registry,
         )
+        self._shadowed = Counter(
+            "apibank_authz_shadow_total",
+            "Requests that a rule in shadow mode would have refused, by rule and reason.",
+            ("gateway", "rule", "reason"),
+            registry=registry,
+        )
         self._audit_dropped = Counter(
             "apibank_authz_audit_dropped_total",
             "Audit events for which there was no room.",
@@ -104,6 +110,9 @@ class AuthzMetrics:
 
     def reloaded(self, what: str, succeeded: bool) -> None:
         self._reloads.labels(self._gateway, what, "ok" if succeeded else "failed").inc()
+
+    def shadowed(self, rule: str, reason: str) -> None:
+        self._shadowed.labels(self._gateway, rule, reason).inc()
 
     def audit_dropped(self) -> None:
         self._audit_dropped.inc()
