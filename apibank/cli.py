@@ -7,6 +7,7 @@ import typer
 
 from apibank import __version__
 from apibank.commands import (
+    audit,
     break_glass,
     consents,
     credentials,
@@ -32,6 +33,7 @@ app.command("explain", short_help="Show which way a request takes, and why.")(ex
 app.command("token")(credentials.token)
 app.command("sign", short_help="Print the headers that sign a request.")(credentials.sign)
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(consents.app, name="consents")
 app.add_typer(break_glass.app, name="break-glass", short_help="A sealed credential for emergencies.")

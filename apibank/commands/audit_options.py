@@ -1,0 +1,103 @@
+"""Options of the audit's commands, and what is made of them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from apibank.output import fail
+
+if TYPE_CHECKING:
+    from apibank.settings import Settings
+    from records.audit_log import AuditQuery, ChainEnd
+    from records.database import Database
+
+T = TypeVar("T")
+
+
+class ExportFormat(StrEnum):
+    JSONL = "jsonl"
+    JSON = "json"
+
+
+Gateway = Annotated[str | None, typer.Option(help="Only this gateway's.")]
+Principal = Annotated[
+    str | None, typer.Option(help="As the audit names them: partner:acme, agent:content, sub:<pseudonym>.")
+]
+Subject = Annotated[str | None, typer.Option(help="A token's subject by its name; takes the key of the pseudonyms.")]
+RequestId = Annotated[str | None, typer.Option(help="Of one request: a row for each tier that must record it.")]
+Endpoint = Annotated[str | None, typer.Option(help="Paths that begin so.")]
+Method = Annotated[str | None, typer.Option(help="Such as POST.")]
+Status = Annotated[int | None, typer.Option(help="Such as 403.")]
+OutcomeOption = Annotated[str | None, typer.Option("--outcome", help="allowed, denied, initiated, success.")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="From then on: 2026-11-22T12:00:00Z, or 24h ago.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Before then.")]
+
+
+def query_of(
+    settings: "Settings",
+    *,
+    gateway: str | None = None,
+    principal: str | None = None,
+    subject: str | None = None,
+    request_id: str | None = None,
+    endpoint: str | None = None,
+    method: str | None = None,
+    status: int | None = None,
+    outcome: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = 100,
+    before: int | None = None,
+) -> "AuditQuery":
+    """What is asked for; ends the command where an option is none."""
+    from apibank.audit_desk import AuditDeskError, moment, principal_of_subject
+    from records.audit_log import AuditQuery
+
+    now = datetime.now(UTC)
+    try:
+        if subject is not None:
+            if principal is not None:
+                fail("error: --subject and --principal exclude each other")
+            principal = principal_of_subject(subject, settings.audit_key())
+        return AuditQuery(
+            gateway=gateway,
+            principal=principal,
+            request_id=request_id,
+            endpoint_prefix=endpoint,
+            method=None if method is None else method.upper(),
+            status=status,
+            outcome=outcome,
+            since=None if since is None else moment(since, now),
+            until=None if until is None else moment(until, now),
+            before=before,
+            limit=limit,
+        )
+    except AuditDeskError as error:
+        return fail(f"error: {error}")
+
+
+def anchors_of(settings: "Settings", files: Sequence[Path]) -> "Sequence[ChainEnd]":
+    """The anchors of files, and those that gateways keep in the state directory."""
+    from apibank.audit_anchors import AnchorError, anchors_below, read_anchors
+
+    try:
+        given = [one for path in files for one in read_anchors(path)]
+        return [*given, *anchors_below(settings.audit_folder())]
+    except AnchorError as error:
+        return fail(f"error: {error}")
+    except OSError as error:
+        return fail(f"error: {error.filename}: {error.strerror}")
+
+
+def answered(settings: "Settings", work: "Callable[[Database], Awaitable[T]]") -> T:
+    """What the database answered; ends the command where it did not."""
+    from apibank.audit_desk import AuditDeskError, with_database
+
+    try:
+        return with_database(settings.database_url(), work)
+    except AuditDeskError as error:
+        return fail(f"error: {error}")
