@@ -10,6 +10,8 @@ from typing import Final
 import structlog
 
 from apibank.policies import PolicyFolder
+from apibank.policy_source import read_source
+from policy.problem import PolicyError
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -40,9 +42,13 @@ class PolicyFiles:
         """Put the text in the place of the gateway's file. Raises ReadOnlyFolderError."""
         await asyncio.to_thread(self._write, self._folder.folder / f"{gateway}.yaml", text)
 
-    async def withdraw_all(self) -> list[str]:
-        """Take away every candidate that an earlier process has left; returns the gateways."""
-        return await asyncio.to_thread(self._withdraw_all)
+    async def candidates(self) -> list[str]:
+        """The gateways that have one."""
+        return await asyncio.to_thread(self._candidates)
+
+    async def found(self, gateway: str) -> str | None:
+        """The text of the gateway's file now, or what is wrong with reading it; None where there is none."""
+        return await asyncio.to_thread(self._found, gateway)
 
     def _prepare(self) -> None:
         try:
@@ -75,9 +81,16 @@ class PolicyFiles:
         except OSError as error:
             raise self._read_only(error) from error
 
-    def _withdraw_all(self) -> list[str]:
-        left = [path for path in self._folder.candidates.glob("*.yaml") if self._folder.wants(path.stem)]
-        return [path.stem for path in left if _remove(path)]
+    def _candidates(self) -> list[str]:
+        return [path.stem for path in self._folder.candidates.glob("*.yaml") if self._folder.wants(path.stem)]
+
+    def _found(self, gateway: str) -> str | None:
+        try:
+            return read_source(self._folder.folder / f"{gateway}.yaml").text
+        except FileNotFoundError:
+            return None
+        except PolicyError as error:
+            return str(error)
 
     def _read_only(self, error: OSError) -> ReadOnlyFolderError:
         return ReadOnlyFolderError(f"{self._folder.folder} cannot be written: {error.strerror or error}")

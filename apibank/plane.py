@@ -8,6 +8,7 @@ from typing import Final, Self
 from prometheus_client import CollectorRegistry, Gauge
 
 from apibank.candidates import PolicyFiles
+from apibank.claims import Claims
 from apibank.control_plane import ControlPlane
 from apibank.drafts import Linter, no_complaints
 from apibank.endpoint_desk import EndpointDesk
@@ -19,8 +20,10 @@ from apibank.policy_desk import PolicyDesk
 from apibank.preparation import Preparation
 from apibank.rollouts import Rollouts
 from apibank.runtime_endpoints import RuntimeEndpoints
+from records.change_claims import ChangeClaims
 from records.database import Database
 from records.endpoint_overrides import EndpointOverrides
+from records.errors import LOST_DATABASE
 from records.policy_history import PolicyHistory
 from records.snapshots import Snapshots
 from xds.canary import TrafficReports
@@ -36,6 +39,7 @@ class Plane:
 
     control: ControlPlane
     rollouts: Rollouts
+    claims: Claims
     states: FederationStates
     desk: PolicyDesk
     hosts: EndpointDesk
@@ -74,10 +78,12 @@ class Plane:
         last_good = LastGood(Snapshots(database), control.policies_of)
         publisher.on_good(last_good.note)
         files = PolicyFiles(folder)
-        rollouts = Rollouts(control, files, history, journal.write, traffic, metrics)
+        claims = Claims(ChangeClaims(database), history, files)
+        rollouts = Rollouts(control, files, history, claims, journal.write, traffic, metrics)
         return cls(
             control,
             rollouts,
+            claims,
             FederationStates(control, rollouts),
             PolicyDesk(control, rollouts, files, history, linter),
             EndpointDesk(control, rollouts),
@@ -88,16 +94,26 @@ class Plane:
     async def restore(self) -> None:
         """Before any Envoy is served and any file is read: what was good last, and what was set while running."""
         await self.control.restore(self.last_good)
-        await self.rollouts.abandon_former(self.control.folder.names())
+        with contextlib.suppress(*LOST_DATABASE):
+            await self.claims.close_abandoned(self.control.folder.names)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped."""
         await self.control.endpoints.load()
+        ended = asyncio.Event()
         async with asyncio.TaskGroup() as running:
-            running.create_task(self.journal.run(stop))
+            running.create_task(self.journal.run(ended))
+            running.create_task(self._end_rollouts(stop, ended))
+            running.create_task(self.claims.follow(stop, self.control.folder.names))
             running.create_task(self.last_good.run(stop))
             running.create_task(self._follow_endpoints(stop))
             running.create_task(self.control.run(stop))
+
+    async def _end_rollouts(self, stop: asyncio.Event, ended: asyncio.Event) -> None:
+        """What became of them is written before the journal is closed, so that nobody waits for them."""
+        await stop.wait()
+        await self.rollouts.close()
+        ended.set()
 
     async def close(self) -> None:
         """End what is being made: the base goes on everywhere."""

@@ -113,6 +113,8 @@ class PolicyDesk:
         reserved = self._reserve(wish)
         begun: set[str] = set()
         try:
+            for rollout in reserved.values():
+                await self._rollouts.look(rollout)
             # What was saved a moment ago is live first, and in the history, whatever replaces it then.
             there = await asyncio.to_thread(self._control.folder.names)
             await asyncio.gather(*(self._control.publish_one(name) for name in reserved if name in there))
@@ -125,11 +127,12 @@ class PolicyDesk:
                 for name, draft in changes.items():
                     try:
                         task = await self._rollouts.begin(reserved[name], draft, wish.plan)
-                    except LOST_DATABASE:
+                    except (BusyError, *LOST_DATABASE) as error:
+                        refused = _busy(error) if isinstance(error, BusyError) else _away()
                         if not begun:
-                            raise Refused(503, "database_away", DATABASE_AWAY) from None
+                            raise refused from None
                         # Others are live already: whoever asked must be told which.
-                        answers[name] = _begun_record(reserved[name], Ended(Result.REFUSED, DATABASE_AWAY))
+                        answers[name] = _begun_record(reserved[name], Ended(Result.REFUSED, str(refused)))
                         continue
                     begun.add(name)
                     ended = None if wish.plan is not None else await asyncio.shield(task)
@@ -150,7 +153,7 @@ class PolicyDesk:
             except BusyError as error:
                 for rollout in reserved.values():
                     self._rollouts.release(rollout)
-                raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
+                raise _busy(error) from None
         return reserved
 
     async def _prepare(self, changes: Mapping[str, Draft], plan: CanaryPlan | None) -> None:
@@ -162,6 +165,9 @@ class PolicyDesk:
             for name in changes:
                 if self._control.publisher.snapshot(name) is None:
                     raise Refused(409, "nothing_live", f"nothing is live of {name}: a first policy has no canary")
+                if not self._control.publisher.nodes.count(name):
+                    detail = f"no Envoy of {name} is connected here that could try it: apply it without a canary"
+                    raise Refused(409, "no_envoys", detail)
 
     def _check_bases(self, bases: Mapping[str, str]) -> None:
         for name, base in bases.items():
@@ -240,6 +246,14 @@ class PolicyDesk:
         if gateway not in self._control.states:
             known = ", ".join(sorted(self._control.states)) or "none yet"
             raise Refused(404, "gateway_not_found", f"there is no gateway {gateway!r}; there are: {known}")
+
+
+def _busy(error: BusyError) -> Refused:
+    return Refused(409, "rollout_running", f"another change is being made: {error}")
+
+
+def _away() -> Refused:
+    return Refused(503, "database_away", DATABASE_AWAY)
 
 
 def _begun_record(rollout: Rollout, ended: Ended | None) -> Record:

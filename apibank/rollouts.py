@@ -9,18 +9,24 @@ from typing import Final
 import structlog
 
 from apibank.candidates import PolicyFiles, ReadOnlyFolderError
+from apibank.claims import ENDED, Claims, unless
 from apibank.control_plane import ControlPlane
 from apibank.policy_gate import PATIENCE_SECONDS, policy_known
 from apibank.published import Intent
 from policy.load import Loaded
 from policy.model import Gateway
 from portal.policies_api import CanaryPlan
+from records.change_claims import ClaimedError
 from records.policy_history import Change, Entry, PolicyHistory, Result
 from xds.canary import CanaryOutcome, TrafficReports, Verdict, run_canary
 from xds.metrics import XdsMetrics
 from xds.snapshot import Snapshot
 
 _LOG: Final = structlog.get_logger(__name__)
+# How often a candidate that is tried is compared with what people save.
+_LOOK_SECONDS: Final = 0.5
+_SAVED: Final = "the file was saved meanwhile, and stays as it was saved"
+_GONE: Final = "the file was taken away meanwhile"
 _RESULTS: Final[Mapping[Verdict, Result]] = {
     Verdict.REFUSED: Result.HALTED,
     Verdict.ERRORS_ROSE: Result.HALTED,
@@ -56,6 +62,8 @@ class Rollout:
     intent: Intent
     step: str = "waiting"
     nodes: tuple[str, ...] = ()
+    # The gateway's file, as whoever asked for the change could know it.
+    found: str | None = None
 
     def __str__(self) -> str:
         revision = "" if self.intent.revision is None else f"revision {self.intent.revision}, "
@@ -82,6 +90,7 @@ class Rollouts:
         control: ControlPlane,
         files: PolicyFiles,
         history: PolicyHistory,
+        claims: Claims,
         later: Callable[[Callable[[], Awaitable[None]]], None],
         traffic: TrafficReports,
         metrics: XdsMetrics,
@@ -92,6 +101,7 @@ class Rollouts:
         self._control = control
         self._files = files
         self._history = history
+        self._claims = claims
         self._later = later
         self._traffic = traffic
         self._metrics = metrics
@@ -109,33 +119,33 @@ class Rollouts:
         rollout = self._running[gateway] = Rollout(gateway, version, intent)
         return rollout
 
+    async def look(self, rollout: Rollout) -> None:
+        """Take note of the gateway's file: what is saved after this is not replaced."""
+        rollout.found = await self._files.found(rollout.gateway)
+
     def release(self, rollout: Rollout) -> None:
         if self._running.get(rollout.gateway) is rollout:
             del self._running[rollout.gateway]
 
     async def begin(self, rollout: Rollout, draft: Draft, plan: CanaryPlan | None) -> asyncio.Task[Ended]:
-        """Write the change down and start to make it. Raises one of LOST_DATABASE, and makes no change then."""
+        """Write the change down and start to make it. Makes no change where it raises one of LOST_DATABASE.
+
+        Nor where it raises BusyError: another control plane makes one.
+        """
         intent = rollout.intent
         entry = Entry(
             draft.gateway, draft.version, draft.text, intent.author, intent.message, intent.source,
             datetime.now(UTC), Result.RUNNING, canary_percent=intent.canary_percent,
         )  # fmt: skip
         rollout.version = draft.version
-        rollout.intent = replace(intent, revision=await self._history.add(entry))
+        try:
+            rollout.intent = replace(intent, revision=await self._history.begin(entry, self._claims.holder))
+        except ClaimedError as error:
+            raise BusyError(str(error)) from None
         task = asyncio.create_task(self._run(rollout, draft, plan))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def abandon_former(self, gateways: tuple[str, ...]) -> None:
-        """Close what an earlier process has left unfinished: the base goes on."""
-        for gateway in await self._files.withdraw_all():
-            _LOG.warning("candidate_dropped", gateway=gateway)
-
-        async def abandon() -> None:
-            await self._history.abandon_running(gateways, "the control plane ended while it was being made")
-
-        self._later(abandon)
 
     async def close(self) -> None:
         """End what is being made, as when the process ends."""
@@ -144,7 +154,7 @@ class Rollouts:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, rollout: Rollout, draft: Draft, plan: CanaryPlan | None) -> Ended:
-        result, detail = Result.ABANDONED, "the control plane ended while it was being made"
+        result, detail = Result.ABANDONED, ENDED
         try:
             result, detail = await self._made(rollout, draft, plan)
         except (ReadOnlyFolderError, ValueError) as error:
@@ -163,40 +173,42 @@ class Rollouts:
         return Ended(result, detail)
 
     async def _made(self, rollout: Rollout, draft: Draft, plan: CanaryPlan | None) -> tuple[Result, str]:
-        detail = ""
+        detail, base = "", self._control.publisher.intended(rollout.gateway)
         if plan is not None:
             outcome = await self._try(rollout, draft, plan)
-            if isinstance(outcome, str):
-                return Result.HALTED, outcome
+            if isinstance(outcome, Ended):
+                return outcome.result, outcome.detail
             detail = outcome.detail
             if outcome.verdict is not Verdict.PASSED:
                 return _RESULTS[outcome.verdict], detail
         rollout.step = "publishing"
         async with self._control.changing(rollout.gateway):
-            if self._superseded(draft, promoted=plan is not None):
-                return Result.ABANDONED, "the file was saved meanwhile"
+            if why := await self._superseded(rollout, draft, promoted=plan is not None):
+                await self._back_to_file(draft, base)
+                return Result.ABANDONED, why
             try:
                 await self._files.replace(rollout.gateway, draft.text)
             except ReadOnlyFolderError:
-                await self._back_to_file(rollout.gateway)
+                await self._back_to_file(draft, base)
                 raise
             if not await self._control.publish_held(rollout.gateway, rollout.intent):
                 return Result.REFUSED, "the file could not be published; see the gateway's status"
         return Result.LIVE, detail
 
-    async def _try(self, rollout: Rollout, draft: Draft, plan: CanaryPlan) -> CanaryOutcome | str:
-        """Run the candidate on some of the Envoys; a text says why it did not come to that."""
+    async def _try(self, rollout: Rollout, draft: Draft, plan: CanaryPlan) -> CanaryOutcome | Ended:
+        """Run the candidate on some of the Envoys."""
         rollout.step = "waiting for authorization to know the candidate"
         await self._files.offer(rollout.gateway, draft.text)
         endpoint = draft.loaded.gateway.services.authz.endpoint
         if not await policy_known(endpoint, draft.version, max(PATIENCE_SECONDS, min(plan.within, 10.0))):
-            return f"authorization at {endpoint} does not decide by the candidate, so its Envoys would refuse everybody"
+            why = f"authorization at {endpoint} does not decide by the candidate, so its Envoys would refuse everybody"
+            return Ended(Result.HALTED, why)
         self._control.about_to_serve(draft.loaded.gateway)
         rollout.step = f"canary on {plan.percent} % of the Envoys"
         self._metrics.canary_running(rollout.gateway, max(1, self._nodes(rollout.gateway) * plan.percent // 100))
-        outcome = None
+        outcome: CanaryOutcome | Ended | None = None
         try:
-            outcome = await self._canary(
+            trial = self._canary(
                 self._control.publisher,
                 rollout.gateway,
                 draft.snapshot,
@@ -205,27 +217,54 @@ class Rollouts:
                 within=plan.within,
                 traffic=self._traffic,
             )
+            outcome = await unless(unless(trial, self._saved(rollout)), self._lost(rollout))
         finally:
             self._metrics.canary_running(rollout.gateway, 0)
-            verdict = Verdict.ABANDONED if outcome is None else outcome.verdict
+            verdict = outcome.verdict if isinstance(outcome, CanaryOutcome) else Verdict.ABANDONED
             self._metrics.canary_ended(rollout.gateway, verdict.value)
         return outcome
+
+    async def _lost(self, rollout: Rollout) -> Ended:
+        """Returns when another control plane has taken this one for dead."""
+        if rollout.intent.revision is not None:
+            await self._claims.lost(rollout.gateway, rollout.intent.revision)
+        return Ended(Result.ABANDONED, "the database was away for too long, and another control plane gave it up")
+
+    async def _saved(self, rollout: Rollout) -> Ended:
+        """Returns when the gateway's file is another than it was, also one that is broken and not published."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if why := await self._saved_meanwhile(rollout):
+                return Ended(Result.ABANDONED, why)
+
+    async def _saved_meanwhile(self, rollout: Rollout) -> str:
+        """What has become of the gateway's file since the change was asked for; nothing, where it is the same."""
+        found = await self._files.found(rollout.gateway)
+        if found == rollout.found:
+            return ""
+        return _GONE if found is None else _SAVED
 
     def _nodes(self, gateway: str) -> int:
         return self._control.publisher.nodes.count(gateway)
 
-    def _superseded(self, draft: Draft, *, promoted: bool) -> bool:
-        """Whether something else was published since the draft was made, or since it was promoted."""
+    async def _superseded(self, rollout: Rollout, draft: Draft, *, promoted: bool) -> str:
+        """What else was saved or published since the draft was made, or since it was promoted; else nothing."""
+        if why := await self._saved_meanwhile(rollout):
+            return why
         live, intended = self._control.policy_of(draft.gateway), self._control.publisher.intended(draft.gateway)
         if (None if live is None else live.version) != draft.live:
-            return True
-        return promoted and (intended is None or intended.version != draft.snapshot.version)
+            return _SAVED
+        return _SAVED if promoted and (intended is None or intended.version != draft.snapshot.version) else ""
 
-    async def _back_to_file(self, gateway: str) -> None:
-        """What was promoted cannot be kept: the file that could not be replaced decides again."""
-        if (state := self._control.states.get(gateway)) is not None:
+    async def _back_to_file(self, draft: Draft, base: Snapshot | None) -> None:
+        """What was promoted cannot be kept: the file decides again, or what was live where that is broken."""
+        name, publisher = draft.gateway, self._control.publisher
+        if (state := self._control.states.get(name)) is not None:
             state.fingerprint = None
-        await self._control.publish_held(gateway)
+        if not await self._control.publish_held(name):
+            intended = publisher.intended(name)
+            if base is not None and intended is not None and intended.version == draft.snapshot.version:
+                publisher.set_snapshot(name, base)
 
     def _conclude(self, rollout: Rollout, result: Result, detail: str) -> None:
         revision = rollout.intent.revision

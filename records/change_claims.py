@@ -55,15 +55,19 @@ class ChangeClaims:
             rows = await session.scalars(select(ChangeClaimRow).where(~_lapsed(self._database)))
             return [Claim(row.gateway, row.holder, row.revision) for row in rows]
 
-    async def give_up_lapsed(self) -> Sequence[Claim]:
-        """Take away those of processes that have ended; returns them. Of several that ask, one gets each."""
+    async def give_up_lapsed(self, holder: str) -> Sequence[Claim]:
+        """Take away those of processes that have ended; returns them. Of several that ask, one gets each.
+
+        `holder`: who asks, who has not ended.
+        """
+        lapsed = _lapsed(self._database) & (ChangeClaimRow.holder != holder)
         async with self._database.reading() as session:
             # Most of the time there is none, and nobody is kept from writing for that.
-            if (await session.scalars(select(ChangeClaimRow.gateway).where(_lapsed(self._database)))).first() is None:
+            if (await session.scalars(select(ChangeClaimRow.gateway).where(lapsed))).first() is None:
                 return ()
         gone = (
             delete(ChangeClaimRow)
-            .where(_lapsed(self._database))
+            .where(lapsed)
             .returning(ChangeClaimRow.gateway, ChangeClaimRow.holder, ChangeClaimRow.revision)
             .execution_options(synchronize_session=False)
         )

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.contract.changes.federation import Authorization, Envoy, Running
 from xds.load_reports.reports import Traffic
 from xds.snapshot import ROUTE
@@ -130,3 +132,46 @@ async def test_who_tries_a_candidate_is_not_called_behind(plane: Running, policy
     await on_some(plane, *envoys)
     await plane.until(lambda: plane.state["canary"]["live"])
     assert plane.state["behind"] == []
+
+
+@pytest.mark.parametrize("saved", ["gateway: shop\n", "\x00", None], ids=["broken", "no text", "taken away"])
+async def test_a_broken_file_that_is_saved_meanwhile_is_kept_and_the_base_goes_on(
+    plane: Running, policy: str, saved: str | None
+) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    revision = await begun(plane, moved(policy), soak=60.0)
+    await on_some(plane, *envoys)
+    file = plane.folder / "shop.yaml"
+    file.unlink() if saved is None else file.write_text(saved)
+    shown = await plane.ended(revision)
+    assert shown["result"] == "abandoned"
+    assert "meanwhile" in shown["detail"]
+    assert (file.read_text() if file.exists() else None) == saved
+    await plane.until(lambda: plane.state["live"] == 2)
+    assert all(runs(one, b"/items") for one in envoys)
+    assert plane.state["errors"]
+
+
+async def test_a_broken_file_that_is_saved_at_the_last_moment_is_kept_too(
+    plane: Running, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    # Nobody looks while it is tried: what was promoted has to come back.
+    monkeypatch.setattr("apibank.rollouts._LOOK_SECONDS", 60.0)
+    revision = await begun(plane, moved(policy), soak=1.0)
+    await on_some(plane, *envoys)
+    (plane.folder / "shop.yaml").write_text("gateway: shop\n")
+    shown = await plane.ended(revision)
+    assert shown["result"] == "abandoned"
+    assert (plane.folder / "shop.yaml").read_text() == "gateway: shop\n"
+    await plane.until(lambda: plane.state["live"] == 2)
+    assert all(runs(one, b"/items") for one in envoys)
+
+
+async def test_a_canary_that_no_envoy_could_try_is_refused_at_once(plane: Running, policy: str) -> None:
+    body = {"gateways": {"shop": {"text": moved(policy)}}, "canary": {"percent": 50}}
+    answer = await plane.api.post("/v1/policies/apply", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_envoys")
+    assert "apply it without a canary" in answer.json()["detail"]
+    assert (plane.folder / "shop.yaml").read_text() == policy
+    assert [one["source"] for one in await plane.history()] == ["file"]

@@ -149,15 +149,15 @@ async def test_a_file_that_is_broken_is_mended_by_applying_what_is_live(plane: R
 async def test_when_the_database_goes_between_two_gateways_both_fates_are_told(
     plane: Running, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add, asked = PolicyHistory.add, []
+    begin, asked = PolicyHistory.begin, []
 
-    async def once(history: PolicyHistory, entry: Entry) -> int:
+    async def once(history: PolicyHistory, entry: Entry, holder: str) -> int:
         asked.append(entry)
         if len(asked) > 1:
             raise OSError("connection refused")
-        return await add(history, entry)
+        return await begin(history, entry, holder)
 
-    monkeypatch.setattr(PolicyHistory, "add", once)
+    monkeypatch.setattr(PolicyHistory, "begin", once)
     bank = policy.replace("gateway: shop", "gateway: bank")
     body = {"gateways": {"bank": {"text": bank}, "shop": {"text": moved(policy)}}}
     answer = await plane.api.post("/v1/policies/apply", json=body)

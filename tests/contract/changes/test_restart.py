@@ -155,7 +155,7 @@ async def test_a_database_that_is_away_holds_up_no_file_but_every_apply(
         raise OperationalError("statement", {}, OSError("connection refused"))
 
     with monkeypatch.context() as away:
-        away.setattr(PolicyHistory, "add", lost)
+        away.setattr(PolicyHistory, "begin", lost)
         away.setattr(PolicyHistory, "add_live", lost)
         (plane.folder / "shop.yaml").write_text(policy.replace("/items", "/things"))
         before = plane.state["version"]

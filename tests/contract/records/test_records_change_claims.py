@@ -59,12 +59,13 @@ async def test_a_claim_that_nobody_renews_lapses(
 ) -> None:
     revision = await history.begin(ENTRY, "one")
     claim = Claim("marketing", "one", revision)
-    assert await claims.give_up_lapsed() == ()
+    assert await claims.give_up_lapsed("two") == ()
     assert await claims.renew(claim)
     monkeypatch.setattr("records.change_claims.LAPSE_SECONDS", -60.0)
     assert await claims.held() == []
-    assert await claims.give_up_lapsed() == [claim]
-    assert await claims.give_up_lapsed() == ()
+    assert await claims.give_up_lapsed("one") == ()
+    assert await claims.give_up_lapsed("two") == [claim]
+    assert await claims.give_up_lapsed("two") == ()
     assert not await claims.renew(claim)
     await history.abandon_running(["marketing"], "it ended")
     assert await result(history, revision) is Result.ABANDONED
