@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -31,12 +32,18 @@ def verify_key(text: str, address: IPv4Address | IPv6Address | None, facts: Fact
         return Refusal(Reason.KEY_INVALID, "expired")
     if key.networks is not None and not (address and any(address in network for network in key.networks)):
         return Refusal(Reason.ADDRESS_NOT_ALLOWED, f"not an address of partner {key.partner}")
+    return _principal(key.partner, key.tier, key.scopes, key.key_id)
+
+
+# Only of keys that are live, so nobody without one can push others out. One principal, one answer (authz.answers).
+@lru_cache(maxsize=4096)
+def _principal(partner: str, tier: str, scopes: frozenset[str], key_id: str) -> Principal:
     return Principal(
         Kind.KEY,
-        subject=f"{ROLE}:{key.partner}",
+        subject=f"{ROLE}:{partner}",
         role=ROLE,
-        tier=key.tier,
-        scopes=key.scopes,
-        partner=key.partner,
-        credential_id=key.key_id,
+        tier=tier,
+        scopes=scopes,
+        partner=partner,
+        credential_id=key_id,
     )

@@ -11,6 +11,7 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from authz.decision import NonceClaim, Refusal
@@ -88,9 +89,14 @@ def verify_signature(
     if not _digest_matches(request):
         return _refuse("digest")
     agent = signature.key_id
-    principal = Principal(Kind.SIGNATURE, subject=agent, role=rules.role, tier=rules.tier, agent=agent)
     # The window is open for twice its width at most; the second covers its very end.
-    return principal, NonceClaim(agent, signature.nonce, 2 * rules.window + 1)
+    return _principal(agent, rules.role, rules.tier), NonceClaim(agent, signature.nonce, 2 * rules.window + 1)
+
+
+# Only of agents whose signature was good. One principal, one answer (authz.answers).
+@lru_cache(maxsize=4096)
+def _principal(agent: str, role: str, tier: str) -> Principal:
+    return Principal(Kind.SIGNATURE, subject=agent, role=role, tier=tier, agent=agent)
 
 
 def _read_signature(request: Request) -> _Signature | Refusal:
