@@ -15,6 +15,7 @@ import structlog
 import authz.server
 import ratelimit.server
 from apibank.audit_trail import AuditPlace, audit_trail, subject_key
+from apibank.consent_facts import ConsentsOnBoard, FollowedOnDemand, ask_ages
 from apibank.last_good import UnusableSnapshotError, policies_in, policy_versions_in
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
@@ -27,9 +28,10 @@ from authz.audit import JsonLinesSink, Pseudonyms
 from authz.authorizer import Authorizer
 from authz.break_glass import BreakGlassAlarm
 from authz.facts import FactsBoard
+from authz.failures import Failures, FailureStore, exchange
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore, NonceStore
-from authz.redis_store import RedisNonceStore
+from authz.redis_store import RedisFailures, RedisNonceStore
 from authz.sources import CredentialSources
 from policy.edge import Services
 from policy.model import Gateway
@@ -40,10 +42,11 @@ from ratelimit.metrics import RateLimitMetrics
 from ratelimit.redis_store import RedisStore
 from ratelimit.store import CounterStore
 from records.api_keys import ApiKeys
+from records.consents import ConsentRecords
 from records.database import Database
 from records.errors import LOST_DATABASE
 from records.fact_follower import FactFollower, Facts
-from records.fact_versions import API_KEYS, REVOCATIONS, FactVersions
+from records.fact_versions import API_KEYS, CONSENTS, REVOCATIONS, FactVersions
 from records.key_usage import KeyUsage
 from records.revocations import TokenRevocations
 from records.snapshots import Snapshots
@@ -78,7 +81,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         last_good = await _last_good_policies(database, service.name)
         first = await _first_policy(service, last_good[0] if last_good else None)
         services = first.services
-        counters, nonces = _stores(service, services, held)
+        counters, nonces, common = _stores(service, services, held)
+        failures = Failures()
         usage = KeyUsage(database)
         board = FactsBoard()
         metrics = AuthzMetrics(registry, service.name)
@@ -95,6 +99,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             nonces=nonces,
             audit=BreakGlassAlarm(UsageNoting(audit, usage), registry, service.name),
             metrics=metrics,
+            failures=failures,
             pseudonyms=Pseudonyms(subject_key(service.audit.key_file)),
             key_finder=sources,
             recorder=trail,
@@ -104,7 +109,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources, still_run)
         await policy.put(first)
         await policy.remember()
-        followers = _followers(service, database, board)
+        followers = _followers(service, database, board, first)
         for follower in followers:
             # A token that is revoked is refused from the first request on.
             await follower.step()
@@ -114,6 +119,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             for follower in followers:
                 running.create_task(follower.run(stop))
             running.create_task(policy.follow(stop))
+            if common is not None:
+                running.create_task(exchange(failures, common, stop))
             running.create_task(write_usage(usage, stop))
             running.create_task(serve_web([listener_of(application, service.metrics_listen)], stop))
             await stop.wait()
@@ -146,24 +153,31 @@ async def _last_good_policies(database: Database, name: str, known: Container[st
         return ()
 
 
-def _stores(service: GatewayService, services: Services, held: AsyncExitStack) -> tuple[CounterStore, NonceStore]:
+def _stores(
+    service: GatewayService, services: Services, held: AsyncExitStack
+) -> tuple[CounterStore, NonceStore, FailureStore | None]:
     if service.store == MEMORY:
-        return MemoryStore(), MemoryNonceStore()
+        return MemoryStore(), MemoryNonceStore(), None
     # Well inside Envoy's time-outs, so that the client gets our answer and not Envoy's.
     nonces = RedisNonceStore.from_url(service.store, service.name, services.authz.timeout_ms * _SHARE_OF_TIME / 1000)
     held.push_async_callback(nonces.close)
     counters = RedisStore.from_url(service.store, services.ratelimit.timeout_ms * _SHARE_OF_TIME / 1000)
     held.push_async_callback(counters.close)
-    return counters, nonces
+    failures = RedisFailures.from_url(service.store, service.name)
+    held.push_async_callback(failures.close)
+    return counters, nonces, failures
 
 
-def _followers(service: GatewayService, database: Database, board: FactsBoard) -> tuple[FactFollower, ...]:
+def _followers(
+    service: GatewayService, database: Database, board: FactsBoard, first: Gateway
+) -> list[FactFollower | FollowedOnDemand]:
     followed: dict[str, Facts] = {
         API_KEYS: KeysOnBoard(ApiKeys(database), board),
         REVOCATIONS: RevocationsOnBoard(TokenRevocations(database), board),
+        CONSENTS: ConsentsOnBoard(ConsentRecords(database), board),
     }
-    return tuple(
-        FactFollower(
+    followers = {
+        name: FactFollower(
             FactVersions(database),
             facts,
             instance=f"{service.name}@{socket.gethostname()}:{service.metrics_listen}",
@@ -173,7 +187,14 @@ def _followers(service: GatewayService, database: Database, board: FactsBoard) -
             lost=partial(_lost, service.name, name),
         )
         for name, facts in followed.items()
-    )
+    }
+    consents = followers.pop(CONSENTS)
+    return [*followers.values(), FollowedOnDemand(consents, lambda: ask_ages([first, *_mine(service)]))]
+
+
+def _mine(service: GatewayService) -> list[Gateway]:
+    """The gateway's policy as it was read last."""
+    return [one for one in service.folder.gateways() if one.gateway == service.name]
 
 
 def _lost(gateway: str, facts: str, error: Exception) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 from authz.audit import AuditEvent, AuditRecorder, AuditSink, Pseudonyms, audit_event
 from authz.decision import Decision, MissingKey, Refusal
 from authz.facts import FactsBoard
+from authz.failures import Failures
 from authz.metrics import AuthzMetrics
 from authz.nonces import NonceStore, NonceStoreError
 from authz.pipeline import decide
@@ -52,11 +53,12 @@ class Authorizer:
         pseudonyms: Pseudonyms | None = None,
         key_finder: KeyFinder | None = None,
         recorder: AuditRecorder | None = None,
+        failures: Failures | None = None,
         kept_versions: int = 16,
         clock: Callable[[], float] = time.time,
         counter: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`recorder`: of what must be recorded; without one, all that is refused.
+        """`recorder`: of what must be recorded; without one, all that is refused. `failures`: of credentials.
 
         `clock`: seconds since the epoch. `counter`: seconds since whenever, which durations are taken from.
         """
@@ -69,6 +71,7 @@ class Authorizer:
         self._pseudonyms = pseudonyms or Pseudonyms()
         self._key_finder = key_finder
         self._recorder = recorder
+        self._failures = failures or Failures()
         self._kept_versions = kept_versions
         self._clock = clock
         self._rules: dict[str, Rules] = {}
@@ -209,6 +212,9 @@ class Authorizer:
             return error
 
     def _conclude(self, request: Request, decision: Decision, now: float, started: float) -> Decision | Unsettled:
+        rules = None if decision.refusal is None else self._rules.get(request.policy)
+        if rules is not None:
+            decision = self._failures.judge(request, decision, rules.failures)
         event = audit_event(request, decision, now, self._pseudonyms)
         if self._must_record(request, decision):
             # On disk first, and then answered; a refusal may stand in the stream alone.
@@ -244,6 +250,8 @@ class Authorizer:
             None if refusal is None else refusal.reason,
             self.counter() - started,
         )
+        for each in decision.shadowed:
+            self._metrics.shadowed(each.rule, each.reason)
         return decision
 
     def _must_record(self, request: Request, decision: Decision) -> bool:

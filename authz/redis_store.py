@@ -1,7 +1,7 @@
-"""Nonces shared by the replicas of a gateway, in Valkey or Redis."""
+"""What the replicas of a gateway share in Valkey or Redis: nonces that are spent, and credentials that failed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
 from redis.asyncio import Redis
@@ -10,7 +10,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from authz.decision import NonceClaim
+from authz.failures import WINDOW_SECONDS, FailureStoreError
 from authz.nonces import NonceStoreError, one_of
+from records.password_file import Changes, split_reference
 
 # Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
 _TIMEOUT: Final = 0.1
@@ -22,19 +24,23 @@ class RedisNonceStore:
     Two gateways never share a nonce (C28): what central has seen, the gateway behind it sees for its first time.
     """
 
-    def __init__(self, client: "Redis", gateway: str, timeout: float = _TIMEOUT) -> None:
+    def __init__(
+        self, client: "Redis", gateway: str, timeout: float = _TIMEOUT, changed: Callable[[], bool] = lambda: False
+    ) -> None:
         self._client = client
+        self._changed = changed
         self._prefix = f"apibank:authz:{gateway}:nonce:"
         self._timeout = timeout
 
     @classmethod
     def from_url(cls, url: str, gateway: str, timeout: float = _TIMEOUT) -> Self:
-        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them."""
+        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them.
+
+        `?password_file=PATH` instead of a password: the file's, also after it has changed.
+        """
         # A nonce whose answer was lost may have been spent, so redis-py must not try again; the one time-out is ours.
-        client = Redis.from_url(
-            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None, socket_connect_timeout=timeout
-        )
-        return cls(client, gateway, timeout)
+        client, changed = _client(url, timeout)
+        return cls(client, gateway, timeout, changed)
 
     async def close(self) -> None:
         """Close every connection. The store is not used after it."""
@@ -46,6 +52,8 @@ class RedisNonceStore:
 
     async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
         try:
+            if self._changed():
+                await self._client.connection_pool.disconnect(inuse_connections=False)
             async with asyncio.timeout(self._timeout), self._client.pipeline(transaction=False) as pipe:
                 for claim in claims:
                     key = f"{self._prefix}{claim.key_id}:{claim.nonce}"
@@ -55,6 +63,55 @@ class RedisNonceStore:
             # Which of them were spent is not known, so none of them is taken for unspent.
             return [NonceStoreError(type(error).__name__)] * len(claims)
         return [_outcome(answer) for answer in answers]
+
+
+class RedisFailures:
+    """The common count of failed credentials: one key per address, gone a minute after its first failure."""
+
+    def __init__(
+        self, client: "Redis", gateway: str, timeout: float = _TIMEOUT, changed: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._client = client
+        self._prefix = f"apibank:authz:{gateway}:failures:"
+        self._timeout = timeout
+        self._changed = changed
+
+    @classmethod
+    def from_url(cls, url: str, gateway: str, timeout: float = 1.0) -> Self:
+        """As `RedisNonceStore.from_url`; nobody waits for this one."""
+        client, changed = _client(url, timeout)
+        return cls(client, gateway, timeout, changed)
+
+    async def close(self) -> None:
+        """Close every connection. The store is not used after it."""
+        await self._client.aclose()
+
+    async def add(self, failures: Mapping[str, int]) -> Mapping[str, int]:
+        try:
+            if self._changed():
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+            async with asyncio.timeout(self._timeout), self._client.pipeline(transaction=False) as pipe:
+                for address, count in failures.items():
+                    # The window begins with the first failure, whichever replica sees it.
+                    pipe.set(self._prefix + address, b"0", nx=True, px=int(WINDOW_SECONDS * 1000))
+                    pipe.incrby(self._prefix + address, count)
+                answers = await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise FailureStoreError(type(error).__name__) from error
+        return dict(zip(failures, (int(answer) for answer in answers[1::2]), strict=True))
+
+
+def _client(url: str, timeout: float) -> tuple["Redis", Callable[[], bool]]:
+    address, password = split_reference(url)
+    client = Redis.from_url(
+        address,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=None,
+        socket_connect_timeout=timeout,
+        credential_provider=password,
+    )
+    return client, Changes(password)
 
 
 def _outcome(answer: object) -> bool | NonceStoreError:

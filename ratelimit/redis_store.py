@@ -20,6 +20,7 @@ from redis.exceptions import TimeoutError as SocketTimeout
 
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, SlidingWindow
 from ratelimit.store import Charge, Loss, Outcome, Reading, Unavailable
+from records.password_file import Changes, split_reference
 
 _Requests = Sequence[Sequence[Charge]]
 _Results = list[Outcome | Unavailable]
@@ -52,6 +53,7 @@ class RedisStore:
         self._script = script or resources.files("ratelimit").joinpath("lua/charge.lua").read_text("utf-8")
         self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._connection: AbstractConnection | None = None
+        self._changed = Changes(None)
         self._waiting: deque[_Call] = deque()
         self._group: list[_Call] = []
         self._flight: asyncio.Task[None] | None = None
@@ -62,12 +64,23 @@ class RedisStore:
 
     @classmethod
     def from_url(cls, url: str, timeout: float = 0.15) -> "RedisStore":
-        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them."""
+        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them.
+
+        `?password_file=PATH` instead of a password: the file's, also after it has changed.
+        """
         # A charge that was lost may have been made, so redis-py must not try again; and the one time-out is ours.
+        address, password = split_reference(url)
         client = redis.Redis.from_url(
-            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None, socket_connect_timeout=timeout
+            address,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=timeout,
+            credential_provider=password,
         )
-        return cls(client, timeout)
+        store = cls(client, timeout)
+        store._changed = Changes(password)
+        return store
 
     async def charge(self, charges: Sequence[Charge]) -> Outcome | Unavailable:
         return (await self.charge_many((charges,)))[0]
@@ -179,7 +192,8 @@ class RedisStore:
         """One command on the connection that is ours alone: half the cost of the client's own way round it."""
         # Closed from the other side, as by a restart, or with an answer that nobody asked for. Only before sending may
         # it be replaced: then nothing can have been charged.
-        if self._connection is not None and await self._connection.can_read():
+        # A connection that was made with another password is replaced likewise.
+        if self._connection is not None and (self._changed() or await self._connection.can_read()):
             await self._hang_up()
         if self._connection is None:
             self._connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]

@@ -4,19 +4,34 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
-from sqlalchemy import URL, ColumnElement, Connection, Double, cast, event, extract, func, literal_column, make_url
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Double,
+    Engine,
+    cast,
+    event,
+    extract,
+    func,
+    literal_column,
+    make_url,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from records.errors import DatabaseUrlError
+from records.password_file import PasswordFile, split_reference
 
 # How long a writer of SQLite waits for another process, and a call of PostgreSQL for its answer.
 WAIT_SECONDS: Final = 10
 _WRITES: Final = "apibank_writes"
+_STAMP: Final = "apibank_password_stamp"
 # Parameters stay out of error messages: they name people, addresses and digests of keys.
 _POOL: Final = {"pool_size": 4, "max_overflow": 4, "hide_parameters": True}
 
@@ -25,8 +40,11 @@ class Database:
     """A pool of connections. Sessions are handed out for reading or for writing, one transaction each."""
 
     def __init__(self, url: str) -> None:
-        """`url`: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Connects when first used."""
-        address = _driver_url(url)
+        """`url`: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Connects when first used.
+
+        `postgresql://USER@HOST/NAME?password_file=PATH`: the file's password, also after it has changed.
+        """
+        address, self._password = _address(url)
         self.sqlite: Final = address.get_backend_name() == "sqlite"
         if self.sqlite:
             self._engine = create_async_engine(address, **_POOL)
@@ -35,6 +53,8 @@ class Database:
         else:
             timeouts = {"timeout": WAIT_SECONDS, "command_timeout": WAIT_SECONDS}
             self._engine = create_async_engine(address, pool_pre_ping=True, connect_args=timeouts, **_POOL)
+        if self._password is not None:
+            _follow_password(self._engine.sync_engine, self._password)
         self._writer = self._engine.execution_options(**{_WRITES: True})
 
     @property
@@ -69,6 +89,34 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _follow_password(engine: Engine, file: PasswordFile) -> None:
+    """Connections are made with what the file says then; those that were made before it changed are not used again."""
+
+    def connect(
+        dialect: Dialect, record: ConnectionPoolEntry, arguments: list[object], options: dict[str, object]
+    ) -> None:
+        record.info[_STAMP] = file.stamp()
+        options["password"] = file.read()
+
+    def check_out(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+        stamp = file.stamp()
+        if stamp is not None and record.info.get(_STAMP) != stamp:
+            # The pool makes a new one in its place.
+            raise DisconnectionError("the password file has changed")
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "checkout", check_out)
+
+
+def _address(url: str) -> tuple[URL, PasswordFile | None]:
+    try:
+        plain, password = split_reference(url)
+    except ValueError as error:
+        raise DatabaseUrlError(str(error)) from None
+    address = _driver_url(plain)
+    return address if password is None else address.set(username=password.user or None), password
 
 
 def _driver_url(text: str) -> URL:
