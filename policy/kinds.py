@@ -68,6 +68,9 @@ def _endpoint(text: str) -> str:
         ipaddress.IPv6Address(host[1:-1])
     elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", host):
         raise ValueError("the host of an endpoint is a name, an IPv4 address or an IPv6 address in brackets")
+    elif re.fullmatch(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)", host):
+        # No name ends so (RFC 3696 §2): what is no address in plain notation is a slip, or one in disguise.
+        ipaddress.IPv4Address(host)
     return text
 
 

@@ -103,6 +103,10 @@ def test_what_contradicts_itself_is_named_at_its_place(change: Change, path: str
         (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["host"]), "upstreams.marketing-agents"),
         (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["h:0"]), "upstreams.marketing-agents"),
         (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["unix:x"]), "upstreams.marketing-agents"),
+        (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["10.0.0.256:1"]), "upstreams.marketing-agents"),
+        (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["010.0.0.1:1"]), "upstreams.marketing-agents"),
+        (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["2852039166:1"]), "upstreams.marketing-agents"),
+        (lambda p: p["upstreams"]["marketing-agents"].update(endpoints=["0xA9FEA9FE:1"]), "upstreams.marketing-agents"),
         (lambda p: p["listeners"]["mesh"].update(address="localhost:1"), "listeners.mesh.address"),
         (lambda p: p["listeners"]["mesh"].pop("tls"), "listeners.mesh"),
         (lambda p: p["limits"]["requests"].update(requests=5), "limits.requests"),
@@ -175,6 +179,14 @@ def test_the_version_is_of_what_a_policy_does_and_not_of_how_it_is_written() -> 
 
     assert load(change=reorder).version == load().version
     assert load(change=lambda p: p["routes"].pop("seo")).version != load().version
+
+
+def test_what_the_linter_is_told_changes_nothing_that_runs() -> None:
+    def excepted(policy: dict[str, Any]) -> None:
+        policy["lint_exceptions"] = {"AB303": "reports take ten minutes"}
+        policy["routes"]["seo"]["lint_exceptions"] = {"AB202": "central limits these callers"}
+
+    assert load(change=excepted).version == load().version
 
 
 def test_a_tenant_s_own_figure_is_kept_apart_from_its_tier_s() -> None:
