@@ -22,7 +22,11 @@ POLICIES = {
     for file in sorted(folder.glob("*.yaml"))
 }
 # What is long and the same in every listener is shown once.
-SHARED = {"local_reply_config": "local_replies", "early_header_mutation_extensions": "stripped_headers"}
+SHARED = {
+    "local_reply_config": "local_replies",
+    "early_header_mutation_extensions": "stripped_headers",
+    "request_trailers_mutations": "stripped_trailers",
+}
 
 
 def configuration(name: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Final
 
-from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutation, HeaderMutationRemoveOnMatch
 from envoy_data_plane.envoy.config.core.v3 import (
     CidrRange,
     Http2ProtocolOptions,
@@ -21,21 +20,16 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import (
     HeaderMutation as EarlyHeaderMutation,
 )
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
-from policy.descriptors import SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 from policy.edge import ClientAddress
 from xds.compiler import names
 from xds.compiler.encode import pack
 from xds.compiler.filters import filters_of
-from xds.compiler.filters.header_mutation import hsts
+from xds.compiler.filters.header_mutation import hsts, stripped
 from xds.compiler.forwarding import STREAM_IDLE
 from xds.compiler.local_replies import local_replies
 from xds.compiler.sources import ads
 from xds.compiler.units import ListenerUnit
-
-# Headers by which clients steer an Envoy. Its own use of them between our gateways is switched off (filters/router).
-_ENVOY_PREFIX: Final = "x-envoy-"
 
 # Behind a gateway there is room for the headers that it has added to those of its longest request.
 _HEADERS_KB: Final = 32
@@ -97,13 +91,8 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
 
 
 def _strip() -> TypedExtensionConfig:
-    """Removes, ahead of every filter, what only a gateway may say: identities, addresses, other paths and methods."""
-    prefixes = [
-        HeaderMutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
-        for prefix in (*SPOOFABLE_PREFIXES, _ENVOY_PREFIX)
-    ]
-    single = [HeaderMutation(remove=header) for header in SPOOFABLE_HEADERS]
-    return TypedExtensionConfig(name="strip", typed_config=pack(EarlyHeaderMutation(mutations=[*prefixes, *single])))
+    """Ahead of every filter, so that none of them reads what a client claims."""
+    return TypedExtensionConfig(name="strip", typed_config=pack(EarlyHeaderMutation(mutations=stripped())))
 
 
 def _nobody_is_internal() -> HttpConnectionManagerInternalAddressConfig:

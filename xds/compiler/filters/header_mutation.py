@@ -5,6 +5,7 @@ has found out. The gateway that clients reach also writes it over X-Forwarded-Fo
 """
 
 from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutation as Mutation
+from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutationRemoveOnMatch
 from envoy_data_plane.envoy.config.core.v3 import (
     HeaderValue,
     HeaderValueOption,
@@ -16,8 +17,9 @@ from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import (
     Mutations,
 )
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
-from policy.descriptors import CLIENT_ADDRESS_HEADER
+from policy.descriptors import CLIENT_ADDRESS_HEADER, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 from policy.edge import ClientAddress, Listener
 from policy.header_changes import HeaderChanges
 from policy.traffic import Traffic
@@ -29,6 +31,8 @@ HSTS = "strict-transport-security"
 
 _ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 
+# Headers by which clients steer an Envoy. Its own use of them between our gateways is switched off (filters/router).
+_ENVOY_PREFIX = "x-envoy-"
 # With this the health_check filter would tell everybody the name of our node's cluster.
 _HEALTH_CHECKED = "x-envoy-upstream-healthchecked-cluster"
 
@@ -42,8 +46,22 @@ def filter_(unit: ListenerUnit) -> HttpFilter:
     mutations = Mutations(
         request_mutations=[Mutation(append=overwrite(header, _ADDRESS)) for header in written],
         response_mutations=response,
+        request_trailers_mutations=stripped(),
     )
     return HttpFilter(name=NAME, typed_config=pack(HeaderMutation(mutations=mutations)))
+
+
+def stripped() -> list[Mutation]:
+    """What only a gateway may say is taken out: identities, addresses, other paths and methods, what steers an Envoy.
+
+    Of headers ahead of every filter (hcm.py); of trailers here, because services may read a trailer for a header, and
+    authz has seen none (RFC 9110 §6.5.1).
+    """
+    prefixes = [
+        Mutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
+        for prefix in (*SPOOFABLE_PREFIXES, _ENVOY_PREFIX)
+    ]
+    return [*prefixes, *(Mutation(remove=header) for header in SPOOFABLE_HEADERS)]
 
 
 def hsts(listener: Listener) -> list[HeaderValueOption]:
