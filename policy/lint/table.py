@@ -51,6 +51,7 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB403", _ERROR, "credentials for pages in the clear", "https origins", edge.cors_in_the_clear),
     ("AB404", _WARNING, "upstream without hosts", "endpoints, or no such upstream", edge.no_hosts),
     ("AB405", _WARNING, "plain text beyond the network", "tls for the upstream", edge.plain_text_abroad),
+    ("AB406", _ERROR, "no place for a service", "the address of a service", edge.no_service),
     # The file itself.
     ("AB501", _WARNING, "unused definition", "its use, or its removal", unused.unused),
     ("AB503", _WARNING, "network within another", "one of the two", unused.overlapping),

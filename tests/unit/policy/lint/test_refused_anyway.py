@@ -63,6 +63,34 @@ def test_a_key_that_should_be_private_is_found_and_not_repeated() -> None:
     assert "the-private-part" not in str(PolicyError(found))
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *("169.254.169.254:80", "169.254.170.2:80", "[fe80::1]:80", "[fd00:ec2::254]:80", "[fd20:ce::254]:80"),
+        *(
+            "100.100.100.200:80",
+            "[::ffff:169.254.169.254]:80",
+            "[64:ff9b::a9fe:a9fe]:80",
+            "Metadata.Google.Internal:80",
+        ),
+        *("0.0.0.0:80", "0.1.2.3:80", "[::]:80", "[::ffff:0.0.0.0]:80", "224.0.0.1:80", "255.255.255.255:80"),
+    ],
+)
+@pytest.mark.parametrize("whose", ["upstream", "service"])
+def test_no_upstream_leads_to_a_cloud_s_metadata_or_to_no_host(endpoint: str, whose: str) -> None:
+    upstream = {"upstreams": {"shop": {"endpoints": ["10.0.0.1:80", endpoint]}}}
+    changes = upstream if whose == "upstream" else {"services": {"authz": {"endpoint": endpoint}}}
+    (found,) = [one for one in lint(loaded(changes).gateway) if one.code == "AB406"]
+    at = ("upstreams", "shop", "endpoints", 1) if whose == "upstream" else ("services", "authz", "endpoint")
+    assert found.path == at
+
+
+@pytest.mark.parametrize("endpoint", ["10.0.0.1:80", "127.0.0.1:80", "[fd00::1]:80", "unix:/run/0.0.0.0", "shop:80"])
+def test_other_places_are_for_services(endpoint: str) -> None:
+    found = lint(loaded({"upstreams": {"shop": {"endpoints": [endpoint]}}}).gateway)
+    assert "AB406" not in {one.code for one in found}
+
+
 @pytest.mark.parametrize("url", ["http://[", "http://[::1", "http://]", "http://"])
 def test_a_url_that_is_none_is_no_reason_to_give_up(url: str) -> None:
     try:
