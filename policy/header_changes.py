@@ -49,18 +49,21 @@ _OF_REQUESTS: Final = ("content-digest", "forwarded", "traceparent", "tracestate
 # Written by other parts of the policy: CORS, HSTS, limits, authentication, deprecation.
 _OF_ANSWERS: Final = (
     "access-control-",
+    "allow",
     "deprecation",
     "grpc-",
     "link",
     "location",
     "proxy-authenticate",
     "ratelimit",
+    "ratelimit-",
     "retry-after",
     "server",
     "strict-transport-security",
     "sunset",
     "vary",
     "www-authenticate",
+    "x-ratelimit-",
     "x-request-id",
 )
 _EVERYWHERE: Final = (*_FRAMING, *SPOOFABLE_PREFIXES, "x-envoy-")

@@ -16,9 +16,12 @@ from policy.kinds import Model, Path, Port
 
 # A name or an address, with or without a port: what may stand in Host (RFC 9110 §7.2).
 Host = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?$")]
+# In lower case alone, unlike `kinds.HostName`: clients and caches compare it with what they know, as it is written;
+# that one is compared by nobody but TLS and DNS, which know no case, and is also read from certificates.
 _HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
-# Envoy refuses larger programs (re2.max_program_size.error_level).
+# An expression is tried with each request. Envoy draws the line here too where its runtime key asks for one
+# (re2.max_program_size.error_level).
 _PROGRAM: Final = 100
 _PIECES: Final = re.compile(r"\\.|\[\^?(?:\\.|[^\[\]\\])+\]|\(\?:|\(\?|.", re.DOTALL)
 # One segment of a path, which is never empty: `[^/]+`, `\d+`, `[a-z0-9-]+`, `orders|leads`.
