@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apibank.envoy_process import find_envoy
-from tests.golden.rendered import rendered
+from xds.compiler.static import bootstrap, plain_resources
 from xds.snapshot import Snapshot
 
 _START_SECONDS = 30
@@ -18,40 +18,10 @@ _START_SECONDS = 30
 
 def static_bootstrap(compiled: Snapshot, *, admin_port: int | None = None) -> dict[str, Any]:
     """The bootstrap of an Envoy that has the snapshot from the start."""
-    resources = rendered(compiled)
-    listeners = [_inline(one, resources) for one in resources["LDS"].values()]
-    clusters = [_inline(one, resources) for one in resources["CDS"].values()]
-    bootstrap: dict[str, Any] = {
-        "node": {"id": "test", "cluster": "test"},
-        "static_resources": {
-            "listeners": listeners,
-            "clusters": clusters,
-            "secrets": list(resources.get("SDS", {}).values()),
-        },
-    }
+    built: dict[str, Any] = dict(bootstrap(plain_resources(compiled, secrets=True)))
     if admin_port is not None:
-        address = {"socket_address": {"address": "127.0.0.1", "port_value": admin_port}}
-        bootstrap["admin"] = {"address": address}
-    return bootstrap
-
-
-def _inline(node: Any, resources: dict[str, dict[str, Any]]) -> Any:
-    if isinstance(node, list):
-        return [_inline(item, resources) for item in node]
-    if not isinstance(node, dict):
-        return node
-    result = {}
-    for key, value in node.items():
-        if key == "rds":
-            result["route_config"] = resources["RDS"][value["route_config_name"]]
-        elif key == "eds_cluster_config":
-            result["load_assignment"] = resources["EDS"][node["name"]]
-        elif key == "type" and value == "EDS":
-            result["type"] = "STATIC"
-        elif key != "sds_config":
-            # A secret without a source is one of static_resources.secrets.
-            result[key] = _inline(value, resources)
-    return result
+        built["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin_port}}}
+    return built
 
 
 def validate(compiled: Snapshot, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -70,11 +40,11 @@ def running(compiled: Snapshot, folder: Path, admin_port: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_on(bootstrap: str, folder: Path, admin_port: int) -> Iterator[str]:
+def running_on(text: str, folder: Path, admin_port: int) -> Iterator[str]:
     """Run an Envoy on a bootstrap in YAML or JSON, which must name that admin port."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "bootstrap.yaml"
-    file.write_text(bootstrap)
+    file.write_text(text)
     command = [str(find_envoy()), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
     admin = f"http://127.0.0.1:{admin_port}"
     with (folder / "envoy.log").open("wb") as log:
