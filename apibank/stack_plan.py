@@ -75,7 +75,9 @@ class StackPlan:
 
     async def _not_live(self, http: httpx2.AsyncClient) -> list[str]:
         secret = self.settings.token_file().read_text(encoding="utf-8").strip()
-        answer = await http.get(f"{self._control_api}/v1/status", headers={"authorization": f"Bearer {secret}"})
+        answer = await http.get(
+            f"{self._control_api}/v1/status?resources=false", headers={"authorization": f"Bearer {secret}"}
+        )
         states = {one["gateway"]: one for one in answer.json()["gateways"]}
         wrong = []
         for name in self.gateways:

@@ -5,14 +5,16 @@ Every answer is JSON; refusals are problem+json (RFC 9457).
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from portal.consents_api import Consents, consent_routes
@@ -24,12 +26,21 @@ from portal.revocations_api import Revocations, revocation_routes
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
+class Condition(StrEnum):
+    """How a gateway is: `canary running` where some Envoys try a candidate, and the others run what they shall."""
+
+    IN_SYNC = "in sync"
+    CANARY_RUNNING = "canary running"
+    OUT_OF_SYNC = "out of sync"
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayState:
     """One gateway: the policy that is published, and what is wrong with the one on disk, if anything is.
 
     `live` of `envoys` run it; `behind` are the node ids of the others, `refused` what any of them refuses, and
     `rolled_back` what is withheld from all of them for that. `restored`: its file has not been good since the start.
+    `condition` is all of this in a word.
     """
 
     gateway: str
@@ -45,6 +56,7 @@ class GatewayState:
     revision: int | None = None
     restored: bool = False
     endpoints: Sequence[Mapping[str, object]] = ()
+    condition: Condition = Condition.OUT_OF_SYNC
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,9 @@ class Federation(Protocol):
 
     def gateways(self) -> Sequence[GatewayState]: ...
 
-    def resources(self) -> Sequence[ResourceState]: ...
+    def resources(self) -> Sequence[ResourceState]:
+        """The same object as before where nothing has changed."""
+        ...
 
 
 class Keys(Protocol):
@@ -186,12 +200,18 @@ def _knows(secret: str, request: Request) -> bool:
 def _status_routes(federation: Federation) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
+    # Asked again and again while somebody waits; of thousands of resources, nearly always the same.
+    written: list[tuple[Sequence[ResourceState], bytes]] = []
+
     @router.get("/status")
-    async def status() -> dict[str, object]:
-        return {
-            "gateways": [asdict(one) for one in federation.gateways()],
-            "resources": [asdict(one) for one in federation.resources()],
-        }
+    async def status(resources: bool = True) -> Response:
+        body = b'{"gateways":' + to_json(federation.gateways())
+        if resources:
+            shown = federation.resources()
+            if not written or written[0][0] is not shown:
+                written[:] = [(shown, to_json(shown))]
+            body += b',"resources":' + written[0][1]
+        return Response(body + b"}", media_type="application/json")
 
     return router
 

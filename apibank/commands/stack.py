@@ -45,6 +45,7 @@ class GatewayRecord(TypedDict):
     revision: int | None
     restored: bool
     endpoints: list[dict[str, Any]]
+    condition: str
 
 
 class Status(TypedDict):
@@ -106,7 +107,8 @@ def status(
 ) -> None:
     """Show, for each Envoy and resource: SYNCED, STALE, NOT SENT or REJECTED, and its version.
 
-    Exit code 0: everything is in sync. 1: something is not, or a policy file is broken.
+    Exit code 0: everything is in sync, or some Envoys try a candidate and all is well. 1: something is not, or a policy
+    file is broken.
 
     Example: apibank status --watch
     """
@@ -129,9 +131,7 @@ def _show_status(settings: Settings, output: OutputFormat, each_resource: bool) 
     else:
         _print_tables(shown, each_resource)
     synced = all(row["status"] == "SYNCED" for row in shown["resources"])
-    return synced and all(
-        not one["errors"] and not one["rolled_back"] and one["live"] == one["envoys"] > 0 for one in shown["gateways"]
-    )
+    return synced and all(one["condition"] != "out of sync" for one in shown["gateways"])
 
 
 def _print_tables(shown: Status, each_resource: bool) -> None:

@@ -134,6 +134,18 @@ async def test_who_tries_a_candidate_is_not_called_behind(plane: Running, policy
     assert plane.state["behind"] == []
 
 
+async def test_a_canary_that_goes_well_is_a_condition_of_its_own(plane: Running, policy: str) -> None:
+    assert plane.state["condition"] == "out of sync"
+    envoys = [await plane.envoy("shop-1"), await plane.envoy("shop-2")]
+    assert plane.state["condition"] == "in sync"
+    revision = await begun(plane, moved(policy), soak=60.0)
+    await on_some(plane, *envoys)
+    assert plane.state["condition"] == "canary running"
+    (plane.folder / "shop.yaml").write_text("gateway: shop\n")
+    await plane.until(lambda: plane.state["condition"] == "out of sync")
+    await plane.ended(revision)
+
+
 @pytest.mark.parametrize("saved", ["gateway: shop\n", "\x00", None], ids=["broken", "no text", "taken away"])
 async def test_a_broken_file_that_is_saved_meanwhile_is_kept_and_the_base_goes_on(
     plane: Running, policy: str, saved: str | None

@@ -94,7 +94,7 @@ def test_the_status_fits_80_columns_and_counts_errors_in_its_notes(answers: Answ
     gateway = {
         "gateway": "education", "version": "7754e1e2cfb175cf", "published_at": "2026-11-23T03:51:47.5Z", "envoys": 1,
         "live": 1, "errors": [error], "behind": [], "refused": [], "rolled_back": [], "canary": None, "revision": 100,
-        "restored": True, "endpoints": [{"upstream": "service"}],
+        "restored": True, "endpoints": [{"upstream": "service"}], "condition": "out of sync",
     }  # fmt: skip
     answers["/v1/status"] = (200, {"gateways": [gateway], "resources": []})
     done = run("status")
@@ -124,6 +124,12 @@ def test_a_diff_shows_both_values_where_they_begin_to_differ(capsys: pytest.Capt
     assert "xxold" in old
     assert "xxnew" in new
     assert len(new) < 320
+
+
+def test_a_diff_names_the_linter_s_codes_below(capsys: pytest.CaptureFixture[str]) -> None:
+    warning = {"code": "AB404", "file": "m.yaml", "line": 3, "column": 9, "path": "upstreams.a", "message": "no hosts"}
+    print_diff({"gateways": [], "warnings": [warning, warning]})
+    assert capsys.readouterr().out == "\n" + "warning[AB404]: m.yaml:3:9: upstreams.a: no hosts\n" * 2
 
 
 def test_a_token_that_is_not_known_is_named_with_its_file(answers: Answers, tmp_path: Path) -> None:

@@ -126,3 +126,29 @@ async def test_an_empty_secret_lets_nobody_in() -> None:
         for header in ("Bearer ", "Bearer", ""):
             answer = await client.get("/v1/status", headers={"authorization": header})
             assert answer.status_code == 401
+
+
+class Counted(Fleet):
+    """Counts how often its resources are asked for, and shows the same ones until it is told of others."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.shown = super().resources()
+
+    def resources(self) -> Sequence[ResourceState]:
+        self.asked += 1
+        return self.shown
+
+
+async def test_who_only_wants_the_gateways_makes_nobody_look_at_resources() -> None:
+    fleet = Counted()
+    transport = httpx2.ASGITransport(app=control_app(fleet, Desk(), lambda: SECRET))
+    headers = {"authorization": f"Bearer {SECRET}"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://control", headers=headers) as client:
+        answer = (await client.get("/v1/status?resources=false")).json()
+        assert (set(answer), fleet.asked) == ({"gateways"}, 0)
+        for status in ("SYNCED", "STALE"):
+            fleet.shown = [ResourceState("marketing", "marketing-1", "LDS", "mesh", status, "v1")]
+            for _ in range(2):
+                answer = (await client.get("/v1/status")).json()
+                assert [one["status"] for one in answer["resources"]] == [status]
