@@ -127,10 +127,14 @@ def _read_parameters(covered: InnerList, octets: bytes) -> _Signature | Refusal:
         return _refuse("expires")
     if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce) or not isinstance(key_id, str):
         return _refuse("nonce or keyid")
-    items = covered.items
-    if len(items) > _MAX_COMPONENTS or len(set(items)) != len(items) or not set(MANDATORY).issubset(items):
+    if not _covers_enough(covered.items):
         return _refuse("components")
     return _Signature(covered, octets, created, expires, nonce, key_id)
+
+
+@lru_cache(maxsize=256)
+def _covers_enough(items: tuple[str, ...]) -> bool:
+    return len(items) <= _MAX_COMPONENTS and len(set(items)) == len(items) and set(MANDATORY).issubset(items)
 
 
 def signature_base(request: Request, covered: InnerList) -> bytes | None:
@@ -148,30 +152,30 @@ def signature_base(request: Request, covered: InnerList) -> bytes | None:
 
 def _component(request: Request, name: str) -> str | None:
     """The value of one component (RFC 9421 §2.1 for fields, §2.2 for what is derived)."""
-    if not name.startswith("@"):
-        return request.headers.get(name) if _FIELD_NAME.fullmatch(name) else None
-    query = "" if request.query is None else request.query
-    match name:
-        case "@method":
-            return request.method
-        case "@authority":
-            return _authority(request)
-        case "@scheme":
-            return request.scheme.lower()
-        case "@path":
-            return request.path
-        case "@query":
-            return "?" + query
-        case "@request-target":
-            return request.path if request.query is None else f"{request.path}?{query}"
-        case _:
-            return None
+    derived = _DERIVED.get(name)
+    if derived is not None:
+        return derived(request)
+    return request.headers.get(name) if _FIELD_NAME.fullmatch(name) else None
 
 
 def _authority(request: Request) -> str:
     # RFC 9421 §2.2.3: lower case, without the scheme's default port.
     authority = request.authority.lower()
     return authority.removesuffix(_DEFAULT_PORTS.get(request.scheme.lower(), "\n"))
+
+
+def _query(request: Request) -> str:
+    return "?" if request.query is None else "?" + request.query
+
+
+_DERIVED: Final[dict[str, Callable[[Request], str]]] = {
+    "@method": lambda request: request.method,
+    "@authority": _authority,
+    "@scheme": lambda request: request.scheme.lower(),
+    "@path": lambda request: request.path,
+    "@query": _query,
+    "@request-target": lambda request: request.path if request.query is None else f"{request.path}?{request.query}",
+}
 
 
 def _digest_matches(request: Request) -> bool:

@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar
 
 MAX_FIELD: Final = 4096
@@ -20,10 +21,9 @@ _WORD: Final = r"([A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
 _MEMBER: Final = re.compile(rf"({_NAME})=")
 _COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
 _BYTES: Final = re.compile(r":([A-Za-z0-9+/]*={0,2}):")
-_LIST_START: Final = re.compile(r"\(")
 # An item with parameters of its own, such as "date";bs, matches neither of these two.
 _LIST_ITEM: Final = re.compile(rf" *{_STRING}(?=[ )])")
-_LIST_END: Final = re.compile(r" *\)")
+_LIST: Final = re.compile(rf"\((?: *{_STRING}(?=[ )]))*+ *\)")
 _PARAMETER: Final = re.compile(rf"; *({_NAME})(?:=(?:{_STRING}|{_INTEGER}|{_WORD}))?")
 _ESCAPE: Final = re.compile(r"\\(.)")
 
@@ -50,11 +50,18 @@ class InnerList:
 
     def serialised(self) -> str:
         """The canonical text (RFC 9651 §4.1.1), which is what a signature covers (RFC 9421 §2.3)."""
-        listed = " ".join([_quoted(item) for item in self.items])
-        return f"({listed})" + "".join([f";{name}{_assigned(value)}" for name, value in self.parameters])
+        return _listed(self.items) + "".join([f";{name}{_assigned(value)}" for name, value in self.parameters])
+
+
+# Of what a client signs, the components are the same each time.
+@lru_cache(maxsize=256)
+def _listed(items: tuple[str, ...]) -> str:
+    return "(" + " ".join([_quoted(item) for item in items]) + ")"
 
 
 def _quoted(text: str) -> str:
+    if "\\" not in text and '"' not in text:
+        return f'"{text}"'
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -93,13 +100,15 @@ def _read_octets(text: str, at: int) -> tuple[bytes, int]:
     return octets, found.end()
 
 
+@lru_cache(maxsize=256)
+def _read_items(text: str) -> tuple[str, ...]:
+    """The strings of a text that `_LIST` has matched."""
+    return tuple([_unescaped(found[1]) for found in _LIST_ITEM.finditer(text, 1)])
+
+
 def _read_inner_list(text: str, at: int) -> tuple[InnerList, int]:
-    at = _expect(_LIST_START, text, at).end()
-    items: list[str] = []
-    while (item := _LIST_ITEM.match(text, at)) is not None:
-        items.append(_unescaped(item[1]))
-        at = item.end()
-    at = _expect(_LIST_END, text, at).end()
+    listed = _expect(_LIST, text, at)
+    items, at = _read_items(listed[0]), listed.end()
     parameters: dict[str, Bare] = {}
     while (parameter := _PARAMETER.match(text, at)) is not None:
         name, string, integer, word = parameter.groups()
@@ -107,7 +116,7 @@ def _read_inner_list(text: str, at: int) -> tuple[InnerList, int]:
             raise _UnreadableError
         parameters[name] = _bare(string, integer, word)
         at = parameter.end()
-    return InnerList(tuple(items), tuple(parameters.items())), at
+    return InnerList(items, tuple(parameters.items())), at
 
 
 def _bare(string: str | None, integer: str | None, word: str | None) -> Bare:
