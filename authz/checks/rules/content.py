@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-from authz.checks.rules.folding import variants
+from authz.checks.rules.folding import decoded, readings, variants
 from authz.checks.rules.given import Breach, Given, Steps, Text, breach, leads, steps
 from authz.checks.rules.patterns import PatternSet
 from authz.reasons import Reason
@@ -35,14 +35,23 @@ class ContentCheck:
         looked_at = [text for text in given.texts if self._looks_at(text)]
         # All at once first: nearly every request is found innocent by this one search, and what was divided among
         # several fields is whole again.
-        found = self._search(_BETWEEN.join(text.content for text in looked_at))
+        found = self.patterns.found(_BETWEEN.join(_readings(looked_at)))
         if not found:
             return None
-        errors = [given.error(text.path, label) for text in looked_at for label in self._search(text.content)]
+        errors = [
+            given.error(text.path, label)
+            for text in looked_at
+            for label in self.patterns.found(_BETWEEN.join(variants(text.content)))
+        ]
         return breach(Reason.CONTENT_REFUSED, errors or [given.error((), label) for label in found])
 
     def _looks_at(self, text: Text) -> bool:
         return self.fields is None or any(leads(field, text.path) for field in self.fields)
 
-    def _search(self, text: str) -> list[str]:
-        return self.patterns.found(_BETWEEN.join(variants(text)))
+
+def _readings(texts: list[Text]) -> list[str]:
+    """Everything that the texts can be read as together, and what base64 in each of them says."""
+    return [
+        *readings(_BETWEEN.join(text.content for text in texts)),
+        *(reading for text in texts for said in decoded(text.content) for reading in readings(said)),
+    ]

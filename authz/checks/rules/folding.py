@@ -48,17 +48,22 @@ _DIGITS: Final = str.maketrans("0345789@$€", "oeastbgase")
 _ONE_IS_I: Final = str.maketrans("1", "i")
 _ONE_IS_L: Final = str.maketrans("1", "l")
 # A sign in place of a letter has letters beside it; numbers do not.
+_LEET: Final = frozenset("0123456789@$€!|+")
 _HAS_LEET: Final = re.compile(r"[^\W\d_][0-9@$€!|+]|[0-9@$€!|+][^\W\d_]")
 # These end words as often as they spell them.
 _SIGN_IN_WORD: Final = re.compile(r"(?<=\w)[!|+](?=\w)")
 _SIGNS: Final = {"!": "i", "|": "l", "+": "t"}
+_ASCII_GAPS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
 _GAP: Final = re.compile(r"[\W_]+")
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _BASE64_SPLIT: Final = re.compile(r"[A-Za-z0-9+/_=\s-]{12,}")
+_SHORTEST_BASE64: Final = 12
+# Words have no capitals inside; base64 of any text has.
+_MIXED_CASE: Final = re.compile("[a-z0-9][A-Z]")
 # As many single letters in a row as are no accident.
 _SPACED: Final = 4
-_IS_SPACED: Final = re.compile(r"(?:\b\w ){3}\w\b")
+_IS_SPACED: Final = re.compile(r" \w \w \w ")
 
 
 @cache
@@ -97,9 +102,9 @@ def folded(text: str) -> str:
 def variants(text: str) -> list[str]:
     """All that the text can be read as, folded: as it stands, with digits for letters, with its letters spaced out,
     and with what base64 in it says."""
-    found = _readings(text)
-    for inner in _decoded(text):
-        found += _readings(inner)
+    found = readings(text)
+    for inner in decoded(text):
+        found += readings(inner)
     return list(dict.fromkeys(found))
 
 
@@ -109,22 +114,25 @@ def _skeleton(text: str) -> str:
         plain = unicodedata.normalize("NFD", plain.translate(_lookalikes())).translate(_invisible())
         text = plain.translate(_decimals())
     # Folding case can bring new look-alikes: İ, for one.
-    return _CONTROL.sub("", text).casefold()
+    return (text if text.isprintable() else _CONTROL.sub("", text)).casefold()
 
 
 def _spaced(text: str) -> str:
-    return _GAP.sub(" ", text)
+    if text.isascii():
+        return " ".join(text.translate(_ASCII_GAPS).split())
+    return _GAP.sub(" ", text).strip()
 
 
-def _readings(text: str) -> list[str]:
+def readings(text: str) -> list[str]:
+    """The text folded, and once more with its digits and signs for letters, and its letters no longer apart."""
     skeleton = _skeleton(text)
-    readings = [_spaced(skeleton)]
-    if _HAS_LEET.search(skeleton):
+    found = [_spaced(skeleton)]
+    if not _LEET.isdisjoint(skeleton) and _HAS_LEET.search(skeleton):
         words = _SIGN_IN_WORD.sub(lambda found: _SIGNS[found[0]], skeleton).translate(_DIGITS)
-        readings.append(_spaced(words.translate(_ONE_IS_I)))
+        found.append(_spaced(words.translate(_ONE_IS_I)))
         if "1" in words:
-            readings.append(_spaced(words.translate(_ONE_IS_L)))
-    return readings + [_closed(reading) for reading in readings if _IS_SPACED.search(reading)]
+            found.append(_spaced(words.translate(_ONE_IS_L)))
+    return found + [_closed(reading) for reading in found if _IS_SPACED.search(f" {reading} ")]
 
 
 def _closed(text: str) -> str:
@@ -141,10 +149,12 @@ def _closed(text: str) -> str:
     return " ".join(words).strip()
 
 
-def _decoded(text: str) -> list[str]:
+def decoded(text: str) -> list[str]:
     """What base64 in the text says, decoded once: of each word that may be base64, and of them all as one."""
     if not text.isascii():
         text = readable(text)
+    if len(text) < _SHORTEST_BASE64 or not _MIXED_CASE.search(text):
+        return []
     candidates = _BASE64.findall(text)
     if " " in text or "\n" in text:
         candidates += ["".join(found.split()) for found in _BASE64_SPLIT.findall(text)]

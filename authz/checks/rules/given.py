@@ -84,9 +84,12 @@ def steps(pointer: str) -> Steps:
 
 def leads(pattern: Steps, path: Path) -> bool:
     """Whether the path is the pattern's, or lies below it."""
-    return len(path) >= len(pattern) and all(
-        wanted in ("*", str(step)) for wanted, step in zip(pattern, path, strict=False)
-    )
+    if len(path) < len(pattern):
+        return False
+    for wanted, step in zip(pattern, path, strict=False):
+        if wanted not in ("*", step) and (isinstance(step, str) or wanted != str(step)):
+            return False
+    return True
 
 
 def find(document: JsonValue, pattern: Steps) -> Iterator[tuple[Path, JsonValue]]:
@@ -118,11 +121,10 @@ def _texts(document: JsonValue) -> Iterator[Text]:
         if isinstance(value, str):
             yield Text(path, value)
         elif isinstance(value, dict):
-            for name, held in value.items():
-                yield Text((*path, name), name, is_name=True)
-                open_.append(((*path, name), held))
+            yield from (Text((*path, name), name, is_name=True) for name in value)
+            open_.extend(((*path, name), held) for name, held in reversed(value.items()))
         elif isinstance(value, list):
-            open_.extend(((*path, index), held) for index, held in enumerate(value))
+            open_.extend(((*path, index), value[index]) for index in range(len(value) - 1, -1, -1))
         elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) >= _LONG_NUMBER:
             # A number is written as its digits: 4111111111111111 is a card's, with quotes or without.
             yield Text(path, str(int(value)))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import Final
 
 import phonenumbers
@@ -21,18 +22,21 @@ from stdnum.es import dni, nie
 from stdnum.fr import nir
 from stdnum.gb import nhs
 from stdnum.in_ import aadhaar, pan
-from stdnum.iso7064 import mod_97_10
 from stdnum.it import codicefiscale
 from stdnum.luhn import is_valid as has_luhn_digit
 from stdnum.nl import bsn
 from stdnum.us import ssn
 
+from authz.checks.rules.patterns import PatternSet
 from policy.rules import PersonalData, pattern_options
 
 # Of candidates that cost a look into a numbering plan or a grammar; a text with more is taken for a list of people.
 MAX_DEAR: Final = 64
+# Of numbers that begin like a card's and are as long: one in ten of any such has the right check digit.
+MAX_CARDS: Final = 256
 
 _SEPARATORS: Final = " -./_()"
+_GROUP: Final = re.compile("[0-9]+")
 _GROUPS: Final = re.compile(r"[0-9]+(?:[ \-./_]{1,3}[0-9]+)*")
 _IBAN_START: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[ -]?[0-9]{2}")
 # ISO 13616: at most 34 characters, in groups of four.
@@ -47,6 +51,8 @@ _CARDS: Final = re.compile(
     "|6(?:011|4[4-9][0-9]|5[0-9]{2})[0-9]{12}|62[0-9]{14,17}|(?:60|8[12]|508)[0-9]{13,14}|(?:5[06-9]|6[37])[0-9]{14,17}"
 )
 _CARD_DIGITS: Final = range(14, 20)
+_CARD_BEGINS: Final = re.compile("4|5[0-9]|2[2-7]|3[04-9]|6|8[12]")
+_LETTER_VALUES: Final = {ord("A") + place: str(10 + place) for place in range(26)}
 
 _EMAIL: Final = re2.compile(
     r"[\p{L}\p{N}._%+'-]+(?:@| ?[\[({] ?(?:at|@) ?[\])}] ?)"
@@ -117,9 +123,20 @@ def holds(text: str, kind: PersonalData, regions: Sequence[str]) -> bool:
         case PersonalData.IBAN:
             return any(map(_is_iban, _iban_candidates(text)))
         case PersonalData.CARD:
-            return any(_is_card(digits) for digits in _card_candidates(text))
+            return _holds_card(text)
         case PersonalData.NATIONAL_ID:
-            return any(form.is_valid(found[1]) for form in _forms() for found in form.pattern.finditer(text))
+            return _holds_national_id(text)
+
+
+def _holds_national_id(text: str) -> bool:
+    forms = _forms()
+    likely = _likely_forms().found(text)
+    return any(forms[index].is_valid(found[1]) for index in likely for found in forms[index].pattern.finditer(text))
+
+
+@cache
+def _likely_forms() -> PatternSet[int]:
+    return PatternSet(enumerate(form.pattern.pattern for form in _forms()))
 
 
 def _holds_email(text: str) -> bool:
@@ -161,22 +178,22 @@ def _is_phone(candidate: str, region: str | None) -> bool:
         return False
 
 
+def _holds_card(text: str) -> bool:
+    candidates = enumerate(_card_candidates(text))
+    return any(count >= MAX_CARDS or has_luhn_digit(digits) for count, digits in candidates)
+
+
 def _card_candidates(text: str) -> Iterator[str]:
-    """Groups of digits that stand next to each other and have a card's number of digits together."""
+    """Groups of digits that stand next to each other and are together as long as a card's number, and begin like it."""
     for run in _GROUPS.finditer(text):
-        groups = re.findall("[0-9]+", run[0])
-        for first in range(len(groups)):
-            digits = ""
-            for group in groups[first:]:
-                digits += group
-                if len(digits) >= _CARD_DIGITS.stop:
-                    break
-                if len(digits) in _CARD_DIGITS:
-                    yield digits
-
-
-def _is_card(digits: str) -> bool:
-    return _CARDS.fullmatch(digits) is not None and bool(has_luhn_digit(digits))
+        groups = _GROUP.findall(run[0])
+        digits, ends = "".join(groups), set(accumulate(map(len, groups)))
+        for start in (0, *sorted(ends)):
+            if _CARD_BEGINS.match(digits, start) is None:
+                continue
+            for end in range(start + _CARD_DIGITS.start, start + _CARD_DIGITS.stop):
+                if end in ends and _CARDS.fullmatch(digits, start, end) is not None:
+                    yield digits[start:end]
 
 
 def _iban_candidates(text: str) -> Iterator[str]:
@@ -189,7 +206,10 @@ def _iban_candidates(text: str) -> Iterator[str]:
 
 
 def _is_iban(candidate: str) -> bool:
-    return candidate.isascii() and candidate.isalnum() and bool(mod_97_10.is_valid(candidate[4:] + candidate[:4]))
+    # ISO 13616: the first four characters go to the end, letters count from 10, and 97 leaves 1.
+    if not (candidate.isascii() and candidate.isalnum()):
+        return False
+    return int((candidate[4:] + candidate[:4]).translate(_LETTER_VALUES)) % 97 == 1
 
 
 @lru_cache(maxsize=1024)

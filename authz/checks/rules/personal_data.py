@@ -31,6 +31,7 @@ _TRIGGERS: Final[Mapping[PersonalData, str]] = {
 # What is left out of a text on its way to a reader does not divide a number.
 _COMMENT: Final = re2.compile(r"(?s:<!--.*?-->|/\*.*?\*/|</?[a-z][^<>]*>)", pattern_options())
 _SPECIAL: Final = "special_category"
+_NONE: Final = frozenset[PersonalData]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +84,24 @@ class PersonalDataCheck:
         return bool(self.special_phrases.found(folded(text.content)))
 
     def _undeclared(self, given: Given) -> list[FieldError]:
-        readings = [(text, _read(text.content)) for text in given.texts]
-        suspected = self.triggers.found(_BETWEEN.join(reading for _, reading in readings))
-        if not suspected:
-            return []
+        # Texts that may hold the same kinds are searched together: nearly every request is found innocent by that.
+        alike: dict[frozenset[PersonalData], list[tuple[Text, str]]] = {}
+        for text in given.texts:
+            alike.setdefault(self._declared(text), []).append((text, _read(text.content)))
         return [
             given.error(text.path, kind.value)
+            for declared, readings in alike.items()
+            for kind in self.triggers.found(_BETWEEN.join(reading for _, reading in readings))
+            if kind not in declared
             for text, reading in readings
-            for kind in suspected
-            if kind not in self._declared(text) and holds(reading, kind, self.regions)
+            if holds(reading, kind, self.regions)
         ]
 
     def _declared(self, text: Text) -> frozenset[PersonalData]:
-        kinds = (kinds for field, kinds in self.fields if not text.is_name and leads(field, text.path))
-        return frozenset[PersonalData]().union(*kinds)
+        if text.is_name:
+            return _NONE
+        declared = [kinds for field, kinds in self.fields if leads(field, text.path)]
+        return _NONE.union(*declared) if declared else _NONE
 
     def _without_basis(self, given: Given) -> Breach | None:
         holds_any = any(
