@@ -15,10 +15,11 @@ from apibank.commands.changes_shown import (
     print_diff,
     print_history,
     rollout_row,
+    warning_line,
 )
 from apibank.commands.control import AwayError, ask
 from apibank.commands.options import Output, Profile, StateDir, no_such_gateway, settings_of
-from apibank.output import ANSWER_NO, OutputFormat, fail, plain, print_rows, print_value
+from apibank.output import ANSWER_NO, OutputFormat, fail, print_rows, print_value
 from apibank.settings import Settings
 
 _POLL_SECONDS = 0.1
@@ -188,7 +189,7 @@ def _change(
         ask(settings, "POST", path, body, author=author(), within=_APPLY_SECONDS, refusal=ANSWER_NO), "rollouts"
     )
     for one in answer["warnings"]:
-        sys.stderr.write(plain(f"warning: {_place(one)}{one['message']}") + "\n")
+        sys.stderr.write(warning_line(one) + "\n")
     rollouts = answer["rollouts"]
     if wait:
         soak = 0.0 if plan is None else plan["soak"] + plan["within"]
@@ -297,7 +298,3 @@ def _record(answer: object, *fields: str) -> dict[str, Any]:
     if not isinstance(answer, dict) or not answer.keys() >= set(fields):
         fail(_SOMETHING_ELSE)
     return answer
-
-
-def _place(one: Mapping[str, Any]) -> str:
-    return f"{one['file']}:{one['line']}:{one.get('column', 1)}: " if one.get("file") else ""

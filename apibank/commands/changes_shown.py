@@ -69,9 +69,16 @@ def print_diff(answer: Mapping[str, Any]) -> None:
         if one.get("resources"):
             sys.stdout.write("\n")
             print_rows([_resource_row(change) for change in one["resources"]], _RESOURCE_COLUMNS, OutputFormat.TABLE)
-    for warning in answer.get("warnings", ()):
-        place = f"{warning['file']}:{warning.get('line', 0)}: " if warning.get("file") else ""
-        sys.stdout.write(plain(f"\nwarning: {place}{warning['message']}") + "\n")
+    warnings = [warning_line(one) for one in answer.get("warnings", ())]
+    sys.stdout.write("".join(f"{line}\n" for line in ["", *warnings]) if warnings else "")
+
+
+def warning_line(one: Mapping[str, Any]) -> str:
+    """What the linter says of a file, as `policy lint` has it, in a line."""
+    code = f"[{one['code']}]" if one.get("code") else ""
+    place = f"{one['file']}:{one['line']}:{one.get('column', 1)}: " if one.get("file") else ""
+    path = f"{one['path']}: " if one.get("path") else ""
+    return plain(f"warning{code}: {place}{path}{one['message']}")
 
 
 def _change(change: Mapping[str, Any]) -> str:
