@@ -36,6 +36,9 @@ def test_pages_may_call_the_route_that_says_so_and_no_other(road: Road) -> None:
     for path, origin in (("/cors", "https://evil.test"), ("/cors", "null"), ("/plain", ORIGIN["origin"])):
         _, headers, _ = road.call("OPTIONS", path, headers={"origin": origin} | PREFLIGHT)
         assert "access-control-allow-origin" not in headers
+        # Without CORS a preflight is a request like any other, and authorization says what becomes of it.
+        assert len(road.authz.asked) == (1 if path == "/plain" else 0)
+    assert [one["path"] for one in road.backends["blue"].seen] == ["/plain"]
     assert "access-control-allow-origin" not in road.call("GET", "/plain", headers=ORIGIN)[1]
 
 

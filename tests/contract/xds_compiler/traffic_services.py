@@ -18,6 +18,7 @@ class Backend:
     """Answers with what it was sent, and remembers it.
 
     `?fail=N`: the first N requests with that query's `id` are 503. `?sleep=MS`: later. `?events=N&every=MS`: chunks.
+    `?refuse=1`: 400, with and without an upgrade.
     """
 
     def __init__(self, name: str) -> None:
@@ -58,7 +59,9 @@ class Backend:
         query = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
         time.sleep(int(query.get("sleep", 0)) / 1000)
         try:
-            if "upgrade" in seen["headers"]:
+            if "refuse" in query:
+                self._answer(request, 400, b"{}")
+            elif "upgrade" in seen["headers"]:
                 self._echo(request)
             elif "events" in query:
                 self._stream(request, int(query["events"]), int(query["every"]) / 1000)
