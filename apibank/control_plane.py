@@ -139,6 +139,13 @@ class ControlPlane:
         """Held while a gateway's file or what is published of it changes."""
         return self._locks.setdefault(name, asyncio.Lock())
 
+    def forget(self, name: str) -> None:
+        """The gateway is gone for good, and so are its Envoys: else ValueError. For who holds `changing`."""
+        self.publisher.forget(name)
+        self.states.pop(name, None)
+        self.folder.forget(name)
+        self._run.forget(name)
+
     async def publish_one(self, name: str) -> None:
         """Publish what this gateway's file says, if that is something else than before."""
         async with self.changing(name):

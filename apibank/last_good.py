@@ -136,6 +136,11 @@ class LastGood:
             self._waiting[group] = (policies, snapshot)
             self._there.set()
 
+    async def forget(self, group: str) -> None:
+        """Serve nothing of it after a restart. Raises one of LOST_DATABASE."""
+        self._waiting.pop(group, None)
+        await self._snapshots.forget(group)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Save until stopped; while the database is away the newest waits."""
         stopping = asyncio.ensure_future(stop.wait())

@@ -12,6 +12,7 @@ from apibank.claims import Claims
 from apibank.control_plane import ControlPlane
 from apibank.drafts import Linter, no_complaints
 from apibank.endpoint_desk import EndpointDesk
+from apibank.forgetting import Forgetting
 from apibank.gateway_states import FederationStates
 from apibank.journal import Journal
 from apibank.last_good import LastGood
@@ -85,7 +86,7 @@ class Plane:
             rollouts,
             claims,
             FederationStates(control, rollouts),
-            PolicyDesk(control, rollouts, files, history, linter),
+            PolicyDesk(control, rollouts, files, history, Forgetting(control, rollouts, last_good), linter),
             EndpointDesk(control, rollouts),
             journal,
             last_good,

@@ -125,6 +125,10 @@ class PolicyFolder:
         """Whether this gateway is one of those that were asked for, with a file or without."""
         return self._only is None or name in self._only
 
+    def forget(self, name: str) -> None:
+        """The gateway's file is gone for good."""
+        self._read.pop(name, None)
+
     def text(self, name: str) -> str:
         """The gateway's file without overlays, as `load_one` read it last."""
         return self._read[name][0][0].text

@@ -24,6 +24,10 @@ class PoliciesRun:
         }
         self._known[gateway.gateway] = {**stay, gateway.version: gateway}
 
+    def forget(self, name: str) -> None:
+        """The gateway has no Envoys any more."""
+        self._known.pop(name, None)
+
     def of(self, name: str, snapshot: Snapshot) -> tuple[Gateway, ...]:
         """By which policies authorization is asked where this is served; the newest first."""
         known = reversed(self._known.get(name, {}).values())

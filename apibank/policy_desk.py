@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from apibank.candidates import PolicyFiles, ReadOnlyFolderError
 from apibank.control_plane import ControlPlane
 from apibank.drafts import BadPoliciesError, Drafts, Linter, drafts_of, no_complaints
+from apibank.forgetting import Forgetting
 from apibank.gateway_states import liveness_record
 from apibank.past import DATABASE_AWAY, Past, history_record
 from apibank.policy_diff import policy_changes
@@ -48,12 +49,14 @@ class PolicyDesk:
         rollouts: Rollouts,
         files: PolicyFiles,
         history: PolicyHistory,
+        forgetting: Forgetting,
         linter: Linter = no_complaints,
     ) -> None:
         self._control = control
         self._rollouts = rollouts
         self._files = files
         self._history = history
+        self._forgetting = forgetting
         self._linter = linter
         self._past = Past(history, control)
 
@@ -63,6 +66,10 @@ class PolicyDesk:
     async def policy(self, gateway: str) -> Record:
         self._known(gateway)
         return {**self._summary(gateway), "text": self._control.states[gateway].text}
+
+    async def forget(self, gateway: str) -> Record:
+        await self._forgetting.forget(gateway)
+        return {"gateway": gateway, "forgotten": True}
 
     async def diff(self, request: DiffRequest) -> Record:
         texts = await self._texts(request.gateways, request.only)

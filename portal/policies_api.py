@@ -91,6 +91,8 @@ class Policies(Protocol):
 
     async def policy(self, gateway: str) -> Record: ...
 
+    async def forget(self, gateway: str) -> Record: ...
+
     async def diff(self, request: DiffRequest) -> Record: ...
 
     async def apply(self, request: ApplyRequest, author: str) -> Record: ...
@@ -134,6 +136,10 @@ def policy_routes(policies: Policies) -> APIRouter:
     @router.get("/{gateway}")
     async def policy(gateway: str) -> Record:
         return await policies.policy(gateway)
+
+    @router.delete("/{gateway}")
+    async def forget(gateway: str) -> Record:
+        return await policies.forget(gateway)
 
     @router.post("/diff")
     async def diff(wanted: DiffRequest) -> Record:

@@ -135,6 +135,13 @@ class Publisher:
         rollout.rolled_back.clear()
         self.set_snapshot(group, snapshot)
 
+    def forget(self, group: str) -> None:
+        """Publish nothing for the group any more. ValueError while proxies of it are connected, who would be left."""
+        if self.nodes.count(group):
+            raise ValueError(f"proxies of {group!r} are connected")
+        self._rollouts.pop(group, None)
+        self._tell_waiting()
+
     def observe(self, observer: Callable[[str, Snapshot], None]) -> None:
         """Tell the observer of everything that a group shall run, now and from now on; of candidates not."""
         self._observers.append(observer)
