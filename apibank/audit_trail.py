@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry
 
 from apibank.audit_anchors import ANCHOR_NAME, AnchorError, AnchorKeeper
 from apibank.audit_metrics import AuditCollector
-from apibank.private_files import private_directory
 from authz.audit import AuditEvent
 from authz.principal import Kind
 from policy.descriptors import CALLER_AGENT, CALLER_PARTNER, CALLER_SUBJECT
@@ -54,8 +53,8 @@ class AuditPlace:
 
 def subject_key(path: Path) -> bytes:
     """The key of the subjects' pseudonyms, made where there is none yet. OSError or ValueError where it is unusable."""
-    private_directory(path.parent)
     if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w") as file:
@@ -169,7 +168,8 @@ class _Courier:
     async def _open(self, journal: AuditJournal) -> bool:
         root = self._place.folder / self._place.gateway
         try:
-            private_directory(self._place.folder)
+            # A folder that is there has the mode that its owner gave it.
+            self._place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             spool = await asyncio.to_thread(Spool.claim, root, self._place.spool_bytes)
         except OSError as error:
             _LOG.error("audit_has_no_spool", folder=str(root), error=str(error))

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     audit_spool_mib: Annotated[int, Field(ge=1, le=65_536)] = Field(
         64, description="What each gateway may keep on disk of the audit while the database is away, in MiB."
     )
+    audit_dir: Path | None = Field(
+        None, description="Where the audit waits for the database, on a disk that lasts; unset: in the state directory."
+    )
     audit_key_file: Path | None = Field(
         None,
         description="Key of the audit's pseudonyms, the same for all replicas; unset: made in the state directory.",
@@ -71,7 +74,7 @@ class Settings(BaseSettings):
 
     def audit_folder(self) -> Path:
         """Where the audit waits for the database."""
-        return self.state_dir.resolve() / "audit"
+        return (self.audit_dir or self.state_dir / "audit").resolve()
 
     def audit_key(self) -> Path:
         """The file with the key of the audit's pseudonyms."""

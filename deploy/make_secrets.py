@@ -62,6 +62,7 @@ def _passwords(folder: Path) -> None:
         folder / "valkey-users",
         f"user default off\nuser health on nopass resetkeys -@all +ping\nuser apibank on #{digest} {VALKEY_RULES}\n",
     )
+    _keep(folder / "audit-key", secrets.token_hex(32))
     _keep(folder / "control-token", secrets.token_urlsafe(32))
     _keep(folder / "grafana-password", secrets.token_urlsafe(18))
 
