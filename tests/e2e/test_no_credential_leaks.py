@@ -1,0 +1,171 @@
+"""No credential is found anywhere afterwards: they are sent in every place, and every output is searched (attack A58).
+
+Searched are the answers, the logs of every process, Envoy's access logs, statistics and configuration dumps, metrics,
+the database with its journal, the audit, everything in the store, command lines, and every file of the state.
+"""
+
+import asyncio
+import base64
+import json
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from redis import Redis
+
+from tests.support.client import CONTENT, Client
+from tests.support.published import eventually
+from tests.support.stack import Stack, running_stack
+from tests.support.tokens import Tokens
+from waooaw_signing import sign
+
+PATH = "/api/marketing/content"
+AGENTS = "/api/agents/memory"
+# Whose files hold secrets because that is what they are for.
+KEPT = ("issuer/", "secrets/", "tls/", "control.token")
+# Headers in which clients' own programs put what they should not, and which programs like to log.
+ODD_HEADERS = (
+    "user-agent", "referer", "origin", "cookie", "x-forwarded-for", "x-real-ip", "forwarded", "x-request-id",
+    "traceparent", "tracestate", "b3", "accept-language", "content-type", "if-none-match", "via", "x-debug",
+    "x-waooaw-subject", "x-envoy-original-path", "grpc-timeout", "content-digest",
+)  # fmt: skip
+
+
+class Secrets:
+    """What is sent, good and bad, and what of it must never be seen again."""
+
+    def __init__(self, stack: Stack, key: str) -> None:
+        tokens = Tokens(stack.state_dir)
+        self.agent_secret = (stack.state_dir / "secrets" / "agents" / "vision").read_text().split()[0]
+        fresh = iter(range(1000)).__next__
+        self.keys = {"good": key, "unknown": "waw_live_sk_Leak9unKnown8keY7aB4", "test": "waw_test_sk_" + "L" * 20}
+        self.tokens = {
+            "good": tokens.of("marketing", lambda kind: f"{kind}-leak-{fresh()}"),
+            "expired": tokens.of("marketing", lambda kind: "x", exp=1_700_000_000, iat=1_699_999_000),
+            "admin": tokens.admin(lambda kind: f"{kind}-leak"),
+        }
+        good = self.tokens["good"]
+        self.tokens["tampered"] = good[:-6] + ("AAAAAA" if good[-6:] != "AAAAAA" else "BBBBBB")
+        self.signatures: list[str] = []
+
+    def needles(self) -> dict[str, bytes]:
+        """What to search for: whole texts, and the parts that would suffice to use them."""
+        found = {f"key {name}": text for name, text in self.keys.items()}
+        for name, token in self.tokens.items():
+            # The signature is what makes the rest worth something.
+            found[f"token {name}"] = token.split(".")[2][:40]
+        found |= {f"signature {number}": text for number, text in enumerate(self.signatures)}
+        found["agent secret"] = self.agent_secret
+        raw = {name: text.encode() for name, text in found.items()}
+        encoded = {f"{name}, base64": base64.b64encode(text)[:-4] for name, text in raw.items() if "key" in name}
+        return raw | encoded | {f"{name}, quoted": urllib.parse.quote(text).encode() for name, text in raw.items()}
+
+
+def signed(stack: Stack, secrets: Secrets, secret: str, body: bytes) -> dict[str, str]:
+    url = stack.ready.central.internal_https + AGENTS
+    headers = sign("POST", url, body, "vision", secret)
+    secrets.signatures.append(headers["signature"].split(":")[1])
+    return {"content-type": "application/json", **headers}
+
+
+def wrong_places(secret: str) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Requests that carry a secret where none belongs."""
+    yield "GET", f"{PATH}?api_key={secret}", {}
+    yield "GET", f"{PATH}?x=1&q={secret}", {}
+    yield "GET", f"{PATH}/{secret}", {}
+    yield "GET", f"/nowhere/{secret}", {}
+    yield "GET", f"/api/platform/health?{secret}", {}
+    yield "GET", f"{PATH}/{urllib.parse.quote(''.join(f'%{ord(each):02x}' for each in secret), safe='%')}", {}
+    for name in ODD_HEADERS:
+        yield "GET", PATH, {"headers": [(name, secret)]}
+    yield "GET", PATH, {"headers": [("authorization", secret)]}
+    yield "GET", PATH, {"headers": [("authorization", f"ApiKey {secret}")]}
+    yield "GET", PATH, {"headers": [("authorization", f"Basic {base64.b64encode(secret.encode()).decode()}")]}
+    yield "GET", PATH, {"headers": [("proxy-authorization", f"Bearer {secret}")]}
+    yield "GET", PATH, {"headers": [("x-api-key", secret), ("x-api-key", secret)]}
+    yield "GET", PATH, {"headers": [("authorization", f"Bearer {secret}"), ("x-api-key", secret)]}
+    yield "GET", PATH, {"headers": [("cookie", f"__Secure-waooaw-refresh={secret}")]}
+    yield "POST", "/api/auth/refresh", {"headers": [("cookie", f"__Secure-waooaw-refresh={secret}")]}
+    yield "POST", PATH, {"json": {**CONTENT, "tone": secret}}
+    yield "POST", PATH, {"json": {**CONTENT, secret: 1}}
+    yield "POST", PATH, {"content": secret.encode()}
+
+
+def ask(client: Client, stack: Stack, secrets: Secrets) -> list[httpx2.Response]:
+    """Everything that is sent; the answers."""
+    answers = []
+    for each in (*secrets.keys.values(), *secrets.tokens.values()):
+        answers += [client.call("GET", PATH, key=each), client.call("GET", PATH, token=each)]
+        for method, path, options in wrong_places(each):
+            answers.append(client.call(method, path, **options))  # type: ignore[arg-type]
+            # The same, by somebody who is known: it gets further.
+            named = dict(options)
+            if not str(named.get("headers", "")).count("authorization"):
+                answers.append(client.call(method, path, token=secrets.tokens["good"], **named))  # type: ignore[arg-type]
+    body = json.dumps({"id": "m", "type": "t", "sender": "vision", "recipient": "memory", "payload": {}}).encode()
+    for secret in (secrets.agent_secret, "x" * 32):
+        headers = signed(stack, secrets, secret, body)
+        answers += [client.call("POST", AGENTS, content=body, headers=headers, door="internal_https") for _ in "12"]
+        answers.append(client.call("POST", PATH, content=body, headers=headers))
+        answers.append(client.call("GET", f"{PATH}?signature={secrets.signatures[-1]}"))
+    return answers
+
+
+def spoken(stack: Stack) -> Iterator[tuple[str, bytes]]:
+    """Everything that says something about what happened, by where it is found."""
+    for path in stack.state_dir.rglob("*"):
+        name = path.relative_to(stack.state_dir).as_posix()
+        if path.is_file() and not name.startswith(KEPT):
+            yield name, path.read_bytes()
+    admins = {place for one in stack.ready.gateways.values() for place in one.envoy_admins}
+    pages = [f"{admin}/{page}" for admin in admins for page in ("stats", "config_dump", "clusters", "server_info")]
+    pages += [*stack.ready.metrics, *(f"{url}/__hits" for url in stack.ready.upstreams.values())]
+    for url in pages:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            yield url, answer.read()
+    with Redis.from_url(stack.ready.store) as store:
+        for key in store.scan_iter(count=1000):
+            yield "a key of the store", key
+            yield f"the value of {key!r}", store.dump(key) or b""
+    for arguments in (("keys", "list"), ("tokens", "revocations"), ("status",), ("policy", "history")):
+        yield f"apibank {arguments}", stack.run(*arguments, "-o", "json", check=False).stdout.encode()
+    for pid in stack.ready.pids.values():
+        yield f"the command line of {pid}", " ".join(psutil.Process(pid).cmdline()).encode()
+
+
+@pytest.mark.requirement("R95", "R106")
+def test_no_credential_is_found_in_any_output(tmp_path: Path) -> None:
+    with running_stack(tmp_path / "state") as stack, Client(stack.ready) as client:
+        made = json.loads(
+            stack.run(
+                *("keys", "create", "--partner", "leaky", "--scope", "partner:leaky:marketing:*", "-o", "json")
+            ).stdout
+        )
+        secrets = Secrets(stack, made["key"])
+        answers = ask(client, stack, secrets)
+        assert {answer.status_code for answer in answers} >= {200, 400, 401, 403, 404}
+        # What is written in batches has been written: the last of these requests is in the database.
+        asyncio.run(eventually(lambda: 'last_used_at": "2' in stack.run("keys", "list", "-o", "json").stdout))
+        needles = secrets.needles()
+        outputs = list(spoken(stack))
+        found = [(name, where) for where, text in outputs for name, needle in needles.items() if needle in text]
+        for answer in answers:
+            # The demo service says what it was sent; nothing of ours repeats anything.
+            body = b"" if answer.status_code == 200 else answer.content
+            said = body + b"\n".join(b": ".join(line) for line in answer.headers.raw)
+            found += [
+                (name, f"{answer.request.method} {answer.status_code}") for name, n in needles.items() if n in said
+            ]
+        # What was looked at is what happened: it has the key's id, its owner, and why requests were refused.
+        everything = b"".join(text for _, text in outputs)
+        assert all(
+            word in everything for word in (made["id"].encode(), b"leaky", b"credentials_in_url", b"key_invalid")
+        )
+    # And what they said when they stopped.
+    for path in (tmp_path / "state" / "logs").iterdir():
+        found += [(name, path.name) for name, needle in needles.items() if needle in path.read_bytes()]
+    assert sorted(set(found)) == []
