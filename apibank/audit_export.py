@@ -14,7 +14,7 @@ from records.audit_entry import StoredEntry
 
 def json_line(row: StoredEntry) -> str:
     """A row as a line of JSON in ASCII: nothing in it reaches a terminal or makes another line."""
-    return json.dumps(dict(row_shown(row))) + "\n"
+    return json.dumps(dict(row_shown(row))).replace("\x7f", "\\u007f") + "\n"
 
 
 class Export:

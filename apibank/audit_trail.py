@@ -71,12 +71,14 @@ def subject_key(path: Path) -> bytes:
 
 
 def principal_of(kind: str, subject: str, partner: str, agent: str) -> str:
-    """Who it was, in one word: `sub:<pseudonym>`, `partner:acme`, `agent:content`; empty for nobody."""
+    """Who it was, in one word: `sub:<pseudonym>`, `partner:acme`, `agent:content`, `break-glass:ann`, or nothing."""
     if kind == Kind.TOKEN:
         return CALLER_SUBJECT + subject
     if kind == Kind.KEY:
         return CALLER_PARTNER + partner
-    return CALLER_AGENT + agent if kind == Kind.SIGNATURE else ""
+    if kind == Kind.SIGNATURE:
+        return CALLER_AGENT + agent
+    return subject if kind == Kind.BREAK_GLASS else ""
 
 
 class AuditTrail:
@@ -100,7 +102,8 @@ class AuditTrail:
                 method=event.method,
                 outcome=event.outcome,
                 status=event.status,
-                reason=event.reason,
+                # Of what was allowed there is one where somebody broke the glass: why they did.
+                reason=event.reason or event.cause,
                 principal=principal_of(event.kind, event.subject, event.partner, event.agent),
                 ip=event.address,
                 user_agent=event.user_agent,

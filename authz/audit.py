@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import re
 import secrets
 from collections import deque
@@ -112,6 +113,8 @@ def _masked(text: str, is_cut: bool) -> str:
 
 
 def _redacted(text: str, limit: int) -> str:
+    if len(text) <= limit and "%" not in text and "ey" not in text and "_sk_" not in text:
+        return text
     # Whatever a client sends, only this much is looked at; it is more than is kept, since a mask can be shorter than
     # what it covers.
     looked_at = text[: 2 * limit]
@@ -150,6 +153,12 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
         status=200 if refusal is None else refusal.status,
         cause=principal.remark or ("" if refusal is None else refusal.cause),
     )
+
+
+def _line(event: AuditEvent) -> bytes:
+    line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE).replace(b"\x7f", b"\\u007f")
+    # Some take U+0085 and U+2028 for the end of a line, and terminals obey C1 controls: escaped, they are none.
+    return line if line.isascii() else json.dumps(orjson.loads(line), separators=(",", ":")).encode() + b"\n"
 
 
 class JsonLinesSink:
@@ -203,6 +212,6 @@ class JsonLinesSink:
         with self._writing:
             while count := min(len(self._events), _BATCH):
                 batch = [self._events[index] for index in range(count)]
-                self._write(b"".join(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE) for event in batch))
+                self._write(b"".join(map(_line, batch)))
                 for _ in batch:
                     self._events.popleft()

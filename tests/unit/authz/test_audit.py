@@ -125,6 +125,20 @@ def test_a_line_holds_one_event_whatever_the_client_wrote() -> None:
     assert b"".join(written).count(b"\n") == 1
 
 
+@pytest.mark.parametrize(
+    "end", ["\u0085", "\u2028", "\u2029", "\x1b[2K", "\x9b2K", "\v", "\f", "\x1c", "\u202e", "\x7f"]
+)
+def test_nothing_that_anybody_takes_for_a_line_end_or_a_command_reaches_the_stream(end: str) -> None:
+    written: list[bytes] = []
+    sink = JsonLinesSink(written.append)
+    sink.offer(replace(EVENT, user_agent=f"a{end}{{}}", path=f"/{end}"))
+    sink.flush()
+    (line,) = written
+    assert line.decode().splitlines() == [line.decode().rstrip("\n")]
+    assert [each for each in line.decode()[:-1] if not each.isprintable()] == []
+    assert json.loads(line)["user_agent"] == f"a{end}{{}}"
+
+
 def test_a_full_queue_says_so() -> None:
     sink = JsonLinesSink(lambda _: None, capacity=2)
     assert [sink.offer(event(number)) for number in range(3)] == [True, True, False]
