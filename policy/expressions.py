@@ -121,7 +121,7 @@ def compile_expression(
         compiled = cel.NewEnv(variables=variables).compile(text)
     except RuntimeError as error:
         raise _translated(str(error)) from None
-    if compiled.return_type() not in {cel.Type.BOOL, cel.Type.DYN}:
+    if compiled.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError(f"expected true or false, found {compiled.return_type().name().lower()}")
     return Expression(text, compiled, _count_macros(words), tuple(typed))
 

@@ -49,8 +49,8 @@ def _plain_path(path: str) -> str:
         raise ValueError("a path starts with / and has no / at its end")
     if "//" in path or any(segment in {".", ".."} for segment in path.split("/")):
         raise ValueError("a path has no empty, . or .. segments")
-    if not re.fullmatch(r"[A-Za-z0-9/_.~-]+", path):
-        raise ValueError("a path holds only letters, digits and / _ . ~ -")
+    if not re.fullmatch(r"[A-Za-z0-9/_.~-]{1,1024}", path):
+        raise ValueError("a path holds only letters, digits and / _ . ~ -, at most 1024 of them")
     return path
 
 

@@ -6,12 +6,16 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from policy.edge import Listener
 from policy.kinds import Method, Tier
 from policy.lint.access import answers_itself
 from policy.lint.finding import Fault
 from policy.model import Access, Gateway, Match
 from policy.problem import FieldPath
+from policy.rewriting import Redirect
 from policy.route import Route
+from policy.routing import Match as Taken
+from policy.routing import matched, redirected
 from policy.traffic import IDEMPOTENT
 
 _LONG_MS: Final = 300_000
@@ -111,6 +115,36 @@ def redirect_to_any_host(gateway: Gateway) -> Iterator[Fault]:
     for name, route in gateway.routes.items():
         if route.access is Access.PUBLIC and route.redirect is not None and route.redirect.host is None:
             yield Fault(("routes", name, "redirect"), "clients are sent to whatever host the request names")
+
+
+def endless_redirect(gateway: Gateway) -> Iterator[Fault]:
+    for name, route in gateway.routes.items():
+        if route.redirect is None:
+            continue
+        # The path itself, and one below it where the route takes those too.
+        below = () if route.match is Match.EXACT else (f"{route.path.rstrip('/')}/x",)
+        for listener in gateway.listeners_of(route):
+            if any(_comes_back(gateway, listener, name, path) for path in (route.path, *below)):
+                yield Fault(("routes", name, "redirect"), f"it leads back to itself on {listener!r}")
+                break
+
+
+def _comes_back(gateway: Gateway, listener: str, name: str, path: str) -> bool:
+    """Whether a client that follows redirects from this path comes to the route again."""
+    seen: set[str] = set()
+    door = gateway.listeners.get(listener)
+    while door is not None and isinstance(found := matched(gateway, listener, path), Taken):
+        route = gateway.routes[found.route]
+        if found.route in seen or route.redirect is None or route.answered or not _stays(door, route.redirect):
+            return found.route == name and found.route in seen
+        seen.add(found.route)
+        path = redirected(route, route.redirect, found.path)
+    return False
+
+
+def _stays(door: Listener, to: Redirect) -> bool:
+    """Whether a redirect leads to the listener that it came from, as far as the file can tell."""
+    return to.host is None and to.port is None and (not to.https or door.tls is not None)
 
 
 def mirrored_credentials(gateway: Gateway) -> Iterator[Fault]:

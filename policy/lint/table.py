@@ -45,6 +45,7 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB309", _WARNING, "retried writes", "methods that may be repeated, or safe retries", routes.retried_writes),
     ("AB310", _ERROR, "mirrored to itself", "another upstream for copies", routes.mirrored_to_itself),
     ("AB311", _WARNING, "redirect to any host", "host, one of ours", routes.redirect_to_any_host),
+    ("AB312", _ERROR, "redirect without end", "another place, or no redirect", routes.endless_redirect),
     # Listeners and upstreams.
     ("AB401", _ERROR, "service in the clear", "tls, or a loopback address", edge.in_the_clear),
     ("AB402", _WARNING, "no promise of https", "hsts_seconds", edge.no_hsts),

@@ -115,6 +115,26 @@ def test_a_long_list_of_networks_is_looked_through_once() -> None:
     assert "10.3.7.0/24" in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("redirects", "found"),
+    [
+        ({"/a": {"path": "/a"}}, ["/a"]),
+        ({"/a": {"prefix": "/a/b"}}, ["/a"]),
+        ({"/a": {"https": True}}, ["/a"]),
+        ({"/a": {"prefix": "/b"}, "/b": {"prefix": "/a"}}, ["/a", "/b"]),
+        ({"/a": {"prefix": "/b"}, "/b": {"path": "/b/c"}}, ["/b"]),
+        ({"/a": {"path": "/a/b"}, "/a/b": {"prefix": "/orders"}}, []),
+        ({"/a": {"path": "/a", "host": "shop.example.org"}}, []),
+        ({"/a": {"path": "/a", "port": 8444}}, []),
+        ({"/a": {"prefix": "/orders"}}, []),
+    ],
+)
+def test_a_redirect_that_comes_back_is_found(redirects: Mapping[str, Mapping[str, object]], found: list[str]) -> None:
+    routes = {path.replace("/", "r"): {"path": path, "redirect": to} for path, to in redirects.items()}
+    places = [one.path for one in lint(loaded({"routes": routes}).gateway) if one.code == "AB312"]
+    assert places == [("routes", path.replace("/", "r"), "redirect") for path in found]
+
+
 def test_codes_are_told_apart_by_their_names_too() -> None:
     titles = [title for title, _ in CODES.values()]
     assert len(set(titles)) == len(titles)
