@@ -161,7 +161,8 @@ def test_beyond_its_local_limit_a_route_is_429_and_refused_callers_use_up_nothin
     road.authz.decide = lambda request: denied(401, "{}")
     assert {road.call("GET", "/limit")[0] for _ in range(10)} == {401}
     road.authz.decide = type(road.authz)().decide
-    answers = [road.call("GET", "/limit") for _ in range(12)]
+    spellings = ("/limit", "//limit", "/%6Cimit", "/limit/", "/x/../limit?a=b", "/limit/../limit/x")
+    answers = [road.call("GET", path, headers={"x-forwarded-for": "192.0.2.1"}) for path in spellings * 2]
     refused = [answer for answer in answers if answer[0] == 429]
     assert 3 <= len(road.backends["blue"].seen) < 12
     assert problem(*refused[0])["code"] == "rate_limited"
