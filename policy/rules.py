@@ -6,10 +6,10 @@ is in `authz.checks.rules`, one file a type.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import re2
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from policy.kinds import Method, Model, Name, RoleName, Text
 from policy.vocabulary import PROTECTED_ATTRIBUTES, SPECIAL_FIELDS, SPECIAL_PHRASES
@@ -157,6 +157,18 @@ class ContentRule(_Rule):
         Mapping[Name, Annotated[Mapping[Name, Pattern], Field(min_length=1)]], Field(min_length=1)
     ] = Field(description="Category -> id -> pattern (RE2, in small Latin letters: texts are folded to them first).")
     fields: tuple[Pointer, ...] | None = Field(None, description="Where to look; unset: every text and name.")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        together = re2.Set.SearchSet(pattern_options())
+        for patterns in self.categories.values():
+            for pattern in patterns.values():
+                together.Add(pattern)
+        try:
+            together.Compile()
+        except re2.error:
+            raise ValueError("together these patterns are too large; repeat less, or part the rule") from None
+        return self
 
 
 class Integration(Model):

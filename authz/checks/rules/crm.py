@@ -44,7 +44,10 @@ def _salesforce_check(record_id: str) -> str:
 
 def tenant_of(principal: Principal) -> str:
     """Who owns integrations: the token's tenant, or `partner:NAME`; empty where there is nobody."""
-    return CALLER_PARTNER + principal.partner if principal.kind is Kind.KEY else principal.tenant
+    if principal.kind is Kind.KEY:
+        return CALLER_PARTNER + principal.partner
+    # A tenant may be called anything, and yet is no partner.
+    return "" if principal.tenant.startswith(CALLER_PARTNER) else principal.tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,13 +187,22 @@ def _card_candidates(text: str) -> Iterator[str]:
     """Groups of digits that stand next to each other and are together as long as a card's number, and begin like it."""
     for run in _GROUPS.finditer(text):
         groups = _GROUP.findall(run[0])
-        digits, ends = "".join(groups), set(accumulate(map(len, groups)))
-        for start in (0, *sorted(ends)):
+        digits, ends = "".join(groups), list(accumulate(map(len, groups)))
+        # By the offset of its end, the group's number.
+        group_at = {end: number for number, end in enumerate(ends)}
+        for first, start in enumerate((0, *ends)):
             if _CARD_BEGINS.match(digits, start) is None:
                 continue
             for end in range(start + _CARD_DIGITS.start, start + _CARD_DIGITS.stop):
-                if end in ends and _CARDS.fullmatch(digits, start, end) is not None:
+                last = group_at.get(end)
+                if last is not None and _CARDS.fullmatch(digits, start, end) and _is_grouped(groups[first : last + 1]):
                     yield digits[start:end]
+
+
+def _is_grouped(groups: Sequence[str]) -> bool:
+    """Whether somebody would write one number so: `4 5 6 7 8 9 10 11 12` are several."""
+    lengths = [len(group) for group in groups]
+    return min(lengths[:-1], default=3) >= 3 or (len({*lengths[:-1]}) == 1 and lengths[-1] <= lengths[0])
 
 
 def _iban_candidates(text: str) -> Iterator[str]:

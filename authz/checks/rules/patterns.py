@@ -11,6 +11,7 @@ L = TypeVar("L")
 
 # A character of the private use area: no text that was folded holds it, so it only proves that the set works.
 _PROBE: Final = "\ue000"
+_TOO_LARGE: Final = "these patterns need more memory than there is for them"
 
 
 class PatternSet(Generic[L]):
@@ -25,11 +26,14 @@ class PatternSet(Generic[L]):
             labels.append(label)
             self._set.Add(pattern)
         self._set.Add(_PROBE)
-        self._set.Compile()
+        try:
+            self._set.Compile()
+        except re2.error as error:
+            raise ValueError(_TOO_LARGE) from error
         self._labels = labels
         # A set that is out of memory says that nothing matches; find that out now, and not by letting requests pass.
         if self._set.Match(_PROBE) != [len(labels)]:
-            raise ValueError("these patterns need more memory than there is for them")
+            raise ValueError(_TOO_LARGE)
 
     def found(self, text: str) -> list[L]:
         """Labels of the patterns that the text holds, in the order in which they were given."""

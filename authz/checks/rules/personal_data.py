@@ -26,7 +26,7 @@ _TRIGGERS: Final[Mapping[PersonalData, str]] = {
     PersonalData.PHONE: r"[0-9](?:[ \-./()]{0,3}[0-9]){6}",
     PersonalData.IBAN: r"\b[a-z]{2}[ -]?[0-9]{2}",
     PersonalData.CARD: r"[0-9](?:[ \-./_]{0,3}[0-9]){13}",
-    PersonalData.NATIONAL_ID: r"[0-9](?:[ \-.]?[0-9]){4}|[a-z]{6}[0-9]{2}[a-z]",
+    PersonalData.NATIONAL_ID: r"[0-9](?:[ \-.]?[0-9]){4}|[a-z]{6}[0-9]{2}[a-z]|[a-z]{5}[0-9]{4}[a-z]",
 }
 # What is left out of a text on its way to a reader does not divide a number.
 _COMMENT: Final = re2.compile(r"(?s:<!--.*?-->|/\*.*?\*/|</?[a-z][^<>]*>)", pattern_options())
@@ -118,5 +118,6 @@ class PersonalDataCheck:
 def _read(text: str) -> str:
     plain = readable(text)
     if "<" in plain or "/*" in plain:
-        plain = _COMMENT.sub("", plain)
+        # An address in angle brackets is no tag: with and without what is left out.
+        plain += f" | {_COMMENT.sub('', plain)}"
     return plain.replace("\r", " ").replace("\n", " ").replace("\t", " ")
