@@ -80,7 +80,7 @@ def _read_header(segment: bytes) -> _Header | None:
 def _read_object(segment: bytes) -> Mapping[str, JsonValue] | None:
     octets = base64url.decode(segment)
     value = None if octets is None else read_json(octets)
-    return value if isinstance(value, Mapping) else None
+    return value if isinstance(value, dict) else None
 
 
 def _type_fits(header: _Header, rules: IssuerRules) -> bool:

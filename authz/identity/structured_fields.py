@@ -15,16 +15,18 @@ from typing import Final, TypeVar
 MAX_FIELD: Final = 4096
 
 _NAME: Final = r"[a-z*][a-z0-9_.*-]*"
-_STRING: Final = r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
-_INTEGER: Final = r"(-?[0-9]{1,15})(?![0-9.])"
-_WORD: Final = r"([A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
+_STRING: Final = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
+_INTEGER: Final = r"-?[0-9]{1,15}(?![0-9.])"
+_WORD: Final = r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*"
 _MEMBER: Final = re.compile(rf"({_NAME})=")
 _COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
 _BYTES: Final = re.compile(r":([A-Za-z0-9+/]*={0,2}):")
 # An item with parameters of its own, such as "date";bs, matches neither of these two.
-_LIST_ITEM: Final = re.compile(rf" *{_STRING}(?=[ )])")
+_LIST_ITEM: Final = re.compile(rf" *({_STRING})(?=[ )])")
 _LIST: Final = re.compile(rf"\((?: *{_STRING}(?=[ )]))*+ *\)")
-_PARAMETER: Final = re.compile(rf"; *({_NAME})(?:=(?:{_STRING}|{_INTEGER}|{_WORD}))?")
+_VALUE: Final = f"{_STRING}|{_INTEGER}|{_WORD}"
+_PARAMETER: Final = re.compile(rf"; *({_NAME})(?:=({_VALUE}))?")
+_PARAMETERS: Final = re.compile(rf"(?:; *{_NAME}(?:=(?:{_VALUE}))?)*+")
 _ESCAPE: Final = re.compile(r"\\(.)")
 
 _Member = TypeVar("_Member")
@@ -103,28 +105,27 @@ def _read_octets(text: str, at: int) -> tuple[bytes, int]:
 @lru_cache(maxsize=256)
 def _read_items(text: str) -> tuple[str, ...]:
     """The strings of a text that `_LIST` has matched."""
-    return tuple([_unescaped(found[1]) for found in _LIST_ITEM.finditer(text, 1)])
+    return tuple([_unescaped(item[1:-1]) for item in _LIST_ITEM.findall(text, 1)])
 
 
 def _read_inner_list(text: str, at: int) -> tuple[InnerList, int]:
     listed = _expect(_LIST, text, at)
     items, at = _read_items(listed[0]), listed.end()
-    parameters: dict[str, Bare] = {}
-    while (parameter := _PARAMETER.match(text, at)) is not None:
-        name, string, integer, word = parameter.groups()
-        if name in parameters:
-            raise _UnreadableError
-        parameters[name] = _bare(string, integer, word)
-        at = parameter.end()
-    return InnerList(items, tuple(parameters.items())), at
+    end = _expect(_PARAMETERS, text, at).end()
+    given = _PARAMETER.findall(text, at, end)
+    parameters = {name: _bare(value) for name, value in given}
+    if len(parameters) != len(given):
+        raise _UnreadableError
+    return InnerList(items, tuple(parameters.items())), end
 
 
-def _bare(string: str | None, integer: str | None, word: str | None) -> Bare:
-    if string is not None:
-        return _unescaped(string)
-    if integer is not None:
-        return int(integer)
-    return True if word is None else Token(word)
+def _bare(value: str) -> Bare:
+    """What a value says that `_PARAMETER` has matched."""
+    if not value:
+        return True
+    if value[0] == '"':
+        return _unescaped(value[1:-1])
+    return int(value) if value[0] in "-0123456789" else Token(value)
 
 
 def _read_dictionary(text: str, read_member: Callable[[str, int], tuple[_Member, int]]) -> dict[str, _Member] | None:
