@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -244,23 +243,28 @@ def refused_by(
     """
     for type_url, subscription in connection.stream.subscriptions.items():
         refused = subscription.refused
+        # By the proxy's words. Thousands may be refused with the same, so each name is looked for once.
+        named: dict[str, set[str]] = {}
         for name, one in reversed(refused.items()):
             if known((type_url, name, one.version)):
                 break
-            if one.version != ABSENT and (one.sole or _may_be_meant(name, one, refused)):
+            if not one.sole and one.message not in named:
+                named[one.message] = {
+                    other
+                    for other, each in refused.items()
+                    if each.message == one.message and _names(one.message, other)
+                }
+            if one.version != ABSENT and (one.sole or name in named[one.message] or not named[one.message]):
                 yield type_url, name, one
-
-
-def _may_be_meant(name: str, refusal: Refusal, refused: Mapping[str, Refusal]) -> bool:
-    message = refusal.message
-    return _names(message, name) or not any(
-        each.message == message and _names(message, other) for other, each in refused.items()
-    )
 
 
 def _names(message: str, name: str) -> bool:
     """As in `Error adding/updating listener(s) one: address in use, two: no filters`."""
-    return re.search(rf"(?:^|\s){re.escape(name)}: ", message) is not None
+    said = f"{name}: "
+    at = message.find(said)
+    while at > 0 and not message[at - 1].isspace():
+        at = message.find(said, at + 1)
+    return at >= 0
 
 
 # The status of a type on all proxies that run it and asked for the same of it, by set version, type and names.

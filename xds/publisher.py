@@ -269,6 +269,9 @@ class Publisher:
             observe(group, rollout.snapshot)
         for connection in self.nodes.connections(group):
             self._wakers[connection]()
+        # Who runs it already, as others than a canary's nodes do when it ends, will say nothing more about it.
+        for node in {each.node for each in self.nodes.connections(group) if each.stream.target is rollout.snapshot}:
+            self._settle(node, rollout)
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:

@@ -97,9 +97,9 @@ async def serve(
     # What admission does not count, reports of load and checks of health among it, has a bound as well.
     calls = 2 * limits.max_connections + _OTHER_CONNECTIONS
     server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=calls)
-    others = [xds.client_status.server.register(server, publisher, trust_domain)]
+    others = [xds.client_status.server.register(server, publisher, trust_domain, limits, metrics)]
     if load_reports is not None:
-        others.append(xds.load_reports.server.register(server, load_reports, identity.denial))
+        others.append(xds.load_reports.server.register(server, load_reports, identity.denial, limits, metrics))
     await discovery.register(server, tuple(others))
     port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
     await server.start()

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from protos import discovery_pb2 as pb
+from protos import discovery_pb2_grpc as pb_grpc
 from tests.conformance.clients import NODE, TYPE_URLS
 from tests.conformance.planes import Plane, code_of, first, plane
 from tests.conformance.talks import DELTA, SOTW, Served, Talk, names_of
@@ -131,8 +132,14 @@ MILLION = 1024 * 1024
 
 @pytest.mark.parametrize(
     "message",
-    ["x" * MILLION, "\n[info] all is well\x1b[2J" * 40_000, "-----BEGIN PRIVATE KEY-----" * 30_000],
-    ids=["long", "of other lines", "of keys"],
+    [
+        "x" * MILLION,
+        "\n[info] all is well\x1b[2J" * 40_000,
+        "-----BEGIN PRIVATE KEY-----" * 30_000,
+        "goo.gle/debugstr " * 60_000,
+        "goo.gle/debugstr Proto constraint validation failed" * 20_000,
+    ],
+    ids=["long", "of other lines", "of keys", "of dumps", "of dumps and reasons"],
 )
 async def test_a_refusal_of_a_megabyte_is_cut_in_log_and_status_and_history(logged: list[Any], message: str) -> None:
     async with plane() as it:
@@ -154,6 +161,36 @@ async def test_a_refusal_of_a_megabyte_is_cut_in_log_and_status_and_history(logg
         assert "PRIVATE KEY-----" not in "".join(said)
         await it.brings_a_change()
         call.cancel()
+
+
+async def test_a_set_that_is_refused_without_a_word_of_which_keeps_nobody_waiting() -> None:
+    async with plane() as it:
+        call = pb_grpc.AggregatedDiscoveryServiceStub(it.channel).StreamAggregatedResources()
+        await call.write(pb.DiscoveryRequest(node=first().node, type_url=TYPE_URLS["RDS"], resource_names=["none"]))
+        routes = {f"route-{number}": "1" for number in range(3_000)}
+        it.target.set("RDS", **routes)
+        await call.write(pb.DiscoveryRequest(type_url=TYPE_URLS["RDS"], resource_names=routes))
+        response = await call.read()
+        while not response.resources:
+            response = await call.read()
+        refusal = {"response_nonce": response.nonce, "error_detail": pb.Status(code=13, message="no")}
+        await call.write(pb.DiscoveryRequest(type_url=TYPE_URLS["RDS"], resource_names=routes, **refusal))
+        await it.until(lambda: it.metric("nacks_total", type="RDS") == 1)
+        await it.brings_a_change()
+        call.cancel()
+
+
+async def test_a_type_of_a_megabyte_is_not_repeated_to_who_said_it(logged: list[Any]) -> None:
+    async with plane() as it:
+        call = it.channel.stream_stream(
+            "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters",
+            request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
+            response_deserializer=pb.DeltaDiscoveryResponse.FromString,
+        )()
+        await call.write(pb.DeltaDiscoveryRequest(node=first().node, type_url="x" * MILLION))
+        assert await code_of(call) is INVALID
+        assert len(repr(logged)) < 2_000
+        await it.brings_a_change()
 
 
 def nested(depth: int) -> bytes:

@@ -37,7 +37,8 @@ from xds.protocol.messages import (
     UnknownType,
 )
 from xds.protocol.offer import Offer
-from xds.protocol.sizes import parts_of, size_of
+from xds.protocol.sizes import parts_of, size_of, unfit
+from xds.protocol.sotw import taken_of
 from xds.protocol.subscription import FULL_STATE_TYPES, InFlight, Subscription
 from xds.snapshot import CLUSTER, ENDPOINT, PUSH_ORDER, Resource, Snapshot
 
@@ -182,7 +183,8 @@ class Stream(Generic[RequestT]):
         if not type_url:
             return "a request on an aggregated stream must hold a type_url"
         if self._only is not None and type_url != self._only:
-            return f"this stream serves {self._only}, not {type_url}"
+            # As much of it as a status may hold.
+            return f"this stream serves {self._only}, not {type_url[:200]!r}"
         return ""
 
     def _settle(self, subscription: Subscription, request: RequestT, now: float) -> None:
@@ -318,17 +320,20 @@ class Stream(Generic[RequestT]):
         return [response]
 
     def _withhold(self, subscription: Subscription, draft: Draft, size: int, now: float) -> list[Response]:
-        """Take what is new in the draft for refused, as the client cannot receive it; send what is left to be sent."""
+        """Take for refused what makes the draft more than the client can receive; send what is left to be sent."""
+        assert self.limit is not None
         type_url = subscription.type_url
-        self._events.append(Oversized(type_url, tuple(resource.name for resource in draft.resources), size))
-        new = tuple(each for each in draft.resources if subscription.sent.get(each.name) != each.version)
-        unsent = Response(type_url, "", draft.version, new)
         undivided = self._is_undivided(type_url)
-        if not undivided:
-            self._dialect.sending(subscription, unsent)
+        unsent = unfit(draft, self.limit, taken_of(subscription)) if undivided else draft.resources
+        self._events.append(Oversized(type_url, tuple(resource.name for resource in unsent), size))
         message = f"{size} bytes exceed the {self.limit} that the client receives"
-        self._dialect.refuse(subscription, self._flight(unsent, now), message, self._offer.of_type(type_url))
-        if not undivided or len(new) != 1:
+        for resource in unsent:
+            # Each is known to be too much, so each is refused on its own.
+            alone = Response(type_url, "", draft.version, (resource,))
+            if not undivided:
+                self._dialect.sending(subscription, alone)
+            self._dialect.refuse(subscription, self._flight(alone, now), message, self._offer.of_type(type_url))
+        if not undivided or not unsent or any(each.name not in subscription.refused for each in unsent):
             return []
         subscription.dirty = True
         return self._emit([type_url], now, updates=self._is_free(type_url))

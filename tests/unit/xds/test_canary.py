@@ -294,3 +294,23 @@ async def test_one_that_is_cancelled_gives_everything_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert everywhere(scene, "base")
+
+
+@pytest.mark.parametrize("promote", [True, False])
+async def test_when_it_ends_those_who_run_what_all_shall_run_need_not_say_so_again(promote: bool) -> None:
+    scene = Scene(3)
+    good = []
+    scene.publisher.on_good(lambda _, snapshot: good.append(snapshot.version))
+    scene.publisher.set_canary("edge", CANDIDATE, 50)
+    canaries = scene.canaries
+    for each in scene.joined.values():
+        each.follow()
+    scene.publisher.end_canary("edge", promote=promote)
+    version = CANDIDATE.version if promote else BASE.version
+    waiting = asyncio.create_task(scene.publisher.wait_live("edge", version, within=30))
+    await asyncio.sleep(0)
+    for node_id, each in scene.joined.items():
+        if (node_id in canaries) is not promote:
+            each.follow()
+    assert (await asyncio.wait_for(waiting, 5)).complete
+    assert good == ([CANDIDATE.version] if promote else [])

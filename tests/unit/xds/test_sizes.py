@@ -135,12 +135,53 @@ def test_d21_a_refusal_of_an_earlier_part_counts_although_a_later_part_was_accep
 
 
 @pytest.mark.parametrize("short", ["CDS", "LDS"])
-def test_s12_a_complete_set_cannot_be_split_and_is_refused_and_counted_instead(short: str) -> None:
+def test_s12_of_a_complete_set_that_cannot_be_split_what_fits_is_sent_and_only_the_rest_refused(short: str) -> None:
     proxy = SotwProxy(limit=LIMIT)
-    proxy.publish(snapshot(**{short: dict.fromkeys(NAMES, "1" * 500)}))
-    assert proxy.ask(short) == []
-    assert [type(event) for event in proxy.events()] == [Oversized]
+    proxy.publish(snapshot(**{short: {"a": "1", **dict.fromkeys(NAMES, "1" * 500)}}))
+    proxy.ask(short)
+    (response,) = proxy.responses
+    (event,) = proxy.events()
+    assert isinstance(event, Oversized)
+    refused = proxy.stream.subscriptions[TYPE_URLS[short]].refused
+    assert set(event.names) == refused.keys()
+    assert refused.keys() | {each.name for each in response.resources} == {"a", *NAMES}
+    sizes = len(response.resources), len(wire.write_sotw(response, "id"))
+    assert sizes[0] > 20
+    assert sizes[1] <= LIMIT
+    assert all(each.sole for each in refused.values())
+    proxy.ack_all()
     assert not proxy.stream.live
+    proxy.publish(snapshot(**{short: {"a": "2"}}))
+    proxy.ack_all()
+    assert proxy.stream.live
+
+
+@pytest.mark.parametrize("short", ["CDS", "LDS", "SRDS"])
+def test_s12_of_several_that_are_new_at_once_only_those_that_do_not_fit_are_refused(short: str) -> None:
+    news = {"a": "2", "b": "1", "c": "1" * 9_000, "big": LARGE, "huge": LARGE}
+    proxy = changed_to(SotwProxy(limit=LIMIT), short, {"a": "1"}, news)
+    assert [show(each) for each in proxy.responses] == [f"{short} a@1", f"{short} a@2 b@1 c@{'1' * 9_000}"]
+    subscription = proxy.stream.subscriptions[TYPE_URLS[short]]
+    assert [(name, each.sole) for name, each in sorted(subscription.refused.items())] == [("big", True), ("huge", True)]
+    proxy.ack_all()
+    assert sorted(subscription.acked) == ["a", "b", "c"]
+    # One of them is mended: it comes, and the other one is not tried again.
+    proxy.publish(snapshot(**{short: news | {"big": "2"}}))
+    assert sorted(each.name for each in proxy.responses[-1].resources) == ["a", "b", "big", "c"]
+    proxy.ack_all()
+    assert list(subscription.refused) == ["huge"]
+
+
+def test_s12_a_return_to_what_was_accepted_ends_also_where_it_does_not_fit_any_more() -> None:
+    first, second = {"a": "1" * 9_000, "b": "1"}, {"a": "2", "b": "1" * 9_500}
+    proxy = SotwProxy(limit=LIMIT)
+    proxy.publish(snapshot(CDS=first))
+    proxy.ask("CDS")
+    proxy.ack_all()
+    proxy.publish(snapshot(CDS=second))
+    assert proxy.publish(snapshot(CDS={**second, "a": first["a"], "c": "1" * 9_000})) != ["CDS"]
+    proxy.ack_all()
+    assert proxy.publish(snapshot(CDS={"a": "3"})) == ["CDS a@3"]
 
 
 def test_s12_what_is_too_large_alone_does_not_keep_the_rest_away() -> None:
