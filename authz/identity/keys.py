@@ -24,6 +24,21 @@ MIN_SECRET: Final = 32
 RSA_BITS: Final = range(2048, 4097)
 _P256_OCTETS: Final = 32
 
+# The points of small order on Curve25519 (RFC 8725 §3.4), with both spellings of y for those below 2^255 - 19, and
+# without the sign of x.
+_SMALL_ORDER: Final = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+
 _PKCS1: Final = padding.PKCS1v15()
 _SHA256: Final = hashes.SHA256()
 _ECDSA: Final = ec.ECDSA(_SHA256)
@@ -136,7 +151,10 @@ def _p256(entry: Mapping[str, JsonValue]) -> PublicKey:
 def _ed25519(entry: Mapping[str, JsonValue]) -> PublicKey:
     if entry.get("crv") != "Ed25519":
         raise ValueError("EdDSA takes a key on Ed25519")
-    return ed25519.Ed25519PublicKey.from_public_bytes(_octets(entry, "x"))
+    octets = _octets(entry, "x")
+    if octets[:-1] + bytes([octets[-1] & 0x7F]) in _SMALL_ORDER:
+        raise ValueError("the key is a point of small order, under which anybody can sign")
+    return ed25519.Ed25519PublicKey.from_public_bytes(octets)
 
 
 _READERS: Final = {

@@ -40,6 +40,8 @@ CUSTOMER = IssuerRules("customer", ISSUER, AUDIENCE, "RS256", None, 3600, 5)
 ADMIN = IssuerRules("admin", ADMIN_ISSUER, AUDIENCE, "RS256", None, 3600, 5)
 PEM = rsa_key("customer").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 DER = rsa_key("customer").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+# SEC 2 §2.4.2.
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 JWK = json.dumps(rsa_jwk(rsa_key("customer"))).encode()
 
 
@@ -89,6 +91,23 @@ def test_each_algorithm_verifies_for_the_issuer_that_is_declared_with_it_and_no_
     assert isinstance(verify(text, known, algorithm=algorithm.value), VerifiedToken)
     assert reason(verify(text, known)) is Reason.TOKEN_INVALID
     assert reason(verify(text, known, algorithm="RS512")) is Reason.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        bytes(64),
+        b"\x00" * 31 + b"\x01" + bytes(32),
+        b"\xff" * 64,
+        P256_ORDER.to_bytes(32, "big") * 2,
+        b"\x01" * 63,
+        b"\x01" * 65,
+    ],
+)
+def test_a_signature_outside_the_numbers_of_its_curve_is_refused(octets: bytes) -> None:
+    known = facts(key_sets={"customer": key_set(ec_jwk(ec_key("customer")), algorithm=Algorithm.ES256)})
+    text = compact({"alg": "ES256", "kid": "k1"}, claims(), lambda _: octets)
+    assert reason(verify(text, known, algorithm="ES256")) is Reason.TOKEN_INVALID
 
 
 def test_any_of_a_symmetric_issuers_secrets_verifies_while_one_is_rotated() -> None:
@@ -230,6 +249,10 @@ FORMS = {
         {"alg": "RS256", "kid": "k1"}, json.dumps(claims())[:-1].encode() + b', "sub": "admin"}'
     ),
     "payload is not JSON": compact({"alg": "RS256", "kid": "k1"}, b"{"),
+    "payload is not UTF-8": compact(
+        {"alg": "RS256", "kid": "k1"}, json.dumps(claims())[:-1].encode() + b', "name": "\xff"}'
+    ),
+    "payload is UTF-16": compact({"alg": "RS256", "kid": "k1"}, json.dumps(claims()).encode("utf-16")),
     "payload with NaN": compact({"alg": "RS256", "kid": "k1"}, json.dumps(claims(x=float("nan"))).encode()),
 }
 

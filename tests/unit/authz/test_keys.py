@@ -82,6 +82,9 @@ P384 = ec.generate_private_key(ec.SECP384R1()).public_key().public_numbers()
         ({**ec_jwk(ec_key("customer")), "y": b64(b"\x01" * 32)}, Algorithm.ES256),
         ({**ed_jwk(ed_key("customer")), "crv": "Ed448"}, Algorithm.EDDSA),
         ({**ed_jwk(ed_key("customer")), "x": b64(b"\x01" * 31)}, Algorithm.EDDSA),
+        ({**ed_jwk(ed_key("customer")), "x": b64(bytes(32))}, Algorithm.EDDSA),
+        ({**ed_jwk(ed_key("customer")), "x": b64(b"\x01" + bytes(30) + b"\x80")}, Algorithm.EDDSA),
+        ({**ed_jwk(ed_key("customer")), "x": b64(b"\xec" + b"\xff" * 31)}, Algorithm.EDDSA),
     ],
 )
 def test_a_weak_foreign_or_broken_key_is_refused_with_a_reason(entry: object, algorithm: Algorithm) -> None:
