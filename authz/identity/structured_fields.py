@@ -14,8 +14,9 @@ from typing import Final, TypeVar
 
 MAX_FIELD: Final = 4096
 
-_NAME: Final = r"[a-z*][a-z0-9_.*-]*"
-_STRING: Final = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"'
+_NAME: Final = r"[a-z*][a-z0-9_.*-]*+"
+# Nothing that was read is given back, since no shorter reading could do where the longest does not.
+_STRING: Final = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]++|\\["\\])*+"'
 _INTEGER: Final = r"-?[0-9]{1,15}(?![0-9.])"
 _WORD: Final = r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*"
 _MEMBER: Final = re.compile(rf"({_NAME})=")
