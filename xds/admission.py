@@ -38,7 +38,8 @@ class ServerLimits:
     `first_request_seconds` at most), `max_streams_per_node` of one proxy. `admissions_per_second` may start, as many
     at once, and those beyond wait up to a second or are refused. `concurrent_pushes` streams are sent a change at
     once. A stream that takes nothing for `write_seconds` is ended, one that sends more than `requests_per_second` is
-    slowed down, one that subscribes to more than `max_names` resources is refused. `max_connection_age_seconds` is
+    slowed down, one that subscribes to more than `max_names` resources is refused,
+    or whose names have more than `max_names_length` characters. `max_connection_age_seconds` is
     how long a proxy stays before it is made to reconnect, give or take a tenth; None is for ever.
 
     Streams of load reports have as many places of their own, `max_load_streams_per_node` for each proxy, and end after
@@ -55,6 +56,7 @@ class ServerLimits:
     write_seconds: float = 30.0
     requests_per_second: float = 1000.0
     max_names: int = 200_000
+    max_names_length: int = 32 * 2**20
     max_connection_age_seconds: float | None = None
     max_load_streams_per_node: int = 4
     load_silence_seconds: float = 60.0

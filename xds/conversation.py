@@ -173,10 +173,8 @@ class Conversation(Generic[RequestT]):
                 if denied := self._around.admit(self._stream.node):
                     return denied
                 self._join(self._stream.node)
-            if (names := sum(len(each.names) for each in self._stream.subscriptions.values())) > (
-                most := self._around.limits.max_names
-            ):
-                return Ended("RESOURCE_EXHAUSTED", f"the stream subscribes to {names} names, and {most} are the most")
+            if excess := self._excess():
+                return Ended("RESOURCE_EXHAUSTED", excess)
             await self._send(responses, write)
             if self._stalled:
                 return _STALLED
@@ -184,6 +182,15 @@ class Conversation(Generic[RequestT]):
                 # A client that never stops asking takes turns with all others.
                 await asyncio.sleep(0)
         return None
+
+    def _excess(self) -> str:
+        """Why the stream subscribes to more than anybody needs, if it does."""
+        subscriptions, limits = self._stream.subscriptions.values(), self._around.limits
+        if (names := sum(len(each.names) for each in subscriptions)) > limits.max_names:
+            return f"the stream subscribes to {names} names, and {limits.max_names} are the most"
+        if (length := sum(each.length for each in subscriptions)) > limits.max_names_length:
+            return f"the names subscribed to have {length} characters, and {limits.max_names_length} are the most"
+        return ""
 
     async def _push(self, write: Callable[[Response], Awaitable[None]]) -> None:
         if self._connection is None:

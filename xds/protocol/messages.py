@@ -77,6 +77,11 @@ class Response:
     bare: bool = False
     wrapped: bool = False
 
+    @property
+    def mentions(self) -> int:
+        """How many names it holds."""
+        return len(self.resources) + len(self.removed) + len(self.unresolved)
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

@@ -46,6 +46,9 @@ PATIENCE_SECONDS: Final = 5.0
 
 # How many responses beyond two per resource may await an answer.
 _UNANSWERED: Final = 100
+# How many names may be in those that await an answer, where one of them holds so many that it matters.
+_UNANSWERED_NAMES: Final = 500_000
+_MANY_NAMES: Final = 1_000
 
 
 class Stream(Generic[RequestT]):
@@ -316,6 +319,8 @@ class Stream(Generic[RequestT]):
         if len(subscription.in_flight) > _UNANSWERED + 2 * len(subscription.sent):
             # The client answers nothing; its late answers will be to unknown nonces.
             del subscription.in_flight[next(iter(subscription.in_flight))]
+        if response.mentions > _MANY_NAMES:
+            subscription.forget_flights(_UNANSWERED_NAMES)
         subscription.last_nonce = response.nonce
         return [response]
 

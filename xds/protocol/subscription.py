@@ -64,6 +64,8 @@ class Subscription:
     of_envoy: bool = False
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
+    # How many characters they have together.
+    length: int = 0
     # Those of the names that stand for collections.
     collections: set[str] = field(default_factory=set)
     # The names of resources that are subscribed to by an alias, each with these aliases.
@@ -127,9 +129,12 @@ class Subscription:
     def name(self, names: set[str]) -> None:
         """Subscribe to these names, and to no others."""
         self.names = names
+        self.length = sum(map(len, names))
         self.collections = {name for name in names if is_collection(self.type_url, name)}
 
     def add(self, name: str) -> None:
+        if name not in self.names:
+            self.length += len(name)
         self.names.add(name)
         if is_collection(self.type_url, name):
             self.collections.add(name)
@@ -157,6 +162,8 @@ class Subscription:
 
     def drop(self, name: str) -> None:
         """The client unsubscribes from this name, alias or collection, and drops what it held by it."""
+        if name in self.names:
+            self.length -= len(name)
         self.names.discard(name)
         self.collections.discard(name)
         self.forget(name)
@@ -175,6 +182,17 @@ class Subscription:
             if flight.number > after
             for name in (*(each.name for each in flight.response.resources), *flight.response.removed)
         }
+
+    def forget_flights(self, names: int) -> None:
+        """Keep the newest of the responses in flight, so many names together, and that of one at least.
+
+        Late answers to the others will be to unknown nonces.
+        """
+        total = 0
+        for nonce, flight in reversed(list(self.in_flight.items())):
+            total += flight.response.mentions
+            if total > names and flight.response.mentions < total:
+                del self.in_flight[nonce]
 
     def forget(self, name: str) -> None:
         """The client has dropped the name and what it held of it."""

@@ -78,6 +78,18 @@ async def test_a_client_that_asks_for_more_names_than_anybody_needs_is_refused()
     assert (await ended(client)).status == "RESOURCE_EXHAUSTED"
 
 
+async def test_a_client_whose_names_are_longer_than_anybodys_is_refused() -> None:
+    client = Client(published(snapshot(RDS={"a": "1"})), limits=ServerLimits(max_names_length=100))
+    client.send(type_url=TYPE_URLS["RDS"], subscribe=("x" * 60, "y" * 40))
+    await client.shown(1)
+    # What it lets go makes room.
+    client.send(type_url=TYPE_URLS["RDS"], unsubscribe=("x" * 60,))
+    client.send(type_url=TYPE_URLS["RDS"], subscribe=("y" * 40, "z" * 60))
+    await client.shown(2)
+    client.send(type_url=TYPE_URLS["RDS"], subscribe=("w",))
+    assert (await ended(client)).status == "RESOURCE_EXHAUSTED"
+
+
 async def test_a_change_waits_for_its_turn_and_later_ones_merge_into_it() -> None:
     publisher, turns = published(snapshot(CDS={"a": "0"})), Turns(1)
     client = Client(publisher, turns=turns)
