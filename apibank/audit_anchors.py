@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,11 @@ import structlog
 from apibank.private_files import write_private
 from records.audit_figures import AuditFigures
 from records.audit_log import AuditLog, ChainEnd
+from records.audit_verify import Anchors
 
 _LOG: Final = structlog.get_logger(__name__)
 ANCHOR_NAME: Final = "anchor.json"
+_CHECKPOINTS_NAME: Final = "checkpoints.jsonl"
 _HASH_DIGITS: Final = 64
 
 
@@ -22,18 +24,20 @@ class AnchorError(Exception):
     """A file that holds no anchors, or one that is not whole; the text names file and line."""
 
 
-def anchor_line(end: ChainEnd, at: float) -> str:
-    """An anchor as one line of JSON. `at`: seconds since the epoch."""
+def anchor_line(end: ChainEnd, at: float, *, is_checkpoint: bool = False) -> str:
+    """An anchor as one line of JSON. `at`: seconds since the epoch. A checkpoint says that all up to it was removed."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    return json.dumps({"gateway": end.gateway, "position": end.position, "row_hash": end.row_hash, "at": moment})
+    anchor = {"gateway": end.gateway, "position": end.position, "row_hash": end.row_hash, "at": moment}
+    return json.dumps(anchor | ({"checkpoint": True} if is_checkpoint else {}))
 
 
-def read_anchors(path: Path) -> Sequence[ChainEnd]:
+def read_anchors(path: Path) -> Anchors:
     """The anchors in a file of JSON lines; lines that tell other things are passed over, so that a log will do.
 
     Raises AnchorError, or OSError.
     """
-    anchors: list[ChainEnd] = []
+    ends: list[ChainEnd] = []
+    checkpoints: list[ChainEnd] = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             fields = json.loads(line)
@@ -44,17 +48,32 @@ def read_anchors(path: Path) -> Sequence[ChainEnd]:
                 case {"gateway": str(gateway), "position": int(position), "row_hash": str(digest)} if (
                     position >= 0 and len(digest) == _HASH_DIGITS
                 ):
-                    anchors.append(ChainEnd(gateway, position, digest))
+                    kind = checkpoints if fields.get("checkpoint") is True else ends
+                    kind.append(ChainEnd(gateway, position, digest))
                 case _:
                     raise AnchorError(f"{path}:{number}: an anchor has gateway, position and row_hash (64 hex digits)")
-    if not anchors:
+    if not ends and not checkpoints:
         raise AnchorError(f"{path}: there is no anchor in it: `apibank audit anchor` prints them")
-    return anchors
+    return Anchors(tuple(ends), tuple(checkpoints))
 
 
-def anchors_below(folder: Path) -> Sequence[ChainEnd]:
-    """Those that the gateways of this machine keep in `<folder>/<gateway>/<number>/`. Raises AnchorError or OSError."""
-    return [anchor for path in sorted(folder.glob(f"*/*/{ANCHOR_NAME}")) for anchor in read_anchors(path)]
+def anchors_below(folder: Path) -> Anchors:
+    """Those that gateways keep in `<folder>/<gateway>/<number>/`, and the checkpoints of what was removed from here.
+
+    Raises AnchorError or OSError.
+    """
+    paths = [*folder.glob(f"*/*/{ANCHOR_NAME}"), *folder.glob(f"*/{_CHECKPOINTS_NAME}")]
+    return sum((read_anchors(path) for path in sorted(paths)), Anchors())
+
+
+def keep_checkpoint(folder: Path, line: str, gateway: str) -> Path | None:
+    """Add a checkpoint to those of this machine; None where it keeps no audit. Raises OSError."""
+    if not (folder / gateway).is_dir():
+        return None
+    path = folder / gateway / _CHECKPOINTS_NAME
+    before = path.read_bytes() if path.exists() else b""
+    write_private(path, before + line.encode() + b"\n")
+    return path
 
 
 class AnchorKeeper:
@@ -66,7 +85,7 @@ class AnchorKeeper:
         self._log = log
         self._figures = figures
         self._clock = clock
-        self._kept = read_anchors(path)[-1] if path.exists() else None
+        self._kept = read_anchors(path).ends[-1] if path.exists() else None
         self._latest = self._kept
 
     def note(self, end: ChainEnd) -> None:

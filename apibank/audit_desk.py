@@ -12,7 +12,7 @@ from authz.audit import Pseudonyms
 from policy.descriptors import CALLER_SUBJECT
 from records.audit_log import AuditEntry, AuditLog, AuditQuery, ChainEnd, StoredEntry
 from records.audit_retention import AuditRetention, Pruned
-from records.audit_verify import AuditVerification, Finding, Verified
+from records.audit_verify import Anchors, AuditVerification, Finding, Verified
 from records.database import Database
 from records.errors import LOST_DATABASE, DatabaseUrlError
 
@@ -89,18 +89,18 @@ async def follow(database: Database, query: AuditQuery, put: Callable[[StoredEnt
         await asyncio.sleep(1)
 
 
-async def ends(database: Database, gateway: str | None) -> Sequence[ChainEnd]:
-    """Where the chains end."""
-    return await AuditLog(database).ends(gateway)
+async def ends(database: Database, gateway: str | None, *, beginnings: bool = False) -> Sequence[ChainEnd]:
+    """Where the chains end; or begin: the last rows that were removed."""
+    log = AuditLog(database)
+    return await (log.beginnings(gateway) if beginnings else log.ends(gateway))
 
 
 async def verify(
-    database: Database, gateway: str | None, anchors: Sequence[ChainEnd], put: Callable[[Finding | Verified], object]
+    database: Database, gateway: str | None, anchors: Anchors, put: Callable[[Finding | Verified], object]
 ) -> None:
     """Look through one chain or all: what was found and, after each chain, what was looked at."""
     verification = AuditVerification(database)
-    named = {one.gateway for one in anchors}
-    for name in [gateway] if gateway is not None else sorted(await verification.gateways() | named):
+    for name in [gateway] if gateway is not None else sorted(await verification.gateways() | anchors.gateways()):
         async for one in verification.verify(name, anchors):
             put(one)
 
@@ -114,7 +114,7 @@ class Pruning:
     operator: str
 
 
-async def prune(database: Database, pruning: Pruning, anchors: Sequence[ChainEnd], now: datetime) -> Pruned:
+async def prune(database: Database, pruning: Pruning, anchors: Anchors, now: datetime) -> Pruned:
     """Remove old rows of a chain that is whole, and say so in the chain. Raises AuditDeskError where it is not."""
     gateway, log = pruning.gateway, AuditLog(database)
     async for one in AuditVerification(database).verify(gateway, anchors):

@@ -156,9 +156,11 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
 
 
 def _line(event: AuditEvent) -> bytes:
-    line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE).replace(b"\x7f", b"\\u007f")
-    # Some take U+0085 and U+2028 for the end of a line, and terminals obey C1 controls: escaped, they are none.
-    return line if line.isascii() else json.dumps(orjson.loads(line), separators=(",", ":")).encode() + b"\n"
+    line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    if not line.isascii():
+        # Some take U+0085 and U+2028 for the end of a line, and terminals obey C1 controls: escaped, they are none.
+        line = json.dumps(orjson.loads(line), separators=(",", ":")).encode() + b"\n"
+    return line.replace(b"\x7f", b"\\u007f")
 
 
 class JsonLinesSink:

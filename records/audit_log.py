@@ -101,6 +101,15 @@ class AuditLog:
         async with self._database.reading() as session:
             return [ChainEnd(row.gateway, row.position, row.row_hash) for row in await session.scalars(query)]
 
+    async def beginnings(self, gateway: str | None = None) -> Sequence[ChainEnd]:
+        """What the first rows follow, by gateway: position 0 where none was removed."""
+        query = select(AuditChainRow).order_by(AuditChainRow.gateway)
+        if gateway is not None:
+            query = query.where(AuditChainRow.gateway == gateway)
+        async with self._database.reading() as session:
+            rows = await session.scalars(query)
+            return [ChainEnd(row.gateway, row.first_position - 1, row.first_prev_hash) for row in rows]
+
     async def holds(self, end: ChainEnd) -> bool:
         """Whether the chain still leads over what was its end once; rows removed on purpose are believed."""
         row = select(AuditRow.row_hash).where(AuditRow.gateway == end.gateway, AuditRow.position == end.position)

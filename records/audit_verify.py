@@ -24,6 +24,7 @@ class Flaw(StrEnum):
     REORDERED = "reordered"
     INSERTED = "inserted"
     TRUNCATED = "truncated"
+    CUT = "cut"
     NOT_ANCHORED = "not_anchored"
 
 
@@ -37,6 +38,21 @@ class Finding:
     row_id: int | None
     event_id: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What is known of chains from elsewhere: `ends` that they had, and `checkpoints`: last rows removed on purpose."""
+
+    ends: tuple[ChainEnd, ...] = ()
+    checkpoints: tuple[ChainEnd, ...] = ()
+
+    def __add__(self, other: "Anchors") -> "Anchors":
+        return Anchors(self.ends + other.ends, self.checkpoints + other.checkpoints)
+
+    def gateways(self) -> frozenset[str]:
+        """Whose chains they are of."""
+        return frozenset(one.gateway for one in (*self.ends, *self.checkpoints))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +135,19 @@ class AuditVerification:
             chains = await session.scalars(select(AuditChainRow.gateway))
             return frozenset(rows) | frozenset(chains)
 
-    async def verify(self, gateway: str, anchors: Iterable[ChainEnd] = ()) -> AsyncIterator[Finding | Verified]:
+    async def verify(self, gateway: str, anchors: Anchors | None = None) -> AsyncIterator[Finding | Verified]:
         """Everything that is wrong with one gateway's chain, and at last what was looked at.
 
-        `anchors`: ends that the chain had; those of other gateways are passed over.
+        Anchors of other gateways are passed over. Where there are any, rows before the first are removed on purpose
+        only if a checkpoint says so.
         """
-        own = {(one.position, one.row_hash) for one in anchors if one.gateway == gateway and one.position > 0}
+        known = anchors or Anchors()
+        named = [one for one in (*known.ends, *known.checkpoints) if one.gateway == gateway]
+        own = {(one.position, one.row_hash) for one in named if one.position > 0}
         chain = await self._chain(gateway)
+        beginning = ChainEnd(gateway, chain.first_position - 1, chain.first_prev_hash)
+        if named and beginning.position > 0 and beginning not in known.checkpoints:
+            yield _gap(gateway, 1, beginning.position, Flaw.CUT, "gone, and no checkpoint says that they may be")
         checked = {place: digest for place, digest in own if place >= chain.first_position - 1}
         if len(checked) < sum(place >= chain.first_position - 1 for place, _ in own):
             yield Finding(gateway, Flaw.NOT_ANCHORED, None, None, "", "two anchors name different rows at one position")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apibank.commands.audit_options import (
+    AnchorFiles,
     Endpoint,
     ExportFormat,
     Gateway,
+    LocalAnchors,
     Method,
     OutcomeOption,
     Principal,
@@ -140,17 +142,13 @@ def export(
 @app.command("verify", short_help="Find rows that were changed, removed or added.")
 def verify(
     gateway: Gateway = None,
-    anchor: Annotated[
-        list[Path] | None,
-        typer.Option("--anchor", metavar="FILE", help="Ends that chains had, as JSON lines; several times."),
-    ] = None,
+    anchor: AnchorFiles = None,
+    local_anchors: LocalAnchors = True,
     output: Output = OutputFormat.TABLE,
     database: Database = None,
     state_dir: StateDir = None,
 ) -> None:
     """Look at every row of the chains: exit code 0 where all are whole, 1 where something is wrong, 2 where it cannot.
-
-    The anchors that gateways keep in the state directory are used too.
 
     Example: apibank audit verify --anchor anchors.jsonl
     """
@@ -159,7 +157,7 @@ def verify(
     from records.audit_verify import Finding
 
     settings = settings_of(database=database, state_dir=state_dir)
-    anchors = anchors_of(settings, anchor or ())
+    anchors = anchors_of(settings, anchor or (), local=local_anchors)
     findings: list[Row] = []
     chains: list[Row] = []
     counts: dict[str, int] = {}
@@ -190,7 +188,14 @@ def verify(
 
 
 @app.command("anchor", short_help="Print where the chains end.")
-def anchor(gateway: Gateway = None, database: Database = None, state_dir: StateDir = None) -> None:
+def anchor(
+    gateway: Gateway = None,
+    beginnings: Annotated[
+        bool, typer.Option("--beginnings", help="Print checkpoints instead: what the chains begin after.")
+    ] = False,
+    database: Database = None,
+    state_dir: StateDir = None,
+) -> None:
     """Print where the chains end, as JSON lines: keep them where the database's administrators cannot write.
 
     Example: apibank audit anchor >> anchors.jsonl
@@ -200,17 +205,16 @@ def anchor(gateway: Gateway = None, database: Database = None, state_dir: StateD
 
     settings = settings_of(database=database, state_dir=state_dir)
     now = datetime.now(UTC).timestamp()
-    for end in answered(settings, lambda opened: ends(opened, gateway)):
-        sys.stdout.write(anchor_line(end, now) + "\n")
+    for end in answered(settings, lambda opened: ends(opened, gateway, beginnings=beginnings)):
+        sys.stdout.write(anchor_line(end, now, is_checkpoint=beginnings) + "\n")
 
 
 @app.command("prune", short_help="Remove old rows of a whole chain.")
 def prune(
     gateway: Annotated[str, typer.Option(help="Whose rows.")],
     before: Annotated[str, typer.Option(metavar="TIME", help="Rows older than this: 2026-01-01, or 400d.")],
-    anchor: Annotated[
-        list[Path] | None, typer.Option("--anchor", metavar="FILE", help="As for verify; several times.")
-    ] = None,
+    anchor: AnchorFiles = None,
+    local_anchors: LocalAnchors = True,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     database: Database = None,
     state_dir: StateDir = None,
@@ -219,7 +223,7 @@ def prune(
 
     Example: apibank audit prune --gateway platform --before 400d
     """
-    from apibank.audit_anchors import anchor_line
+    from apibank.audit_anchors import anchor_line, keep_checkpoint
     from apibank.audit_desk import AuditDeskError, Pruning, moment
     from apibank.audit_desk import prune as prune_rows
     from apibank.commands.changes import author
@@ -233,11 +237,16 @@ def prune(
         fail(f"error: {error}")
     if not yes and not typer.confirm(f"Remove the audit of {gateway} before {pruning.before:%Y-%m-%d %H:%M}?"):
         raise SystemExit(ANSWER_NO)
-    anchors = anchors_of(settings, anchor or ())
+    anchors = anchors_of(settings, anchor or (), local=local_anchors)
     pruned = answered(settings, lambda opened: prune_rows(opened, pruning, anchors, now))
     sys.stderr.write(f"{pruned.removed} rows removed; the chain begins at {pruned.first_position}\n")
     checkpoint = ChainEnd(gateway, pruned.first_position - 1, pruned.first_prev_hash)
-    sys.stdout.write(anchor_line(checkpoint, now.timestamp()) + "\n")
+    line = anchor_line(checkpoint, now.timestamp(), is_checkpoint=True)
+    sys.stdout.write(line + "\n")
+    try:
+        keep_checkpoint(settings.audit_folder(), line, gateway)
+    except OSError as error:
+        fail(f"error: the checkpoint is not kept here: {error}; keep the line above")
 
 
 def _line(row: "StoredEntry") -> str:

@@ -12,7 +12,8 @@ from apibank.output import fail
 
 if TYPE_CHECKING:
     from apibank.settings import Settings
-    from records.audit_log import AuditQuery, ChainEnd
+    from records.audit_log import AuditQuery
+    from records.audit_verify import Anchors
     from records.database import Database
 
 T = TypeVar("T")
@@ -23,6 +24,13 @@ class ExportFormat(StrEnum):
     JSON = "json"
 
 
+AnchorFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--anchor", metavar="FILE", help="Ends and checkpoints of chains, as JSON lines; several times."),
+]
+LocalAnchors = Annotated[
+    bool, typer.Option("--local-anchors/--no-local-anchors", help="Whether those kept on this machine are used too.")
+]
 Gateway = Annotated[str | None, typer.Option(help="Only this gateway's.")]
 Principal = Annotated[
     str | None, typer.Option(help="As the audit names them: partner:acme, agent:content, sub:<pseudonym>.")
@@ -80,13 +88,14 @@ def query_of(
         return fail(f"error: {error}")
 
 
-def anchors_of(settings: "Settings", files: Sequence[Path]) -> "Sequence[ChainEnd]":
-    """The anchors of files, and those that gateways keep in the state directory."""
+def anchors_of(settings: "Settings", files: Sequence[Path], *, local: bool = True) -> "Anchors":
+    """The anchors of files, and the `local` ones that are kept on this machine."""
     from apibank.audit_anchors import AnchorError, anchors_below, read_anchors
+    from records.audit_verify import Anchors
 
     try:
-        given = [one for path in files for one in read_anchors(path)]
-        return [*given, *anchors_below(settings.audit_folder())]
+        kept = anchors_below(settings.audit_folder()) if local else Anchors()
+        return sum((read_anchors(path) for path in files), kept)
     except AnchorError as error:
         return fail(f"error: {error}")
     except OSError as error:

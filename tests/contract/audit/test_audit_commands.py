@@ -211,9 +211,29 @@ def test_old_rows_are_removed_and_the_chain_says_who_did_it(place: Place) -> Non
     whole = place.run("verify", "--anchor", str(anchor), "--anchor", str(checkpoint))
     assert whole.exit_code == 0, whole.stdout
     assert "platform: whole; rows 4 to 10" in whole.stdout
+    # Without the word of whoever removed them, rows that are gone are a flaw to whoever knows that there were some.
+    cut = place.run("verify", "--anchor", str(anchor))
+    assert cut.exit_code == 1
+    assert "platform at 1: cut: 3 rows, 1 to 3, are gone" in cut.stdout
+    accepted = place.folder / "accepted.jsonl"
+    accepted.write_text(place.run("anchor", "--beginnings").stdout)
+    assert place.run("verify", "--anchor", str(anchor), "--anchor", str(accepted)).exit_code == 0
     rows = json.loads(place.run("list", "--gateway", "platform", "--method", "prune", "-o", "json").stdout)
     assert [row["outcome"] for row in rows] == ["success", "initiated"]
     assert rows[0]["principal"].startswith("operator:")
+
+
+def test_a_checkpoint_is_kept_where_the_gateways_anchors_are(place: Place) -> None:
+    anchor = place.folder / "audit" / "platform" / "1" / "anchor.json"
+    anchor.parent.mkdir(parents=True)
+    anchor.write_text(place.run("anchor", "--gateway", "platform").stdout)
+    for age in ("180h", "156h"):
+        assert place.run("prune", "--gateway", "platform", "--before", age, "--yes").exit_code == 0
+        assert place.run("verify").exit_code == 0
+    assert len((place.folder / "audit" / "platform" / "checkpoints.jsonl").read_text().splitlines()) == 2
+    anchor.write_text(anchor_line(ChainEnd("platform", 100, "f" * 64), 0.0) + "\n")
+    assert place.run("verify").exit_code == 1
+    assert place.run("verify", "--no-local-anchors").exit_code == 0
 
 
 def test_nothing_is_removed_of_a_chain_that_is_not_whole_or_not_there_or_without_a_yes(place: Place) -> None:

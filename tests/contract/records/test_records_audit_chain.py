@@ -15,7 +15,7 @@ from sqlalchemy import text
 from records.audit_chain import GENESIS, ChainEnd, canonical, row_hash
 from records.audit_log import AuditEntry, AuditLog, AuditQuery
 from records.audit_retention import AuditRetention
-from records.audit_verify import AuditVerification, Finding, Flaw, Verified
+from records.audit_verify import Anchors, AuditVerification, Finding, Flaw, Verified
 from records.database import Database
 from tests.contract.records.conftest import NOW
 
@@ -43,14 +43,19 @@ async def execute(database: Database, *statements: str) -> None:
             await session.execute(text(statement))
 
 
-async def verify(database: Database, anchors: Iterable[ChainEnd] = ()) -> tuple[list[Finding], Verified]:
+async def verify(
+    database: Database, ends: Iterable[ChainEnd] = (), checkpoints: Iterable[ChainEnd] = ()
+) -> tuple[list[Finding], Verified]:
+    anchors = Anchors(tuple(ends), tuple(checkpoints))
     found = [one async for one in AuditVerification(database).verify("platform", anchors)]
     assert isinstance(found[-1], Verified)
     return [one for one in found if isinstance(one, Finding)], found[-1]
 
 
-async def flaws(database: Database, anchors: Iterable[ChainEnd] = ()) -> list[tuple[Flaw, int | None]]:
-    return [(one.flaw, one.position) for one in (await verify(database, anchors))[0]]
+async def flaws(
+    database: Database, ends: Iterable[ChainEnd] = (), checkpoints: Iterable[ChainEnd] = ()
+) -> list[tuple[Flaw, int | None]]:
+    return [(one.flaw, one.position) for one in (await verify(database, ends, checkpoints))[0]]
 
 
 async def end_of(log: AuditLog) -> ChainEnd:
@@ -242,22 +247,43 @@ async def test_old_rows_are_removed_and_the_rest_is_verified_from_where_it_begin
     pruned = await AuditRetention(database).prune("platform", NOW + timedelta(seconds=5))
     assert pruned is not None
     assert (pruned.removed, pruned.first_position) == (4, 5)
-    findings, verified = await verify(database, [early, late])
+    checkpoint = ChainEnd("platform", 4, pruned.first_prev_hash)
+    findings, verified = await verify(database, [early, late], [checkpoint])
     assert (findings, verified.rows, verified.first_position) == ([], 5, 5)
-    assert (verified.anchors, verified.unchecked) == (2, 1)
+    assert (verified.anchors, verified.unchecked) == (3, 1)
     await log.write([entry(10)])
-    assert await flaws(database, [late]) == []
+    assert await flaws(database, [late], [checkpoint]) == []
     await execute(database, "DELETE FROM admin_audit_logs WHERE event_id = 'e5'")
     assert await flaws(database) == [(Flaw.MISSING, 5)]
 
 
-async def test_an_anchor_at_the_checkpoint_shows_whether_it_was_moved(log: AuditLog, database: Database) -> None:
-    (row,) = [one for one in await log.find(AuditQuery(gateway="platform")) if one.position == 4]
-    anchor = ChainEnd("platform", 4, row.row_hash or "")
+async def test_a_checkpoint_shows_whether_the_beginning_was_moved(log: AuditLog, database: Database) -> None:
     await AuditRetention(database).prune("platform", NOW + timedelta(seconds=5))
-    assert await flaws(database, [anchor]) == []
+    (checkpoint,) = await log.beginnings("platform")
+    assert checkpoint.position == 4
+    assert await flaws(database, (), [checkpoint]) == []
     await execute(database, f"UPDATE audit_chains SET first_prev_hash = '{GENESIS}' WHERE gateway = 'platform'")
-    assert await flaws(database, [anchor]) == [(Flaw.NOT_ANCHORED, 5), (Flaw.MISLINKED, 5)]
+    assert await flaws(database, (), [checkpoint]) == [
+        (Flaw.CUT, 1),
+        (Flaw.NOT_ANCHORED, 5),
+        (Flaw.MISLINKED, 5),
+    ]
+
+
+@pytest.mark.parametrize("kept", [0, 4])
+async def test_rows_that_somebody_took_away_as_if_they_were_too_old_are_found_by_any_anchor(
+    log: AuditLog, database: Database, kept: int
+) -> None:
+    end, gone = await end_of(log), ROWS - kept
+    (row,) = [one for one in await log.find(AuditQuery(gateway="platform")) if one.position == gone]
+    await execute(
+        database,
+        f"DELETE FROM admin_audit_logs WHERE gateway = 'platform' AND position <= {gone}",
+        f"UPDATE audit_chains SET first_position = {gone + 1}, first_prev_hash = '{row.row_hash}'"
+        " WHERE gateway = 'platform'",
+    )
+    assert await flaws(database) == []
+    assert await flaws(database, [end]) == [(Flaw.CUT, 1)]
 
 
 async def test_all_rows_can_be_removed_and_the_chain_goes_on(log: AuditLog, database: Database) -> None:
@@ -266,5 +292,15 @@ async def test_all_rows_can_be_removed_and_the_chain_goes_on(log: AuditLog, data
     assert pruned is not None
     assert (pruned.removed, pruned.first_position, pruned.first_prev_hash) == (ROWS, ROWS + 1, end.row_hash)
     await log.write([entry(10)])
-    assert await flaws(database, [end]) == []
+    assert await flaws(database, [end], [end]) == []
     assert await AuditRetention(database).prune("unknown", NOW) is None
+
+
+async def test_whatever_texts_a_row_holds_its_hash_is_that_of_what_is_read(log: AuditLog, database: Database) -> None:
+    texts = [
+        "", " ", " a  ", "\\", "\"'`", "\x00", "\ud800", "\udfff", "\uffff", "\U0010ffff", "e\u0301", "\u00e9",
+        "\u202e", "\ufeff", "a\r\nb", "\x1b[0m", "%s %(x)s :x", "{}", "\u00df" * 600, "\ud83d", "NULL", "\t",
+    ]  # fmt: skip
+    await log.write([entry(200 + number, endpoint=text, user_agent=text) for number, text in enumerate(texts)])
+    findings, verified = await verify(database)
+    assert (findings, verified.rows) == ([], ROWS + len(texts))
