@@ -1,9 +1,11 @@
 """Files in the folder that is followed: candidates while they are tried, and what replaces a gateway's own file."""
 
 import asyncio
+import errno
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +65,7 @@ class PolicyFiles:
         try:
             path.parent.mkdir(exist_ok=True)
             # A link goes on to be one: what it leads to is replaced.
-            path = path.resolve()
+            path = _target(path)
             # Random, as process ids of several containers are the same.
             partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
             try:
@@ -94,6 +96,20 @@ class PolicyFiles:
 
     def _read_only(self, error: OSError) -> ReadOnlyFolderError:
         return ReadOnlyFolderError(f"{self._folder.folder} cannot be written: {error.strerror or error}")
+
+
+def _target(path: Path) -> Path:
+    """What is replaced: a file, never a device that a link leads to. Raises OSError."""
+    try:
+        target = path.resolve()
+        there = target.lstat()
+    except FileNotFoundError:
+        return target
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+    if stat.S_ISREG(there.st_mode):
+        return target
+    raise OSError(errno.EINVAL, f"{path.name} is no file, and what it is stays")
 
 
 def _remove(path: Path) -> bool:
