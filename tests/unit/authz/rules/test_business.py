@@ -33,7 +33,8 @@ ROUTES = {name: route.model_dump(exclude_none=True, mode="json") for name, route
 
 def ask(rules: Rules, topic: str = "Project Manhattan", **claims: object) -> Decision:
     body = {**world.CONTENT, "topic": topic}
-    request = world.request(method="POST", token=world.token(**claims), json_body=body, rules=rules)
+    token = world.token(**claims)  # type: ignore[arg-type]
+    request = world.request(method="POST", token=token, json_body=body, rules=rules)
     return decide(request, rules, world.facts(), world.NOW)
 
 
