@@ -3,7 +3,15 @@
 import runpy
 import sys
 
-MODULES = ("bench.compiler", "bench.streams", "bench.changes", "bench.ratelimit", "bench.authz", "bench.stack")
+MODULES = (
+    "bench.compiler",
+    "bench.streams",
+    "bench.changes",
+    "bench.ratelimit",
+    "bench.authz",
+    "bench.timing_of_refusals",
+    "bench.stack",
+)
 
 
 def main() -> None:

@@ -82,7 +82,8 @@ def verify_signature(
     matches = [
         hmac.compare_digest(hmac.digest(secret, base, "sha256"), signature.octets) for secret in secrets or _NO_SECRET
     ]
-    if secrets is None or not any(matches):
+    fits = any(matches)
+    if not fits or secrets is None:
         return _refuse("signature" if secrets else "agent")
     if abs(now - signature.created) > rules.window or (signature.expires is not None and now > signature.expires):
         return _refuse("window")
