@@ -77,11 +77,11 @@ def no_service(gateway: Gateway) -> Iterator[Fault]:
     for name, upstream in gateway.upstreams.items():
         named += [(("upstreams", name, "endpoints", index), one) for index, one in enumerate(upstream.endpoints)]
     for at, endpoint in named:
-        if what := _what_is_there(endpoint):
+        if what := what_is_there(endpoint):
             yield Fault(at, f"{endpoint}: {what}")
 
 
-def _what_is_there(endpoint: str) -> str:
+def what_is_there(endpoint: str) -> str:
     """What is at an endpoint that is no service's; empty for all others."""
     told = "clients would reach what tells this machine's credentials"
     if endpoint.startswith("unix:"):

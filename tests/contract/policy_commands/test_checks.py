@@ -43,12 +43,12 @@ def upstream_of(folder: Path) -> str:
 
 def warn(folder: Path) -> None:
     route = {"path": "/off", "upstream": upstream_of(folder), "maintenance": {"message": "Back soon"}}
-    change(folder, routes={"off": route})
+    change(folder, routes={"off": {**route, "rules": []}})
 
 
 def err(folder: Path) -> None:
     route = {"path": "/open", "upstream": upstream_of(folder), "access": "public", "limits": []}
-    change(folder, routes={"open": route})
+    change(folder, routes={"open": {**route, "rules": []}})
 
 
 def test_good_files_have_nothing_to_say_of_and_exit_with_zero(folder: Path) -> None:
