@@ -20,6 +20,7 @@ from apibank.observed import listener_of, observed_app, process_registry
 from apibank.plain_resources import follow_resources
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
+from apibank.ports import holder_of, is_free
 from apibank.revocation_desk import RevocationDesk
 from apibank.web import serve_web
 from portal.control_api import control_app
@@ -38,6 +39,7 @@ from xds.publisher import Publisher
 # How long a cluster outlasts the last route to it: longer than authorization, limits and most bodies take together.
 LINGER_SECONDS: Final = 10.0
 
+_LOCAL: Final = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 compared with, not bound
 _DATABASE_PAUSE_SECONDS: Final = 5.0
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -52,9 +54,11 @@ class XdsTls:
     trust_domain: str
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Server credentials that demand a client certificate. Raises OSError where a file cannot be read."""
-        pair = (self.key.read_bytes(), self.certificate.read_bytes())
-        return grpc.ssl_server_credentials([pair], self.authority.read_bytes(), require_client_auth=True)
+        """Server credentials that demand a client certificate. Raises ValueError where a file cannot be read."""
+        key = _read("--tls-key", self.key)
+        certificate = _read("--tls-certificate", self.certificate)
+        authority = _read("--tls-authority", self.authority)
+        return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +115,29 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             await server.stop()
 
 
-async def run_plain(resources: Path, place: XdsPlace, stop: asyncio.Event) -> None:
-    """Serve plain Envoy resources from YAML files, read again when they change, until stopped."""
+async def run_plain(resources: Path, place: XdsPlace, metrics_listen: str | None, stop: asyncio.Event) -> None:
+    """Serve plain Envoy resources from YAML files, read again when they change, until stopped.
+
+    `metrics_listen`: HOST:PORT of /metrics, /ready and /healthz, if anybody looks at them.
+    """
     publisher = Publisher()
-    metrics = XdsMetrics(process_registry())
-    server = await _serve_xds(publisher, place, metrics, LoadReports())
+    registry = process_registry()
+    web = [] if metrics_listen is None else [listener_of(observed_app(registry, _always), metrics_listen)]
+    server = await _serve_xds(publisher, place, XdsMetrics(registry), LoadReports())
     try:
-        await follow_resources(resources, publisher, stop)
+        async with asyncio.TaskGroup() as running:
+            running.create_task(follow_resources(resources, publisher, stop))
+            if web:
+                running.create_task(serve_web(web, stop))
     finally:
         await server.stop()
+
+
+def _read(option: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{option} {path}: {error.strerror}") from error
 
 
 async def _migrated(url: str) -> bool:
@@ -145,6 +163,13 @@ async def _serve_xds(
     reports: LoadReports,
     linger: float = 0.0,
 ) -> xds.server.RunningServer:
+    host, _, port = place.listen.rpartition(":")
+    if not place.listen.startswith("unix:"):
+        if not host or not port.isdigit():
+            raise ValueError(f"--listen {place.listen!r} is neither HOST:PORT nor unix:/PATH")
+        # gRPC's own words for an address that is taken name nobody.
+        if host in _LOCAL and int(port) and not is_free(int(port)):
+            raise ValueError(f"--listen {place.listen} is taken by {holder_of(int(port))}")
     return await xds.server.serve(
         publisher,
         place.listen,

@@ -19,6 +19,8 @@ CANNOT = 2
 
 # What is at most so long stays on its line where a terminal is narrow; what is longer gives way.
 _SHORT = 20
+# A long column is of use down to this width.
+_FOLDED = 12
 
 
 class OutputFormat(StrEnum):
@@ -100,7 +102,8 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], empty: str) -> Non
     heads = [column.replace("_", " ").upper() for column in columns]
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    if sum(min(width, _SHORT) + 1 for width in widths) > _console().width:
+    # Columns stand two apart, and long ones fold.
+    if sum((width if width <= _SHORT else _FOLDED) + 2 for width in widths) - 2 > _console().width:
         # Not even what is short would stay whole: each row becomes a block.
         for number, line in enumerate(cells):
             sys.stdout.write("\n" if number else "")

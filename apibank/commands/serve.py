@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -28,6 +28,7 @@ Follow = Annotated[
         help="Whether a saved file is live at once, or only `policy apply` changes anything.  [env: APIBANK_FOLLOW]",
     ),
 ]
+_CONTROL_LISTEN: Final = "127.0.0.1:18001"
 MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT of /metrics, /ready and /healthz.")]
 
 
@@ -35,11 +36,13 @@ MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT 
 def control_plane(
     listen: Listen = "127.0.0.1:18000",
     control_listen: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--control-listen", help="HOST:PORT of the control API, /metrics and /healthz; not of --resources."
+            "--control-listen",
+            help="HOST:PORT of the control API, /metrics and /healthz; with --resources of these two, where it is set.",
+            show_default="127.0.0.1:18001",
         ),
-    ] = "127.0.0.1:18001",
+    ] = None,
     resources: Annotated[
         Path | None,
         typer.Option("--resources", help="Serve plain Envoy resources, DIR/<node group>/*.yaml, without policies."),
@@ -96,12 +99,12 @@ def control_plane(
     )
     place = XdsPlace(listen, tls, limits)
     if resources is not None:
-        _run(partial(run_plain, resources, place), log_level=settings.log_level)
+        _run(partial(run_plain, resources, place, control_listen), log_level=settings.log_level)
         return
     service = ControlService(
         folder=_folder_in_force(settings, tuple(gateway) if gateway else None),
         xds=place,
-        control_listen=control_listen,
+        control_listen=control_listen or _CONTROL_LISTEN,
         database=settings.database_url(),
         token_file=settings.token_file(),
     )
