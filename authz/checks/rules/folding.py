@@ -110,11 +110,17 @@ def variants(text: str) -> list[str]:
 
 def _skeleton(text: str) -> str:
     if not text.isascii():
-        plain = unicodedata.normalize("NFKC", text.translate(_invisible()))
-        plain = unicodedata.normalize("NFD", plain.translate(_lookalikes())).translate(_invisible())
-        text = plain.translate(_decimals())
-    # Folding case can bring new look-alikes: İ, for one.
+        # Once more after folding case, which can bring what looks alike, too: the capital of one script is the small
+        # letter of another.
+        text = _as_latin(_as_latin(text).casefold())
     return (text if text.isprintable() else _CONTROL.sub("", text)).casefold()
+
+
+def _as_latin(text: str) -> str:
+    """Letters without marks (NFKD), and those of other scripts as what they look like."""
+    # What is not seen goes first: some of it would be written out at many times its length.
+    bare = unicodedata.normalize("NFKD", text.translate(_invisible())).translate(_invisible())
+    return bare.translate(_lookalikes()).translate(_decimals())
 
 
 def _spaced(text: str) -> str:
