@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # Nothing outside this folder is touched, caches of packages included.
 export UV_NO_CACHE := 1
 
-.PHONY: help setup up test check e2e format lint types imports bench protos golden requirements lock clean
+.PHONY: help setup up test check e2e format lint types imports bench fuzz protos golden requirements attacks lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ golden: setup ## rewrite the golden files of the compiler (read the diff before 
 
 requirements: setup ## regenerate docs/requirements.md and list what no test shows yet
 	@$(BIN)/python -m tests.support.requirements
+
+attacks: setup ## regenerate docs/attacks.md and list the attacks that no test makes
+	@$(BIN)/python -m tests.support.attacks
 
 bench: setup ## every benchmark, as bench/README.md describes
 	@$(BIN)/python -m bench

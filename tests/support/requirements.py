@@ -55,14 +55,15 @@ def load_sections(texts: Path = TEXTS) -> list[Section]:
     return [Section(part["title"], dict(part["rows"])) for part in yaml.safe_load(texts.read_text("utf-8"))]
 
 
-def collect_claims(tests: Path = PROJECT / "tests") -> list[Claim]:
+def collect_claims(tests: Path = PROJECT / "tests", marker: str = "requirement") -> list[Claim]:
     """Every marker below `tests`, sorted. Raises MarkerError with file and line for one that cannot be read."""
     root = tests.parent
     claims: list[Claim] = []
     for path in sorted(tests.rglob("*.py")):
         source = path.read_text("utf-8")
-        if "mark.requirement" in source:
-            claims.extend(_claims_of_module(ast.parse(source, str(path)), path.relative_to(root).as_posix()))
+        if f"mark.{marker}" in source:
+            file = path.relative_to(root).as_posix()
+            claims.extend(_claims_of_module(ast.parse(source, str(path)), file, marker))
     return sorted(claims)
 
 
@@ -74,7 +75,7 @@ def render(sections: list[Section], claims: list[Claim]) -> str:
     lines = [HEAD, f"{covered} of {total} rows are shown by a test.", ""]
     for section in sections:
         lines += [f"## {section.title}", "", "| # | Requirement | Shown by |", "|---|---|---|"]
-        lines += [f"| {key} | {_cell(text)} | {_tests(shown.get(key, []))} |" for key, text in section.rows.items()]
+        lines += [f"| {key} | {cell_of(text)} | {tests_of(shown.get(key, []))} |" for key, text in section.rows.items()]
         lines.append("")
     return "\n".join(lines)
 
@@ -87,39 +88,40 @@ def shown_by(claims: list[Claim]) -> dict[str, list[Claim]]:
     return shown
 
 
-def _claims_of_module(module: ast.Module, file: str) -> Iterator[Claim]:
-    everywhere = _calls(*(node for node in module.body if _is_pytestmark(node)))
+def _claims_of_module(module: ast.Module, file: str, marker: str) -> Iterator[Claim]:
+    everywhere = _calls(marker, *(node for node in module.body if _is_pytestmark(node)))
     attributed = set(everywhere)
-    for definition, test, inherited in _tests_of(module.body, "", []):
-        own = _calls(*definition.decorator_list)
+    for definition, test, inherited in _tests_of(module.body, marker, "", []):
+        own = _calls(marker, *definition.decorator_list)
         attributed.update(own, inherited)
         for call in (*everywhere, *inherited, *own):
             yield from _claims_of_call(call, file, test)
-    for call in _calls(module):
+    for call in _calls(marker, module):
         if call not in attributed:
             raise MarkerError(f"{file}:{call.lineno}: this marker belongs to no test")
 
 
 def _tests_of(
-    body: list[ast.stmt], prefix: str, inherited: list[ast.Call]
+    body: list[ast.stmt], marker: str, prefix: str, inherited: list[ast.Call]
 ) -> Iterator[tuple[Definition, str, list[ast.Call]]]:
     """(definition, name, markers inherited from classes) of every test function, in classes too"""
     for node in body:
         if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
-            from_class = _calls(*node.decorator_list, *(item for item in node.body if _is_pytestmark(item)))
-            yield from _tests_of(node.body, f"{prefix}{node.name}::", [*inherited, *from_class])
+            from_class = _calls(marker, *node.decorator_list, *(item for item in node.body if _is_pytestmark(item)))
+            yield from _tests_of(node.body, marker, f"{prefix}{node.name}::", [*inherited, *from_class])
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
             yield node, prefix + node.name, inherited
 
 
-def _calls(*nodes: ast.AST) -> list[ast.Call]:
-    return [call for node in nodes for call in ast.walk(node) if isinstance(call, ast.Call) and _is_marker(call.func)]
+def _calls(marker: str, *nodes: ast.AST) -> list[ast.Call]:
+    calls = (call for node in nodes for call in ast.walk(node) if isinstance(call, ast.Call))
+    return [call for call in calls if _is_marker(call.func, marker)]
 
 
-def _is_marker(function: ast.expr) -> bool:
+def _is_marker(function: ast.expr, marker: str) -> bool:
     return (
         isinstance(function, ast.Attribute)
-        and function.attr == "requirement"
+        and function.attr == marker
         and isinstance(function.value, ast.Attribute)
         and function.value.attr == "mark"
     )
@@ -134,15 +136,15 @@ def _is_pytestmark(node: ast.stmt) -> bool:
 def _claims_of_call(call: ast.Call, file: str, test: str) -> Iterator[Claim]:
     for argument in call.args:
         if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str)):
-            raise MarkerError(f'{file}:{call.lineno}: write the ids as literals, as in requirement("R41")')
+            raise MarkerError(f'{file}:{call.lineno}: write the ids as literals, as in ("R41")')
         yield Claim(argument.value, file, test, call.lineno)
 
 
-def _cell(text: str) -> str:
+def cell_of(text: str) -> str:
     return text.strip().replace("|", "\\|")
 
 
-def _tests(claims: list[Claim]) -> str:
+def tests_of(claims: list[Claim]) -> str:
     files: dict[str, list[str]] = {}
     for claim in claims:
         names = files.setdefault(claim.file, [])
