@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from apibank.audit_anchors import AnchorKeeper, read_anchors
+from apibank.audit_metrics import AuditCollector
 from apibank.audit_trail import AuditTrail, principal_of, subject_key
 from authz.audit import AuditEvent, Pseudonyms, audit_event
 from authz.decision import Decision, Refusal
@@ -16,9 +18,10 @@ from authz.pipeline import decide
 from authz.principal import NOBODY, Kind
 from authz.reasons import Reason
 from records.audit_entry import AuditEntry
-from records.audit_figures import AuditFigures
+from records.audit_figures import AuditFigures, Lost
 from records.audit_journal import AuditJournal
 from records.audit_log import AuditLog, ChainEnd
+from records.audit_verify import Flaw
 from records.database import Database
 from tests.unit.authz.world import API_KEY, NOW, VERSION, facts, request, rules, token
 
@@ -157,3 +160,15 @@ async def test_an_anchor_is_replaced_only_while_the_chain_leads_over_it(tmp_path
     fresh.over.add(end(2))
     await later.keep()
     assert (read_anchors(path).ends, again.broken) == ((end(4, "b"),), False)
+
+
+def test_every_figure_is_explained_to_operators() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operate" / "audit.md").read_text("utf-8")
+    collector = AuditCollector("platform", AuditFigures(), lambda: None, lambda: NOW)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    names = {line.split("{")[0] for line in generate_latest(registry).decode().splitlines() if line[:1] != "#"}
+    assert len(names) == 8
+    assert [name for name in sorted(names) if name not in page] == []
+    assert [reason for reason in Lost if f"`{reason}`" not in page] == []
+    assert [flaw for flaw in Flaw if f"`{flaw}`" not in page] == []
