@@ -18,6 +18,7 @@ from policy.audit import Audit
 from policy.edge import Authority, Certificate, Listener, Services, Upstream
 from policy.kinds import Action, LintExceptions, Method, Model, Name, Network, Text, Tier
 from policy.limits import Limit
+from policy.modes import Mode, Replay
 from policy.problem import Problem
 from policy.problems import problems
 from policy.route import Access, Defaults, Match, Route
@@ -48,6 +49,8 @@ class Gateway(Model):
     agents: AgentSignatures | None = None
     credentials: Credentials = Credentials.STRIP
     audit: Audit = Field(Audit.LOGGED, description="Whether every decision here must be a durable row of the audit.")
+    mode: Mode = Field(Mode.ENFORCE, description="What becomes of refusals; anything else is for a while.")
+    replay: Replay | None = Field(None, description="Keep some checks, for `apibank replay` to try a policy by.")
     schemas: Mapping[Name, JsonSchema] = Field(
         default_factory=dict, description="JSON Schemas (2020-12) of request bodies."
     )
@@ -116,6 +119,9 @@ class Gateway(Model):
 
     def audit_of(self, route: Route) -> Audit:
         return self.audit if route.audit is None else route.audit
+
+    def mode_of(self, route: Route) -> Mode:
+        return self.mode if route.mode is None else route.mode
 
     def callers_of(self, route: Route) -> Callers:
         return self.callers if route.callers is None else route.callers

@@ -23,6 +23,7 @@ from policy.kinds import (
     Text,
     Tier,
 )
+from policy.modes import Mode
 from policy.traffic import Traffic
 
 # Fields of a route that most routes do not have.
@@ -60,6 +61,7 @@ class Route(Traffic):
     max_body_bytes: Count | None = Field(None, description="A longer body is 413, checked or not.")
     limits: tuple[Name, ...] | None = Field(None, description="Limits that count here; all must admit.")
     audit: Audit | None = Field(None, description="Instead of the gateway's `audit`.")
+    mode: Mode | None = Field(None, description="Instead of the gateway's `mode`.")
     rules: tuple[Name, ...] | None = Field(None, description="Business rules instead of the defaults'; all must hold.")
     upstream: Name | None = Field(None, description="Where requests go; or `split`, or `redirect`.")
     timeout_ms: Milliseconds | None = None

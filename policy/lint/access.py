@@ -9,6 +9,7 @@ from policy.access import Algorithm, Issuer
 from policy.edge import ClientAddress
 from policy.lint.finding import Fault
 from policy.model import Access, Gateway, Match
+from policy.modes import Mode
 from policy.route import Route
 
 _DAY_SECONDS = 86_400
@@ -134,3 +135,18 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+_LENIENT: Final[Mapping[Mode, str]] = {
+    Mode.OFF: "nobody is asked for anything",
+    Mode.SHADOW: "what it refuses is counted, and passes",
+    Mode.OPTIONAL: "whoever shows no credential passes",
+}
+
+
+def not_enforced(gateway: Gateway) -> Iterator[Fault]:
+    if gateway.mode in _LENIENT:
+        yield Fault(("mode",), f"{gateway.mode}: {_LENIENT[gateway.mode]}")
+    for name, route in gateway.routes.items():
+        if route.mode in _LENIENT:
+            yield Fault(("routes", name, "mode"), f"{route.mode}: {_LENIENT[route.mode]}")

@@ -21,6 +21,7 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB108", _ERROR, "public key as secret", "a secret of its own, or the keys that fit", access.public_key_as_secret),
     ("AB109", _ERROR, "private key in the file", "the public parts alone", access.private_keys_in_the_file),
     ("AB110", _ERROR, "allow-list taken away", "the networks that are meant, or no such field", access.list_taken_away),
+    ("AB111", _WARNING, "not enforced", "mode: enforce, when it has been tried", access.not_enforced),
     # How often.
     ("AB201", _ERROR, "public without a limit", "a limit per address or gateway", limits.unlimited_public),
     ("AB202", _WARNING, "callers without a limit", "a limit per caller, or a local_limit", limits.unlimited_callers),
