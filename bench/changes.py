@@ -35,7 +35,7 @@ def with_routes(text: str, number: int) -> str:
 
 def state(control: httpx2.Client) -> tuple[str, bool]:
     """The version that is published, and whether all of the gateway's Envoys run it."""
-    gateways = control.get("/v1/status").json()["gateways"]
+    gateways = control.get("/v1/status?resources=false").json()["gateways"]
     one = next(each for each in gateways if each["gateway"] == GATEWAY)
     return one["version"], one["live"] == one["envoys"] == ENVOYS
 

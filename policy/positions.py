@@ -63,7 +63,7 @@ class Positions(Mapping[FieldPath, Position]):
         for step in path:
             if node.suspect:
                 return True
-            node = next((child for name, child in children(node) if name == step), node)
+            node = child_of(node, step) or node
         return node.suspect
 
     def _walk(self, path: FieldPath, *, at_key: bool = False) -> tuple[Node, int]:
@@ -84,6 +84,16 @@ def children(node: Node) -> list[tuple[str | int, Node]]:
     if isinstance(node.content, dict):
         return [(key, entry.value) for key, entry in node.content.items()]
     return list(enumerate(node.content)) if isinstance(node.content, list) else []
+
+
+def child_of(node: Node, step: str | int) -> Node | None:
+    """The field of a map or the item of a list, found at once."""
+    if isinstance(node.content, dict) and isinstance(step, str):
+        entry = node.content.get(step)
+        return None if entry is None else entry.value
+    if isinstance(node.content, list) and isinstance(step, int) and 0 <= step < len(node.content):
+        return node.content[step]
+    return None
 
 
 def plain(node: Node) -> Plain:

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 FieldPath = tuple[str | int, ...]
 
 _LONGEST_LINE = 160
+MOST_PROBLEMS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,19 @@ class Diagnostic:
 
 
 class PolicyError(Exception):
-    """A policy that cannot be used, with every reason, in the order of the files and lines."""
+    """A policy that cannot be used, with every reason, in the order of the files and lines.
+
+    Of more reasons than anybody reads, the first, and how many there are.
+    """
 
     def __init__(self, problems: Iterable[Diagnostic]) -> None:
         # The six gateways share an overlay, and so its errors: say each once.
-        self.problems = tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.position))
+        found = sorted(dict.fromkeys(problems), key=lambda problem: problem.position)
+        if len(found) > MOST_PROBLEMS:
+            last = found[MOST_PROBLEMS]
+            more = Diagnostic(last.position, (), f"and from here on {len(found) - MOST_PROBLEMS} more that are wrong")
+            found = [*found[:MOST_PROBLEMS], more]
+        self.problems = tuple(found)
         super().__init__(self.problems)
 
     def __str__(self) -> str:

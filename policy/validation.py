@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from policy.positions import Positions, children, plain
+from policy.positions import Positions, child_of, plain
 from policy.problem import Checked, Diagnostic, FieldPath, Problem
 from policy.schema_map import SchemaMap
 from policy.wording import Wording, discriminator, shown, worded
@@ -89,7 +89,7 @@ def _follow(node: Node, loc: tuple[str | int, ...], depth: int = 0) -> tuple[Fie
     if not loc:
         return (), ()
     readings: list[tuple[FieldPath, _Labels]] = []
-    child = next((child for step, child in children(node) if step == loc[0]), None)
+    child = child_of(node, loc[0])
     if child is not None:
         path, labels = _follow(child, loc[1:], depth + 1)
         readings.append(((loc[0], *path), labels))

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from policy.load import load_gateway
-from policy.problem import PolicyError, Problem, Source, render
+from policy.problem import MOST_PROBLEMS, PolicyError, Problem, Source, render
 
 
 class Part(BaseModel):
@@ -213,3 +213,12 @@ def test_a_default_is_nowhere_and_nearest_to_what_it_belongs_to() -> None:
     loaded = load_gateway(Gateway, Source("g.yaml", "gateway: g\nroutes:\n  r: {path: /x}\n"))
     assert ("routes", "r", "timeout") not in loaded.positions
     assert loaded.positions.nearest(("routes", "r", "timeout")) == loaded.positions["routes", "r"]
+
+
+def test_of_more_errors_than_anybody_reads_the_first_are_told_and_how_many_there_are() -> None:
+    routes = "".join(f"  r{number}: {{pth: /x}}\n" for number in range(5_000))
+    refused = errors(f"gateway: g\nroutes:\n{routes}")
+    *first, last = refused.problems
+    assert len(first) == MOST_PROBLEMS
+    assert last.message == f"and from here on {10_000 - MOST_PROBLEMS} more that are wrong"
+    assert len(str(refused)) < 200_000
