@@ -131,6 +131,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.attack("A19")
 @pytest.mark.requirement("R23", "R60")
 async def test_a_signature_that_one_replica_has_seen_is_refused_by_the_other(replicas: list[Replica]) -> None:
     one, other = replicas
@@ -141,6 +142,7 @@ async def test_a_signature_that_one_replica_has_seen_is_refused_by_the_other(rep
     assert await other.ask(signed(), BODY) is None
 
 
+@pytest.mark.attack("A19")
 @pytest.mark.requirement("R60")
 async def test_of_one_signature_shown_to_both_at_once_one_passes(replicas: list[Replica]) -> None:
     for _ in range(10):

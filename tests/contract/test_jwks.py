@@ -111,6 +111,7 @@ async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     server.close()
 
 
+@pytest.mark.attack("A14")
 @pytest.mark.requirement("R12", "R24")
 async def test_ten_thousand_unknown_kids_cost_one_fetch_and_good_tokens_notice_nothing(start: Start) -> None:
     world = await start("k1")
@@ -149,6 +150,7 @@ HOSTILE: dict[str, tuple[str, bytes]] = {
 }
 
 
+@pytest.mark.attack("A15")
 @pytest.mark.requirement("R12")
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_or_broken_document_leaves_the_keys_until_they_are_too_old(name: str, start: Start) -> None:
@@ -167,6 +169,7 @@ async def test_a_hostile_or_broken_document_leaves_the_keys_until_they_are_too_o
     assert await world.refresh()
 
 
+@pytest.mark.attack("A15")
 @pytest.mark.requirement("R12")
 async def test_an_issuer_that_hangs_holds_up_nobody(start: Start) -> None:
     world = await start("k1")
@@ -178,6 +181,7 @@ async def test_an_issuer_that_hangs_holds_up_nobody(start: Start) -> None:
     assert not await refreshing
 
 
+@pytest.mark.attack("A16")
 @pytest.mark.requirement("R24")
 async def test_a_new_key_is_accepted_with_its_first_token_and_an_old_one_until_it_is_withdrawn(start: Start) -> None:
     world = await start("k1")

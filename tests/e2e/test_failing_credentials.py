@@ -11,6 +11,7 @@ PATH = "/api/marketing/content"
 GUESSER = "127.0.0.59"
 
 
+@pytest.mark.attack("A59")
 @pytest.mark.requirement("R14", "R104")
 def test_the_twenty_first_failing_credential_of_an_address_is_told_to_wait_and_a_good_one_passes(
     stack: Stack, client: Client, tokens: Tokens, fresh: Fresh

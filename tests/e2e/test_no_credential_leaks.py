@@ -137,6 +137,7 @@ def spoken(stack: Stack) -> Iterator[tuple[str, bytes]]:
         yield f"the command line of {pid}", " ".join(psutil.Process(pid).cmdline()).encode()
 
 
+@pytest.mark.attack("A55", "A58")
 @pytest.mark.requirement("R95", "R106")
 def test_no_credential_is_found_in_any_output(tmp_path: Path) -> None:
     with running_stack(tmp_path / "state") as stack, Client(stack.ready) as client:

@@ -91,6 +91,7 @@ def test_an_expired_token_leads_to_a_refresh_and_the_same_request_succeeds(
     assert client.call("GET", PATH, token=browser.take(browser.refresh())).status_code == 200
 
 
+@pytest.mark.attack("A76")
 @pytest.mark.requirement("R92", "R105")
 @pytest.mark.parametrize(
     "headers",
@@ -113,6 +114,7 @@ def test_a_foreign_pages_post_refreshes_nothing(headers: dict[str, str], browser
     assert browser.refresh().status_code == 200
 
 
+@pytest.mark.attack("A76")
 @pytest.mark.requirement("R92")
 def test_what_is_no_refresh_token_refreshes_nothing(
     browser: Browser, client: Client, tokens: Tokens, fresh: Fresh
@@ -131,6 +133,7 @@ def test_what_is_no_refresh_token_refreshes_nothing(
     assert client.call("GET", REFRESH, headers={"cookie": f"{COOKIE}={browser.cookie}"}).status_code == 405
 
 
+@pytest.mark.attack("A76")
 @pytest.mark.requirement("R92")
 def test_a_refresh_token_that_is_used_twice_ends_what_came_of_it(browser: Browser) -> None:
     stolen = browser.cookie
@@ -143,6 +146,7 @@ def test_a_refresh_token_that_is_used_twice_ends_what_came_of_it(browser: Browse
     assert "Max-Age=0" in answer.headers["set-cookie"]
 
 
+@pytest.mark.attack("A76")
 @pytest.mark.requirement("R92")
 def test_a_refresh_token_is_no_access_token_and_reaches_no_service(
     browser: Browser, client: Client, tokens: Tokens, fresh: Fresh

@@ -20,6 +20,7 @@ def code_of(client: Client, token: str) -> object:
     return None if answer.status_code == 200 else (answer.status_code, problem(answer)["code"])
 
 
+@pytest.mark.attack("A17")
 @pytest.mark.requirement("R12", "R103")
 def test_a_revoked_token_is_refused_at_once_and_its_subjects_other_token_is_not(
     stack: Stack, client: Client, tokens: Tokens, fresh: Fresh, tmp_path: Path
@@ -43,6 +44,7 @@ def test_a_revoked_token_is_refused_at_once_and_its_subjects_other_token_is_not(
     assert code_of(client, lost) is None
 
 
+@pytest.mark.attack("A17")
 @pytest.mark.requirement("R12", "R103")
 def test_all_tokens_that_a_subject_has_are_refused_and_one_that_is_issued_later_is_not(
     stack: Stack, client: Client, tokens: Tokens, fresh: Fresh

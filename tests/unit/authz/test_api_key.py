@@ -1,5 +1,9 @@
 """Partner keys: one form, one look-up, one answer for all that are not live (attacks A55 to A60)."""
 
+import hashlib
+import random
+import string
+import zlib
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -15,8 +19,6 @@ HERE = ip_address("192.0.2.7")
 
 
 def known(key: PartnerKey, text: str = API_KEY) -> Facts:
-    import hashlib
-
     return facts(partner_keys=PartnerKeys({hashlib.sha256(text.encode()).digest(): key}))
 
 
@@ -83,3 +85,25 @@ def test_keys_that_were_never_loaded_or_too_long_ago_admit_nobody(keys: PartnerK
     found = verify_key(API_KEY, HERE, facts(partner_keys=keys), NOW)
     assert isinstance(found, Refusal)
     assert found.reason is Reason.CREDENTIALS_UNAVAILABLE
+
+
+@pytest.mark.attack("A60")
+@pytest.mark.requirement("R94")
+def test_keys_whose_short_hashes_collide_are_two_keys() -> None:
+    # A hash of 32 bits takes so many random keys to collide; Tyk's look-up is by one.
+    numbers = random.Random(1)
+    seen: dict[int, str] = {}
+    pairs: list[tuple[str, str]] = []
+    while len(pairs) < 3:
+        text = "waw_live_sk_" + "".join(numbers.choices(string.ascii_letters + string.digits, k=20))
+        other = seen.setdefault(zlib.crc32(text.encode()), text)
+        if other != text:
+            pairs.append((other, text))
+    for one, other in pairs:
+        digests = [hashlib.sha256(text.encode()).digest() for text in (one, other)]
+        keys = {digests[0]: partner_key(), digests[1]: partner_key(partner="beta", key_id="key-2")}
+        both = facts(partner_keys=PartnerKeys(keys))
+        found = [verify_key(text, HERE, both, NOW) for text in (one, other)]
+        assert [each.partner for each in found if isinstance(each, Principal)] == ["acme", "beta"]
+        alone = facts(partner_keys=PartnerKeys({digests[0]: partner_key()}))
+        assert isinstance(verify_key(other, HERE, alone, NOW), Refusal)

@@ -56,6 +56,7 @@ def test_the_answer_says_how_long_to_wait_and_the_record_what_failed() -> None:
     assert ("retry-after", "43") in problem_headers(decision, decision.refusal)
 
 
+@pytest.mark.attack("A59")
 def test_a_good_credential_passes_from_an_address_that_has_failed_too_often() -> None:
     failures = Failures(Clock())
     known = rules()
@@ -105,6 +106,7 @@ def test_exempt_networks_are_not_counted() -> None:
     assert [each.reason for each in elsewhere if each is not None] == [Reason.KEY_INVALID, Reason.TOO_MANY_FAILURES]
 
 
+@pytest.mark.attack("A59")
 def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
     clock = Clock()
     failures = Failures(clock, capacity=1000)

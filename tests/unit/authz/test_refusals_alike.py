@@ -45,6 +45,7 @@ def way(call: Callable[[], object]) -> list[str]:
     return calls
 
 
+@pytest.mark.attack("A25", "A30", "A56")
 @pytest.mark.parametrize("name", pairs())
 def test_refusals_that_look_alike_take_one_way(name: str) -> None:
     known, one, other = pairs()[name]
@@ -59,6 +60,7 @@ def test_refusals_that_look_alike_take_one_way(name: str) -> None:
     assert ways[0] == ways[1]
 
 
+@pytest.mark.attack("A25", "A30")
 @pytest.mark.requirement("R60")
 def test_an_unknown_agents_signature_is_compared_like_a_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[int, int]] = []
@@ -73,6 +75,7 @@ def test_an_unknown_agents_signature_is_compared_like_a_known_ones(monkeypatch: 
     assert compared == [(32, 32)] * 2
 
 
+@pytest.mark.attack("A56")
 @pytest.mark.requirement("R95")
 def test_an_expired_a_revoked_and_an_unknown_key_are_one_answer() -> None:
     asked = request("plain", key=API_KEY)
@@ -89,6 +92,7 @@ def test_an_expired_a_revoked_and_an_unknown_key_are_one_answer() -> None:
     assert answers[0] == answers[1]
 
 
+@pytest.mark.attack("A25")
 def test_a_signature_that_is_not_ascii_is_refused_and_raises_nothing() -> None:
     for text in ("sig1=:é:", "sig1=:\udce9:", "sig1=:" + "\u0661" * 43 + "=:"):
         asked: Request = signature(bytes(32))
