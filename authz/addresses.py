@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 Address = IPv4Address | IPv6Address
+# Whoever has one IPv6 address has all of its /64.
+_IPV6_PREFIX: Final = 64
 
 
 # The text comes from Envoy, a request of one client after the other: few texts, each parsed once.
@@ -21,6 +24,13 @@ def read_address(text: str) -> Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def counted(address: Address | None) -> str:
+    """Under what name an address is counted; whoever has none that can be read shares one count."""
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _IPV6_PREFIX), strict=False).network_address)
+    return "" if address is None else str(address)
 
 
 @dataclass(frozen=True, slots=True)

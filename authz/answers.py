@@ -35,6 +35,9 @@ class Answers:
             # Nothing is allowed without a route; a decision that says otherwise is a fault of ours.
             return write_failure(request.request_id).SerializeToString()
         principal = decision.principal
+        if principal.counts_as:
+            # Made for this one answer, which would only displace others.
+            return write_allowed(principal, route, self._spoofed(request.headers))
         if not self._harmless.issuperset(request.headers):
             spoofed = self._spoofed(request.headers)
             if spoofed:

@@ -128,7 +128,8 @@ def _redacted(text: str, limit: int) -> str:
 
 
 def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pseudonyms) -> AuditEvent:
-    refusal, principal, headers = decision.refusal, decision.principal, request.headers
+    principal, headers = decision.principal, request.headers
+    refusal = decision.refusal or decision.waived
     return AuditEvent(
         at=at,
         request_id=request.request_id[:64],
@@ -148,11 +149,17 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
         partner=principal.partner,
         agent=principal.agent,
         credential_id=principal.credential_id,
-        outcome="allowed" if refusal is None else "denied",
+        outcome=_outcome(decision),
         reason=principal.remark if refusal is None else refusal.reason,
-        status=200 if refusal is None else refusal.status,
+        status=200 if decision.refusal is None else decision.refusal.status,
         cause=principal.remark or ("" if refusal is None else refusal.cause),
     )
+
+
+def _outcome(decision: Decision) -> str:
+    if decision.refusal is not None:
+        return "denied"
+    return "allowed" if decision.waived is None else "shadowed"
 
 
 def _line(event: AuditEvent) -> bytes:

@@ -16,13 +16,15 @@ from authz.decision import Decision, MissingKey, Refusal
 from authz.facts import FactsBoard
 from authz.failures import Failures
 from authz.metrics import AuthzMetrics
+from authz.modes import in_mode
 from authz.nonces import NonceStore, NonceStoreError
 from authz.pipeline import decide
-from authz.principal import NOBODY
+from authz.principal import NOBODY, Kind
 from authz.reasons import Reason
 from authz.request import Request
-from authz.rules import Rules
+from authz.rules import RouteRules, Rules
 from authz.unsettled import Awaited, Unsettled
+from policy.modes import Mode
 
 GIVEN_UP = "given up by whoever asked"
 
@@ -212,6 +214,9 @@ class Authorizer:
             return error
 
     def _conclude(self, request: Request, decision: Decision, now: float, started: float) -> Decision | Unsettled:
+        if decision.route is not None and decision.route.mode is not Mode.ENFORCE:
+            # Ahead of what counts failures: what is not refused is not held against an address.
+            decision = in_mode(request, decision)
         rules = None if decision.refusal is None else self._rules.get(request.policy)
         if rules is not None:
             decision = self._failures.judge(request, decision, rules.failures)
@@ -250,9 +255,20 @@ class Authorizer:
             None if refusal is None else refusal.reason,
             self.counter() - started,
         )
-        for each in decision.shadowed:
-            self._metrics.shadowed(each.rule, each.reason)
+        if route is not None:
+            for each in decision.shadowed:
+                self._metrics.shadowed(route.name, each.reason, each.rule)
+            if refusal is None and route.mode is not Mode.ENFORCE:
+                self._count_mode(route, decision)
         return decision
+
+    def _count_mode(self, route: RouteRules, decision: Decision) -> None:
+        if decision.waived is not None:
+            self._metrics.shadowed(route.name, decision.waived.reason)
+        elif route.mode is Mode.OFF:
+            self._metrics.passed_unasked(route.name)
+        elif route.mode is Mode.OPTIONAL and decision.principal.kind is Kind.ANONYMOUS and not route.public:
+            self._metrics.passed_unknown(route.name)
 
     def _must_record(self, request: Request, decision: Decision) -> bool:
         if decision.route is not None:

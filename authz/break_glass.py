@@ -23,7 +23,7 @@ class BreakGlassAlarm:
             registry=registry,
         )
         # There from the start, so that the first use is an increase.
-        self._uses = {outcome: uses.labels(gateway, outcome) for outcome in ("allowed", "denied")}
+        self._uses = {outcome: uses.labels(gateway, outcome) for outcome in ("allowed", "denied", "shadowed")}
 
     def offer(self, event: AuditEvent) -> bool:
         """Pass the event on; whether there was room for it."""

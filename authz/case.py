@@ -40,6 +40,13 @@ class Case:
     claim: NonceClaim | None = None
     missing_key: MissingKey | None = None
     shadowed: tuple[Shadowed, ...] = ()
+    # Nobody showed a credential, and the mode of the route lets nobody pass.
+    unknown: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether it matters who calls."""
+        return not (self.route.public or self.unknown)
 
     @property
     def address(self) -> Address | None:

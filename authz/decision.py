@@ -92,6 +92,8 @@ class Decision:
     claim: NonceClaim | None = None
     missing_key: MissingKey | None = None
     shadowed: tuple[Shadowed, ...] = ()
+    # What the mode of the route let pass.
+    waived: Refusal | None = None
 
     @property
     def allowed(self) -> bool:

@@ -9,13 +9,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_network
 from time import monotonic
 from typing import Final, Protocol
 
 import structlog
 
-from authz.addresses import Address, read_address
+from authz.addresses import counted, read_address
 from authz.decision import Decision, Refusal
 from authz.reasons import Reason
 from authz.request import Request
@@ -26,8 +25,6 @@ from policy.descriptors import CLIENT_ADDRESS_HEADER
 GUESSES: Final = frozenset({Reason.TOKEN_INVALID, Reason.KEY_INVALID, Reason.SIGNATURE_INVALID})
 WINDOW_SECONDS: Final = 60.0
 EXCHANGE_SECONDS: Final = 0.25
-# Whoever has one IPv6 address has all of its /64.
-_IPV6_PREFIX: Final = 64
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -71,7 +68,7 @@ class Failures:
         address = read_address(request.headers.get(CLIENT_ADDRESS_HEADER, ""))
         if rules.exempt.admits(address):
             return decision
-        wait = self.count(_counted(address), rules.per_minute)
+        wait = self.count(counted(address), rules.per_minute)
         if not wait:
             return decision
         late = Refusal(Reason.TOO_MANY_FAILURES, cause=refusal.reason.value, retry_after=max(1, -int(-wait // 1)))
@@ -137,10 +134,3 @@ async def exchange(failures: Failures, store: FailureStore, stop: asyncio.Event)
             if not away:
                 _LOG.warning("failures_not_shared", error=str(error))
             away = True
-
-
-def _counted(address: Address | None) -> str:
-    # Whoever has no address that can be read shares one count.
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, _IPV6_PREFIX), strict=False).network_address)
-    return "" if address is None else str(address)

@@ -90,8 +90,20 @@ class AuthzMetrics:
         )
         self._shadowed = Counter(
             "apibank_authz_shadow_total",
-            "Requests that a rule in shadow mode would have refused, by rule and reason.",
-            ("gateway", "rule", "reason"),
+            "Requests that a mode of shadow let pass, by route and reason; `rule`: whose mode, none for the route's.",
+            ("gateway", "route", "rule", "reason"),
+            registry=registry,
+        )
+        self._unknown = Counter(
+            "apibank_authz_optional_total",
+            "Requests without a credential that a mode of optional let pass, by route.",
+            ("gateway", "route"),
+            registry=registry,
+        )
+        self._unasked = Counter(
+            "apibank_authz_off_total",
+            "Requests that a mode of off asked nothing of, by route.",
+            ("gateway", "route"),
             registry=registry,
         )
         self._audit_dropped = Counter(
@@ -111,8 +123,14 @@ class AuthzMetrics:
     def reloaded(self, what: str, succeeded: bool) -> None:
         self._reloads.labels(self._gateway, what, "ok" if succeeded else "failed").inc()
 
-    def shadowed(self, rule: str, reason: str) -> None:
-        self._shadowed.labels(self._gateway, rule, reason).inc()
+    def shadowed(self, route: str, reason: str, rule: str = _NONE) -> None:
+        self._shadowed.labels(self._gateway, route, rule, reason).inc()
+
+    def passed_unknown(self, route: str) -> None:
+        self._unknown.labels(self._gateway, route).inc()
+
+    def passed_unasked(self, route: str) -> None:
+        self._unasked.labels(self._gateway, route).inc()
 
     def audit_dropped(self) -> None:
         self._audit_dropped.inc()

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from policy.descriptors import ANONYMOUS as ANONYMOUS_CALLER
-from policy.descriptors import CALLER_AGENT, CALLER_PARTNER, CALLER_SUBJECT, CALLER_TENANT
+from policy.descriptors import CALLER_ADDRESS, CALLER_AGENT, CALLER_PARTNER, CALLER_SUBJECT, CALLER_TENANT
 
 
 class Kind(StrEnum):
@@ -44,6 +44,9 @@ class Principal:
     remark: str = ""
     # Names the credential in audit: the token's `jti`, or the key's public id. Never the credential.
     credential_id: str = ""
+    # By the figures of which tier it is limited, where not by its own (authz.modes); and from where nobody calls.
+    counts_as: str = ""
+    address: str = ""
     # Of a token's other claims those that the policy's rules read: any JSON, unlike everything above.
     claims: Mapping[str, JsonValue] = field(default_factory=dict)
 
@@ -56,7 +59,7 @@ class Principal:
             return CALLER_PARTNER + self.partner
         if self.kind is Kind.SIGNATURE:
             return CALLER_AGENT + self.agent
-        return ANONYMOUS_CALLER
+        return CALLER_ADDRESS + self.address if self.address else ANONYMOUS_CALLER
 
 
 NOBODY: Final = Principal(Kind.ANONYMOUS)

@@ -17,6 +17,7 @@ from policy.audit import Audit
 from policy.edge import FailedCredentials
 from policy.kinds import Tier
 from policy.model import Access, Credentials, Gateway, Match, Route
+from policy.modes import Mode
 
 KNOWN_TIERS: Final = frozenset(tier.value for tier in Tier)
 
@@ -67,6 +68,11 @@ class RouteRules:
     sender_field: str | None
     strips_credentials: bool
     audit_required: bool
+    mode: Mode
+    # Of those that are admitted.
+    lowest_tier: str
+    # The share of checks that is kept to be replayed.
+    sampled: float
 
     def serves(self, path: str) -> bool:
         """Whether this is the route of a path (the second opinion on what Envoy's route table said)."""
@@ -214,4 +220,7 @@ def _compile_route(
         sender_field=gateway.agents.sender_field if gateway.agents is not None else None,
         strips_credentials=gateway.credentials is Credentials.STRIP,
         audit_required=gateway.audit_of(route) is Audit.REQUIRED,
+        mode=gateway.mode_of(route),
+        lowest_tier=next((tier.value for tier in Tier if tier in gateway.tiers_of(route)), Tier.FREE.value),
+        sampled=0.0 if gateway.replay is None else gateway.replay.sample,
     )

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Value
 from authz.decision import Decision, Refusal
 from authz.encoding import delimited
 from authz.metrics import ALLOWED, DENIED
-from authz.principal import NOBODY, Principal
+from authz.principal import NOBODY, Kind, Principal
 from authz.problem import problem_body, problem_headers
 from authz.reasons import Reason
 from authz.request import Request
@@ -178,7 +178,7 @@ def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes
 
 def _identity(principal: Principal) -> tuple[str, ...]:
     """What the identity headers say, in their order; empty texts are not sent."""
-    if principal is NOBODY:
+    if principal.kind is Kind.ANONYMOUS:
         return ("",) * len(IDENTITY_HEADERS)
     return (
         principal.subject,
@@ -193,7 +193,7 @@ def _identity(principal: Principal) -> tuple[str, ...]:
 
 def _caller(principal: Principal) -> tuple[str, ...]:
     """What the metadata says of the caller, in the order of its names."""
-    return principal.tier, principal.caller, principal.subject, principal.tenant, principal.role
+    return principal.counts_as or principal.tier, principal.caller, principal.subject, principal.tenant, principal.role
 
 
 def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> pb.CheckResponse:

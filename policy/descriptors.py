@@ -29,11 +29,13 @@ OUTCOME: Final = "outcome"
 UNKNOWN: Final = "unknown"
 ANONYMOUS: Final = "anonymous"
 
-# The four kinds of caller. The prefix keeps a subject that is spelt like a tenant from sharing its counter.
+# The kinds of caller. The prefix keeps a subject that is spelt like a tenant from sharing its counter.
 CALLER_TENANT: Final = "tenant:"
 CALLER_SUBJECT: Final = "sub:"
 CALLER_PARTNER: Final = "partner:"
 CALLER_AGENT: Final = "agent:"
+# Who passes unknown where others must be known (policy.modes).
+CALLER_ADDRESS: Final = "address:"
 
 # Keys of ext_authz context extensions: which rules decide this request.
 CONTEXT_GATEWAY: Final = "gateway"

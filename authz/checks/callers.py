@@ -7,7 +7,7 @@ from authz.reasons import Reason
 
 
 def check_callers(case: Case) -> Refusal | None:
-    if case.route.public:
+    if not case.asks:
         return None
     callers, principal = case.route.callers, case.principal
     match principal.kind:

@@ -10,8 +10,13 @@ from authz.identity import api_key, hmac_signature, jwt
 from authz.reasons import Reason
 from authz.request import Request
 from authz.rules import CallerRules
+from policy.modes import Mode
 
 _AUTHORIZATION: Final = "authorization"
+# Whoever sends one of these shows a credential, if only one that is not asked for here.
+_CREDENTIALS: Final = frozenset(
+    {_AUTHORIZATION, api_key.HEADER, hmac_signature.INPUT_HEADER, hmac_signature.SIGNATURE_HEADER}
+)
 # What a URL holds of a credential: a key or a token in compact form (RFC 7515 §3.1), wherever it stands, or a parameter
 # whose name says so, as loosely as servers read names. No repetition gives back what it took, and a token begins only
 # where a word does, so the time is linear in the text.
@@ -41,7 +46,12 @@ def check_identity(case: Case) -> Refusal | None:
         return _check_token(case, token)
     if key is not None:
         return _check_key(case, key)
-    return _check_signature(case) if signed else Refusal(_what_is_missing(callers))
+    if signed:
+        return _check_signature(case)
+    if case.route.mode is Mode.OPTIONAL and _CREDENTIALS.isdisjoint(headers):
+        case.unknown = True
+        return None
+    return Refusal(_what_is_missing(callers))
 
 
 def _has_credentials_in_url(request: Request) -> bool:

@@ -8,7 +8,7 @@ from authz.reasons import Reason
 
 def check_scopes(case: Case) -> Refusal | None:
     method = case.method
-    if case.route.public or not case.route.namespace:
+    if not case.asks or not case.route.namespace:
         return None
     if method is None:
         return Refusal(Reason.INSUFFICIENT_SCOPE, "no method")

@@ -7,6 +7,6 @@ from authz.rules import KNOWN_TIERS
 
 
 def check_tier(case: Case) -> Refusal | None:
-    if case.route.public or case.principal.tier in case.route.tiers:
+    if not case.asks or case.principal.tier in case.route.tiers:
         return None
     return Refusal(Reason.TIER_NOT_ADMITTED if case.principal.tier in KNOWN_TIERS else Reason.TIER_UNKNOWN)

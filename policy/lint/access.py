@@ -148,5 +148,5 @@ def not_enforced(gateway: Gateway) -> Iterator[Fault]:
     if gateway.mode in _LENIENT:
         yield Fault(("mode",), f"{gateway.mode}: {_LENIENT[gateway.mode]}")
     for name, route in gateway.routes.items():
-        if route.mode in _LENIENT:
+        if route.mode is not None and route.mode in _LENIENT:
             yield Fault(("routes", name, "mode"), f"{route.mode}: {_LENIENT[route.mode]}")
