@@ -10,7 +10,9 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
-HEADERS, DATA, SETTINGS, PING, WINDOW_UPDATE = 1, 0, 4, 6, 8
+HEADERS, DATA, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 1, 0, 3, 4, 6, 8
+# Servers refuse more streams at once than they have said, and close the connection of who goes on.
+_MOST_UNDER_WAY = 500
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WIDE = (1 << 31) - 1
@@ -65,10 +67,10 @@ class Client:
         self._drain()
 
     def run_paced(self, seconds: float, rate: float) -> None:
-        """Begin `rate` calls a second, whether or not earlier ones have been answered."""
+        """Begin `rate` calls a second, whether or not earlier ones have been answered; fewer once very many wait."""
         start, asked = time.perf_counter(), 0
         while (passed := time.perf_counter() - start) < seconds:
-            due = int(passed * rate) - asked
+            due = min(int(passed * rate) - asked, _MOST_UNDER_WAY - len(self._sent))
             if due > 0:
                 self._ask(due)
                 asked += due
@@ -92,7 +94,10 @@ class Client:
 
     def _take(self) -> int:
         """Read what has come; the number of calls that ended in it."""
-        self._received += self.socket.recv(1 << 18)
+        received = self.socket.recv(1 << 18)
+        if not received:
+            raise SystemExit(f"the server closed the connection with {len(self._sent)} calls under way")
+        self._received += received
         data, at, ended, now = self._received, 0, 0, time.perf_counter()
         while len(data) - at >= 9:
             length = int.from_bytes(data[at : at + 3], "big")
@@ -106,6 +111,8 @@ class Client:
             elif kind == HEADERS and flags & END_STREAM:
                 ended += 1
                 self.latencies.append(now - self._sent.pop(stream))
+            elif kind == RST_STREAM:
+                raise SystemExit(f"the server reset a call with {len(self._sent)} under way")
             elif kind == SETTINGS and not flags & ACK:
                 self.socket.sendall(frame(SETTINGS, ACK, 0, b""))
             elif kind == PING and not flags & ACK:
