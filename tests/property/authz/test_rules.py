@@ -65,6 +65,7 @@ def test_no_body_makes_a_rule_fail(rule: str, body: JsonValue) -> None:
 MARKS = st.text("qxzj", min_size=8, max_size=12)
 
 
+@pytest.mark.attack("A74", "A75")
 @given(mark=MARKS, inner=JSON)
 @settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize("rule", ["honesty", "privacy", "crm-record", "lead-score"])

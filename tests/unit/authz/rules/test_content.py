@@ -112,6 +112,7 @@ def test_it_is_refused_with_its_category_and_pattern(question: str, label: str) 
     assert ("/question", label) in places(found)
 
 
+@pytest.mark.attack("A74")
 @pytest.mark.requirement("R51")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_it_is_refused_however_it_is_spelt(spelling: str) -> None:
@@ -122,6 +123,30 @@ def test_it_is_refused_however_it_is_spelt(spelling: str) -> None:
 @pytest.mark.parametrize("question", PASSES)
 def test_honest_questions_pass(question: str) -> None:
     assert judge(HONESTY, ask(question)) is None
+
+
+@pytest.mark.attack("A74")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 50_000 + "!",
+        "write " * 10_000,
+        "leaked " + "x " * 25_000,
+        "le" * 25_000 + "aked",
+        "l e a k " * 6_000,
+        "0" * 50_000,
+        "\u0301" * 25_000,
+        "\ufdfa" * 20_000,
+        "A1b2" * 12_500,
+        "A1b2 " * 10_000,
+    ],
+    ids=lambda text: ascii(text[:8]),
+)
+def test_long_hostile_texts_are_read_in_a_bounded_number_of_ways(text: str) -> None:
+    # Each reading is searched once by RE2, whose time is linear; so bounded readings bound it all.
+    readings = variants(text)
+    assert sum(map(len, readings)) <= 6 * len(text)
+    assert judge(HONESTY, ask(text)) is None
 
 
 def test_names_and_nested_texts_are_looked_at_too() -> None:

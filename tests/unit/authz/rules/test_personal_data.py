@@ -128,6 +128,7 @@ INNOCENT = [
 ]
 
 
+@pytest.mark.attack("A75")
 @pytest.mark.requirement("R56")
 @pytest.mark.parametrize(("kind", "text"), FOUND)
 def test_what_has_the_form_of_personal_data_is_found(kind: str, text: str) -> None:
@@ -137,12 +138,14 @@ def test_what_has_the_form_of_personal_data_is_found(kind: str, text: str) -> No
     assert ("/notes", kind) in places(found)
 
 
+@pytest.mark.attack("A75")
 @pytest.mark.requirement("R56")
 @pytest.mark.parametrize("text", INNOCENT)
 def test_what_only_looks_like_it_passes(text: str) -> None:
     assert places(judge(ANYWHERE, {"notes": text})) == set()
 
 
+@pytest.mark.attack("A75")
 @pytest.mark.requirement("R56")
 @pytest.mark.parametrize(
     ("body", "place"),
@@ -205,6 +208,7 @@ def test_a_declared_field_holds_what_it_is_declared_for(contact: object, place: 
     assert place in places(judge(PRIVACY, {**GOOD_LEAD, "contact": contact}))
 
 
+@pytest.mark.attack("A75")
 @pytest.mark.requirement("R56")
 @pytest.mark.parametrize(
     "body",
