@@ -38,6 +38,7 @@ def _sections(gateway: Gateway) -> Mapping[str, tuple[Mapping[str, object], set[
     return {
         "schemas": (gateway.schemas, {schema for route in routes for schema in route.body.values()}),
         "limits": (gateway.limits, {name for route in routes for name in gateway.limits_of(route)}),
+        "rules": (gateway.rules, {name for route in routes for name in gateway.rules_of(route)}),
         "networks": (
             gateway.networks,
             {name for route in routes for name in gateway.networks_of(route)}

@@ -1,6 +1,7 @@
 """Business rules through real Envoys: each kind refuses, what it refuses reaches no service, and the good passes."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_a_parent_acts_for_its_own_child_alone(
     assert client.hits("education") == before
 
 
+@pytest.mark.attack("A74")
 @pytest.mark.requirement("R51")
 @pytest.mark.parametrize(
     "question",
@@ -113,6 +115,7 @@ def test_education_answers_no_leaked_exams(question: str, tokens: Tokens, fresh:
 CONTACT = {"name": "Ada", "email": "ada@example.com", "phone": "+49 30 901820"}
 
 
+@pytest.mark.attack("A75")
 @pytest.mark.requirement("R56")
 @pytest.mark.parametrize(
     ("changes", "code", "place"),
@@ -169,6 +172,39 @@ def test_sales_takes_scores_that_are_fair(client: Client, tokens: Tokens, fresh:
         said = refused("sales", DEALS, token, {**good, **changes})
         assert (said["status"], said["code"]) == (422, "lead_score_invalid")
         assert {one for _, one in _rules(said)} == {rule}
+
+
+@pytest.mark.attack("A74", "A75")
+def test_nothing_that_was_refused_is_in_any_log(stack: Stack, tokens: Tokens, fresh: Fresh, refused: Refused) -> None:
+    card, address, leak = "4012 8888 8888 1881", "grace.hopper@example.com", "the leaked exam of tomorrow"
+    sales, education = tokens.of("sales", fresh), tokens.of("education", fresh)
+    for body in ({"notes": f"{card} {address}"}, {"notes": "x", address: card}, {"company": card, "source": address}):
+        assert card not in json.dumps(refused("sales", LEADS, sales, {**LEAD, **body}))
+    assert leak not in json.dumps(refused("education", MATH, education, {**QUESTION, "question": leak}))
+    logs = list((stack.state_dir / "logs").glob("*.log"))
+    assert logs
+    for log in logs:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        assert not [word for word in (card, address, leak) if word in text], log.name
+
+
+@pytest.mark.attack("A54")
+@pytest.mark.parametrize(
+    "text", ["' OR 1=1 --", "{{7*7}}", "${jndi:ldap://example.com/a}", "$(id)", "<script>x</script>"]
+)
+def test_what_looks_like_an_injection_reaches_the_service_as_it_is(
+    text: str, client: Client, tokens: Tokens, fresh: Fresh
+) -> None:
+    body = json.dumps({**QUESTION, "question": text}).encode()
+    token, headers = tokens.of("education", fresh), {"content-type": "application/json"}
+    answer = client.call("POST", MATH, token=token, content=body, headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["body_sha256"] == hashlib.sha256(body).hexdigest()
+    before = client.hits("sales")
+    invalid = client.call("POST", LEADS, token=tokens.of("sales", fresh), json={**LEAD, "source": text})
+    assert (invalid.status_code, problem(invalid)["code"]) == (400, "body_invalid")
+    assert text not in invalid.text
+    assert client.hits("sales") == before
 
 
 async def test_a_team_adds_a_rule_of_its_own_first_in_shadow_and_then_in_force(

@@ -12,7 +12,6 @@ from authz.checks.rules.crm import CrmCheck
 from authz.checks.rules.expression import ExpressionCheck
 from authz.checks.rules.given import RuleCheck
 from authz.checks.rules.lead_score import LeadScoreCheck
-from authz.checks.rules.personal_data import PersonalDataCheck
 from policy.expressions import ExpressionError
 from policy.rules import AgeRule, ContentRule, CrmRule, ExpressionRule, PersonalDataRule, Rule, RuleMode
 
@@ -45,6 +44,9 @@ def _check_of(rule: Rule, schemas: Sequence[Mapping[str, JsonValue]]) -> RuleChe
     if isinstance(rule, AgeRule):
         return AgeCheck.of(rule)
     if isinstance(rule, PersonalDataRule):
+        # Numbering plans and grammars take longer to load than a gateway without such a rule has to spare.
+        from authz.checks.rules.personal_data import PersonalDataCheck
+
         return PersonalDataCheck.of(rule)
     if isinstance(rule, ContentRule):
         return ContentCheck.of(rule)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from policy.kinds import Method
+from policy.lint import lint
 from policy.load import load_gateway
 from policy.model import Gateway
 from policy.problem import Diagnostic, PolicyError, Source
@@ -125,3 +126,10 @@ def test_ages_are_asked_of_nobody_on_a_public_route() -> None:
     )
     with pytest.raises(PolicyError, match="asks how old the caller is"):
         load_gateway(Gateway, Source("sales.yaml", text))
+
+
+def test_a_rule_that_no_route_names_is_pointed_out() -> None:
+    gateway = load("rules:\n  mine: {type: age}\n  forgotten: {type: age}\n")
+    assert [(one.code, one.path) for one in lint(gateway) if one.path[0] == "rules"] == [
+        ("AB501", ("rules", "forgotten"))
+    ]
