@@ -73,7 +73,8 @@ class Authorizer:
         self._pseudonyms = pseudonyms or Pseudonyms()
         self._key_finder = key_finder
         self._recorder = recorder
-        self._failures = failures or Failures()
+        # One that has counted nothing yet is empty, and so false.
+        self._failures = Failures() if failures is None else failures
         self._kept_versions = kept_versions
         self._clock = clock
         self._rules: dict[str, Rules] = {}

@@ -27,6 +27,8 @@ from tests.unit.authz.world import MESSAGE, request
 from waooaw_signing import sign
 
 POLICIES = ROOT / "envoy" / "gateways"
+# Waiting for a secret to be in force fails often, and does not count.
+AGENT, GUESSER = "10.0.0.1", "10.0.0.9"
 URL = "https://internal.waooaw.ai/api/agents/vision"
 OLD, NEW = "an old secret of thirty-two octets", "a new secret of thirty-two octets!"
 
@@ -42,7 +44,7 @@ class Replica:
     stub: pb_grpc.AuthorizationStub
     version: str
 
-    async def ask(self, headers: dict[str, str], body: bytes, client: str = "10.0.0.1") -> str | None:
+    async def ask(self, headers: dict[str, str], body: bytes, client: str = AGENT) -> str | None:
         """The code of the refusal, None where there is none."""
         asked = request(
             "vision", "/api/agents/vision", "POST", {"content-type": "application/json", **headers},
@@ -81,7 +83,8 @@ def addresses(tmp_path_factory: pytest.TempPathFactory, secrets: Path) -> Iterat
             for number in range(2):
                 port, metrics = free_ports(2)
                 profile = folder / f"replica-{number}.yaml"
-                services = {"authz": {"endpoint": f"127.0.0.1:{port}", "timeout_ms": 5000}}
+                authz = {"endpoint": f"127.0.0.1:{port}", "timeout_ms": 5000}
+                services = {"authz": {**authz, "failed_credentials": {"exempt": [f"{AGENT}/32"]}}}
                 part = {"agents": {"agents": {"secrets_directory": str(secrets)}, "services": services}}
                 profile.write_text(
                     yaml.safe_dump({"profile": f"replica-{number}", "description": "x", "gateways": part})
@@ -176,3 +179,20 @@ async def test_an_agents_secret_is_rotated_with_an_overlap_and_without_a_restart
     finally:
         file.write_text(OLD, encoding="utf-8")
         await until(lambda: all_accept(OLD))
+
+
+@pytest.mark.attack("A59")
+@pytest.mark.requirement("R23")
+async def test_credentials_that_fail_at_one_replica_count_at_the_other(replicas: list[Replica]) -> None:
+    one, other = replicas
+    for replica in (one, other):
+        for _ in range(15):
+            assert await replica.ask(signed(NEW), BODY, GUESSER) == "signature_invalid"
+    # Neither has seen twenty itself; together they have seen thirty.
+    for replica in (one, other):
+        answers = []
+        for _ in range(4):
+            await asyncio.sleep(0.3)
+            answers.append(await replica.ask(signed(NEW), BODY, GUESSER))
+        assert answers[-1] == "too_many_failures", answers
+    assert await one.ask(signed(OLD), BODY, GUESSER) is None
