@@ -1,241 +1,42 @@
 """What a decision of authorization costs: `python -m bench.authz`.
 
-First without the wire, in microseconds of CPU (the least of many short runs). Then over gRPC: each server runs in a
-process of its own under the real policies of marketing and agents, and is asked with as many calls under way as it
-can take, with checks of about 1.2 KB. `refused` shows tokens whose signature is wrong; `constant` answers without
-thinking: what gRPC itself costs on that server. Client and server share the machine's cores, so the server's CPU time
-per decision says more than decisions per second, and 1 s / CPU is what one core of its own would do.
+First without the wire, in microseconds of CPU (the least of many short runs), and where those of the warm path go.
+Then over gRPC: each server runs in a process of its own under the real policies of marketing and agents, and is asked
+with as many calls under way as it can take, with checks of about 1.2 KB. `refused` shows tokens whose signature is
+wrong; `constant` answers without thinking: what gRPC itself costs on that server. Client and server share the machine's
+cores, so the server's CPU time per decision says more than decisions per second, and 1 s / CPU is what one core of its
+own would do.
 """
 
 import argparse
 import asyncio
-import hashlib
 import json
 import multiprocessing
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, get_args
 
 import grpc
-import jwt
 import psutil
-import pygrpc_native.aio
 import uvloop
-from cryptography.hazmat.primitives.asymmetric import rsa
-from prometheus_client import CollectorRegistry
+from pygrpc_native import NativeGrpcFront
 
-from authz.answers import Answers
 from authz.audit import JsonLinesSink
-from authz.authorizer import Authorizer
-from authz.decision import NonceClaim
-from authz.facts import AgentSecrets, Facts, FactsBoard, PartnerKey, PartnerKeys
-from authz.identity import base64url
-from authz.identity.jwt import VerifiedToken, verify_token
-from authz.identity.keys import KeySet, read_keys
-from authz.identity.verified_tokens import VerifiedTokens
-from authz.metrics import AuthzMetrics
-from authz.nonces import MemoryNonceStore, NonceStoreError
-from authz.pipeline import decide
-from authz.rules import Rules, compile_rules
 from authz.server import SERVICE, ServerKind, serve
-from authz.wire import read_request
-from bench.hostile_checks import hostile, microseconds
+from bench.authz_loads import CALLERS, LOADS, authorizer
+from bench.authz_stages import decisions, memory_of_tokens, stages
+from bench.hostile_checks import hostile
 from bench.http2_load import Client
-from policy.access import Algorithm
-from policy.load import load_gateway
-from policy.model import Gateway
-from policy.problem import Source
 from protos import ext_authz_pb2 as pb
-from waooaw_signing import sign
 
-NOW: Final = 1_800_000_000.0
-API_KEY: Final = "waw_live_sk_" + "b" * 20
-SECRET: Final = b"the secret of the agent of these figures"
-CALLERS, MESSAGES = 200, 400
 CONNECTIONS, UNDER_WAY = 2, 32
-CONTENT: Final = {"topic": "AI agents", "tone": "casual", "length": 500, "keywords": ["AI", "automation"]}
-MESSAGE: Final = {"id": "m-1", "type": "task.created", "sender": "vision", "recipient": "memory", "payload": {"n": 1}}
 PROCESSES = multiprocessing.get_context("fork")
 CONSTANT: Final = pb.CheckResponse(ok_response=pb.OkHttpResponse()).SerializeToString()
-_POLICIES: Final = Path(__file__).parents[1] / "envoy" / "gateways"
-_DIGITS = rsa.generate_private_key(65537, 2048)
-
-
-class EveryNonce(MemoryNonceStore):
-    """Spends nonces as always, but lets the few signatures of a run pass again and again."""
-
-    async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
-        await super().spend_many(claims)
-        return [True] * len(claims)
-
-
-@cache
-def rules(gateway: str, remembers: bool = True) -> Rules:
-    path = _POLICIES / f"{gateway}.yaml"
-    policy = load_gateway(Gateway, Source(path.name, path.read_text())).gateway
-    return compile_rules(policy, VerifiedTokens() if remembers else VerifiedTokens(ttl=0))
-
-
-@cache
-def facts() -> Facts:
-    jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(_DIGITS.public_key()))
-    keys, _ = read_keys([{**jwk, "kid": "k1"}], Algorithm.RS256)
-    scopes = frozenset({"partner:acme:marketing:*"})
-    partner = PartnerKey("acme", scopes, "business", NOW + 1000, "key-1")
-    return Facts(
-        key_sets={"customer": KeySet(keys)},
-        partner_keys=PartnerKeys({hashlib.sha256(API_KEY.encode()).digest(): partner}),
-        agent_secrets=AgentSecrets({"vision": (SECRET,)}),
-    )
-
-
-def token(caller: int) -> str:
-    claims = {
-        "iss": "https://auth.waooaw.ai",
-        "aud": "https://api.waooaw.ai",
-        "sub": f"user_{caller}",
-        "email": f"user_{caller}@example.com",
-        "tenant_id": f"tenant_{caller % 20}",
-        "role": "customer",
-        "tier": "business",
-        "scopes": ["marketing:*"],
-        "iat": int(NOW) - 60,
-        "exp": int(NOW) + 3000,
-        "jti": f"token-{caller}",
-    }
-    return jwt.encode(claims, _DIGITS, "RS256", {"kid": "k1"})
-
-
-def check(gateway: str, path: str, headers: Mapping[str, str], body: object = None) -> bytes:
-    """A check as Envoy sends it for a browser's request."""
-    message = pb.CheckRequest()
-    http = message.attributes.request.http
-    http.id, http.method, http.path = "1234567890", "GET" if body is None else "POST", path
-    http.host, http.scheme, http.protocol = "api.waooaw.ai", "https", "HTTP/2"
-    http.raw_body = b"" if body is None else json.dumps(body).encode()
-    http.size = len(http.raw_body)
-    http.headers.update(
-        {
-            ":authority": http.host,
-            ":method": http.method,
-            ":path": http.path,
-            ":scheme": http.scheme,
-            "accept": "application/json",
-            "accept-encoding": "gzip, deflate, br",
-            "accept-language": "en-GB,en;q=0.9",
-            "content-type": "application/json",
-            "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0",
-            "x-forwarded-for": "10.0.0.7",
-            "x-forwarded-proto": "https",
-            "x-request-id": "0c6a3f3e-8f7b-4c53-9d2b-6a5f0c9d1e11",
-            "x-waooaw-client-address": "10.0.0.7",
-            **headers,
-        }
-    )
-    known = rules(gateway)
-    context = {"gateway": gateway, "policy": known.version, "listener": "mesh", "route": path.rsplit("/", 1)[1]}
-    message.attributes.context_extensions.update(context)
-    return message.SerializeToString()
-
-
-@cache
-def _token_checks(body: str = "", spoil: bool = False) -> list[bytes]:
-    tokens = [token(caller) for caller in range(CALLERS)]
-    shown = [text[:-6] + "AAAAAA" if spoil else text for text in tokens]
-    path = "/api/marketing/content"
-    sent = json.loads(body) if body else None
-    return [check("marketing", path, {"authorization": f"Bearer {text}"}, sent) for text in shown]
-
-
-def _key_checks() -> list[bytes]:
-    return [check("marketing", "/api/marketing/content", {"x-api-key": API_KEY})]
-
-
-@cache
-def _signed_checks() -> list[bytes]:
-    path, body = "/api/agents/vision", json.dumps(MESSAGE).encode()
-    url = f"https://api.waooaw.ai{path}"
-    signed = (sign("POST", url, body, "vision", SECRET, int(NOW)) for _ in range(MESSAGES))
-    return [check("agents", path, fields, MESSAGE) for fields in signed]
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is asked. `remembers`: whether verified tokens are remembered."""
-
-    gateway: str
-    checks: Callable[[], Sequence[bytes]]
-    remembers: bool = True
-    refused: bool = False
-
-
-LOADS: Final[Mapping[str, Load]] = {
-    "constant": Load("marketing", _token_checks),
-    "token, remembered": Load("marketing", _token_checks),
-    "token, remembered, body": Load("marketing", lambda: _token_checks(json.dumps(CONTENT))),
-    "token, verified (RS256)": Load("marketing", _token_checks, remembers=False),
-    "API key": Load("marketing", _key_checks),
-    "HMAC signature, body": Load("agents", _signed_checks),
-    "refused": Load("marketing", lambda: _token_checks(spoil=True), refused=True),
-}
-
-
-# --- without the wire
-
-
-def decisions() -> dict[str, float]:
-    """Of each load's first check, read and then decided, and of the parts beside the decision."""
-    found: dict[str, float] = {}
-    for name, load in LOADS.items():
-        if name != "constant":
-            known = rules(load.gateway, load.remembers)
-            asked = read_request(pb.CheckRequest.FromString(load.checks()[0]))
-            found[name] = microseconds(lambda asked=asked, known=known: decide(asked, known, facts(), NOW))  # type: ignore[misc]
-    raw = _token_checks()[0]
-    message = pb.CheckRequest.FromString(raw)
-    asked = read_request(message)
-    decision = decide(asked, rules("marketing"), facts(), NOW)
-    schema = rules("marketing").routes["content"].methods["POST"].schema
-    answers = Answers()
-    signing_input, encoded = token(0).encode().rsplit(b".", 1)
-    key, signature = facts().key_sets["customer"].keys["k1"], base64url.decode(encoded) or b""
-    found |= {
-        "(verify RS256 alone)": microseconds(lambda: key.verifies(signature, signing_input)),
-        "(parse the check)": microseconds(lambda: pb.CheckRequest.FromString(raw)),
-        "(read the request)": microseconds(lambda: read_request(message)),
-        "(write the answer)": microseconds(lambda: answers.write(decision, asked)),
-        "(body against its schema)": microseconds(lambda: None if schema is None else schema.errors(CONTENT)),
-    }
-    return found
-
-
-def memory_of_tokens(count: int) -> float:
-    """Megabytes that so many remembered tokens of as many callers take."""
-    asked = read_request(pb.CheckRequest.FromString(_token_checks()[0]))
-    text = asked.headers["authorization"].removeprefix("Bearer ")
-    found = verify_token(text, rules("marketing").issuers, facts(), NOW)
-    if not isinstance(found, VerifiedToken):
-        raise SystemExit(f"a good token was refused: {found}")
-    verified = VerifiedTokens(capacity=count)
-    before = psutil.Process().memory_info().rss
-    for number in range(count):
-        names = {
-            "subject": f"user_{number}",
-            "tenant": f"tenant_{number}",
-            "scopes": frozenset({f"marketing:{number}"}),
-        }
-        claims = replace(found.claims, jti=f"token-{number}", **names)
-        one = replace(found, claims=claims, principal=replace(found.principal, **names))
-        verified.remember(number.to_bytes(32, "big"), one, NOW)
-    return round((psutil.Process().memory_info().rss - before) / 1e6, 1)
-
-
-# --- over gRPC
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,41 +47,53 @@ class Figures:
     server_cpu: float
     p50: float
     p99: float
+    p999: float
 
 
-class Constant:
-    """The least that a handler can do."""
+async def _serve_constant(kind: ServerKind) -> int:
+    """The least that a server can do; its port."""
+    if kind == "native":
+        front = NativeGrpcFront("127.0.0.1:0", [(f"/{SERVICE}/Check", False)], call_details=True)
+        front.start()
+        threading.Thread(target=_answer, args=(front, asyncio.get_running_loop()), daemon=True).start()
+        return front.bound_port
 
-    async def answer(self, raw: bytes, context: object) -> bytes:
+    async def answer(raw: bytes, context: object) -> bytes:
         return CONSTANT
+
+    server = grpc.aio.server()
+    handlers = {"Check": grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    server.add_registered_method_handlers(SERVICE, handlers)
+    port: int = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    _SERVERS.append(server)
+    return port
+
+
+# Servers end where nobody holds them.
+_SERVERS: Final[list[object]] = []
+
+
+def _answer(front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
+    def take(calls: Sequence[int]) -> None:
+        for call in calls:
+            front.respond(call, CONSTANT)
+
+    while (events := front.recv_batch(64)) is not None:
+        loop.call_soon_threadsafe(take, [call for _, call, *_ in events])
 
 
 async def run_server(kind: ServerKind, name: str, pipe: Connection) -> None:
-    load = LOADS[name]
     if name == "constant":
-        server = pygrpc_native.aio.server() if kind == "native" else grpc.aio.server()
-        handlers = {"Check": grpc.unary_unary_rpc_method_handler(Constant().answer)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        server.add_registered_method_handlers(SERVICE, handlers)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-    else:
-        written = Path("/dev/null").open("wb")  # noqa: SIM115, ASYNC230 open for as long as the process lives
-        audit = JsonLinesSink(written.write)
-        recording = asyncio.create_task(audit.run())
-        authorizer = Authorizer(
-            load.gateway,
-            board=FactsBoard(facts()),
-            nonces=EveryNonce(),
-            audit=audit,
-            metrics=AuthzMetrics(CollectorRegistry(), load.gateway),
-            clock=lambda: NOW,
-        )
-        authorizer.install(rules(load.gateway, load.remembers))
-        running = await serve(authorizer, "127.0.0.1:0", kind)
-        port = running.port
-        recording.add_done_callback(lambda _: pipe.close())
-    pipe.send(port)
+        pipe.send(await _serve_constant(kind))
+        await asyncio.Event().wait()
+    written = Path("/dev/null").open("wb")  # noqa: SIM115, ASYNC230 open for as long as the process lives
+    audit = JsonLinesSink(written.write)
+    recording = asyncio.create_task(audit.run())
+    running = await serve(authorizer(LOADS[name], audit), "127.0.0.1:0", kind)
+    recording.add_done_callback(lambda _: pipe.close())
+    pipe.send(running.port)
     await asyncio.Event().wait()
 
 
@@ -344,6 +157,7 @@ def measure(kind: ServerKind, name: str, seconds: float, rate: float | None = No
         round(cpu / len(latencies) * 1e6, 1),
         round(latencies[len(latencies) // 2] * 1e3, 2),
         round(latencies[len(latencies) * 99 // 100] * 1e3, 2),
+        round(latencies[len(latencies) * 999 // 1000] * 1e3, 2),
     )
 
 
@@ -361,6 +175,7 @@ def main() -> None:
         runs[f"{kind}, token, remembered, half load"] = measure(kind, "token, remembered", arguments.seconds, half)
     report = {
         "decisions (us)": decisions(),
+        "stages of a remembered token (us)": stages(),
         "slowest hostile requests (ms)": hostile(),
         f"{arguments.tokens} tokens (MB)": memory_of_tokens(arguments.tokens),
         "runs": {name: asdict(figures) for name, figures in runs.items()},
@@ -373,14 +188,19 @@ def main() -> None:
 
 def show(report: Mapping[str, object], runs: Mapping[str, Figures]) -> None:
     for name, value in report.items():
-        if name != "runs":
+        if name.startswith("stages") and isinstance(value, Mapping):
+            print(f"{name}:")
+            for stage, cpu in value.items():
+                print(f"  {stage:44}{cpu:>7}")
+        elif name != "runs":
             print(f"{name}: {value}")
     print(f"{CONNECTIONS} connections with {UNDER_WAY} checks under way each, {CALLERS} callers")
-    print(f"{'':44}{'per s':>9}{'cpu us':>9}{'p50 ms':>9}{'p99 ms':>9}{'cost':>7}")
+    print(f"{'':44}{'per s':>9}{'cpu us':>9}{'p50 ms':>9}{'p99 ms':>9}{'p99.9 ms':>10}{'cost':>7}")
     for name, figures in runs.items():
         constant = runs[name.split(",")[0] + ", constant"]
         print(
             f"{name:44}{figures.decisions_per_second:>9}{figures.server_cpu:>9}{figures.p50:>9}{figures.p99:>9}"
+            f"{figures.p999:>10}"
             f"{figures.server_cpu / constant.server_cpu:>6.2f}x"
         )
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from authz.audit import audit_event
 from authz.authorizer import Authorizer
 from authz.decision import Decision, MissingKey, NonceClaim
 from authz.facts import Facts, FactsBoard
@@ -113,8 +114,6 @@ async def test_an_exception_in_one_check_refuses_that_one_alone(step: str, monke
             raise RuntimeError("odd")
         return decide(asked, known, held, now)
 
-    from authz.authorizer import audit_event
-
     def record_unless_odd(asked: Request, *rest: object) -> object:
         if asked.method == "POST":
             raise RuntimeError("odd")
@@ -128,8 +127,6 @@ async def test_an_exception_in_one_check_refuses_that_one_alone(step: str, monke
 
 
 async def test_an_exception_while_one_is_settled_refuses_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from authz.authorizer import audit_event
-
     def record(asked: Request, *rest: object) -> object:
         if "x-odd" in asked.headers:
             raise RuntimeError("odd")
