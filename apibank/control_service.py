@@ -13,6 +13,7 @@ import structlog
 
 import xds.server
 from apibank.consent_desk import ConsentDesk
+from apibank.explain_desk import ExplainDesk
 from apibank.key_desk import KeyDesk
 from apibank.key_reminders import KeyReminders
 from apibank.linter import complaints_of
@@ -99,6 +100,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             plane.hosts,
             revoked,
             ConsentDesk(ConsentRecords(database), FactVersions(database)),
+            ExplainDesk(plane.control.states, database),
         )
         application.mount("/", observed_app(registry, _always))
         await plane.restore()

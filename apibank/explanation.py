@@ -8,6 +8,7 @@ from typing import Final
 from apibank.hops import Record, nearest, place, routed
 from policy.load import Loaded
 from policy.model import Gateway
+from policy.modes import Mode
 from policy.routing import Challenge, Match, NoRoute, matched
 
 _IDENTITY: Final = re.compile(r"spiffe://[a-z0-9.-]+/gateway/([a-z][a-z0-9_-]*)")
@@ -114,7 +115,7 @@ def _answered(gateway: Gateway, found: Match, method: str, way: _Way) -> bool:
         way.ends(410, "this is no longer served", refused=True)
     elif route.maintenance is not None:
         way.ends(503, f"maintenance: {route.maintenance.message}", refused=True)
-    elif method not in gateway.methods_of(route):
+    elif method not in gateway.methods_of(route) and gateway.mode_of(route) in {Mode.OPTIONAL, Mode.ENFORCE}:
         admitted = ", ".join(one.value for one in gateway.methods_of(route))
         way.ends(405, f"{method} is not admitted; {admitted} {'are' if ',' in admitted else 'is'}", refused=True)
     elif route.redirect is not None:

@@ -47,10 +47,12 @@ def routed(loaded: Loaded[Gateway], listener: str, found: Match, method: str) ->
             "allowed": [name.value for name in gateway.methods_of(route)],
         },
         "access": route.access.value,
+        "mode": gateway.mode_of(route).value,
         "scope": None if scopes is None or action is None else f"{scopes}:{action.value}",
         "tiers": [] if route.access is Access.PUBLIC else [tier.value for tier in gateway.tiers_of(route)],
         # Of each of the two, one of the lists must hold the client's address.
         "networks": {of: {name: list(gateway.networks[name]) for name in names} for of, names in networks.items()},
+        "rules": [_rule(loaded, name) for name in _rules_for(gateway, route, method)],
         "limits": [_limit(loaded, name) for name in gateway.limits_of(route)],
         "body": {"schema": schema, "max_bytes": gateway.max_body_of(route)},
         "timeouts": _timeouts(gateway, route),
@@ -107,6 +109,15 @@ def _shared(one: str, other: str) -> int:
             return 2 * count + (mine[:3] == theirs[:3] != "")
         count += 1
     return 2 * count
+
+
+def _rules_for(gateway: Gateway, route: Route, method: str) -> tuple[str, ...]:
+    return next((gateway.rules_for(route, one) for one in gateway.methods_of(route) if one == method), ())
+
+
+def _rule(loaded: Loaded[Gateway], name: str) -> Record:
+    rule = loaded.gateway.rules[name]
+    return {"name": name, **place(loaded.positions, "rules", name), "type": rule.type, "mode": rule.mode.value}
 
 
 def _limit(loaded: Loaded[Gateway], name: str) -> Record:

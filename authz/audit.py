@@ -112,7 +112,8 @@ def _masked(text: str, is_cut: bool) -> str:
     return _SUSPECT.sub(mask, text)
 
 
-def _redacted(text: str, limit: int) -> str:
+def redacted(text: str, limit: int = _MAX_PATH) -> str:
+    """The beginning of a text, without what could be a credential."""
     if len(text) <= limit and "%" not in text and "ey" not in text and "_sk_" not in text:
         return text
     # Whatever a client sends, only this much is looked at; it is more than is kept, since a mask can be shorter than
@@ -138,9 +139,9 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
         listener=request.listener,
         route=request.route,
         method=request.method[:32],
-        path=_redacted(request.path, _MAX_PATH),
+        path=redacted(request.path, _MAX_PATH),
         address=headers.get(CLIENT_ADDRESS_HEADER, "")[:45],
-        user_agent=_redacted(headers.get("user-agent", ""), _MAX_AGENT),
+        user_agent=redacted(headers.get("user-agent", ""), _MAX_AGENT),
         kind=principal.kind,
         subject=pseudonyms.of(principal.subject) if principal.kind is Kind.TOKEN else principal.subject,
         role=principal.role,

@@ -8,7 +8,14 @@ from typing import Final
 from pydantic import JsonValue
 
 from policy.descriptors import ANONYMOUS as ANONYMOUS_CALLER
-from policy.descriptors import CALLER_ADDRESS, CALLER_AGENT, CALLER_PARTNER, CALLER_SUBJECT, CALLER_TENANT
+from policy.descriptors import (
+    CALLER_ADDRESS,
+    CALLER_AGENT,
+    CALLER_PARTNER,
+    CALLER_SUBJECT,
+    CALLER_TENANT,
+    IDENTITY_HEADERS,
+)
 
 
 class Kind(StrEnum):
@@ -49,6 +56,14 @@ class Principal:
     address: str = ""
     # Of a token's other claims those that the policy's rules read: any JSON, unlike everything above.
     claims: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What the service is told, in the order of `policy.descriptors.IDENTITY_HEADERS`; empty: nothing."""
+        if self.kind is Kind.ANONYMOUS:
+            return ("",) * len(IDENTITY_HEADERS)
+        scopes = " ".join(sorted(self.scopes))
+        return self.subject, self.tenant, self.role, self.tier, scopes, self.agent, self.partner
 
     @property
     def caller(self) -> str:

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Value
 from authz.decision import Decision, Refusal
 from authz.encoding import delimited
 from authz.metrics import ALLOWED, DENIED
-from authz.principal import NOBODY, Kind, Principal
+from authz.principal import NOBODY, Principal
 from authz.problem import problem_body, problem_headers
 from authz.reasons import Reason
 from authz.request import Request
@@ -146,7 +146,7 @@ def write_allowed(principal: Principal, route: RouteRules, spoofed: Iterable[str
 
     What is the same for all callers of a route is encoded once; the rest is a few short texts.
     """
-    values = _identity(principal)
+    values = principal.identity
     removals, metadata = _constant(route, tuple([bool(value) for value in values]))
     headers = [
         delimited(_HEADERS, delimited(_FIRST, name + delimited(_SECOND, value.encode())))
@@ -174,21 +174,6 @@ def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes
     _write_metadata(metadata, {GATEWAY: route.gateway, ROUTE: route.name, OUTCOME: ALLOWED})
     ok = pb.OkHttpResponse(headers_to_remove=removed)
     return ok.SerializeToString(), metadata.dynamic_metadata.SerializeToString()
-
-
-def _identity(principal: Principal) -> tuple[str, ...]:
-    """What the identity headers say, in their order; empty texts are not sent."""
-    if principal.kind is Kind.ANONYMOUS:
-        return ("",) * len(IDENTITY_HEADERS)
-    return (
-        principal.subject,
-        principal.tenant,
-        principal.role,
-        principal.tier,
-        " ".join(sorted(principal.scopes)),
-        principal.agent,
-        principal.partner,
-    )
 
 
 def _caller(principal: Principal) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from portal.consents_api import Consents, consent_routes
+from portal.explain_api import Explanations, explain_routes
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
 from portal.revocations_api import Revocations, revocation_routes
@@ -142,6 +143,7 @@ def control_app(
     endpoints: Endpoints | None = None,
     revocations: Revocations | None = None,
     consents: Consents | None = None,
+    explanations: Explanations | None = None,
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
@@ -156,6 +158,8 @@ def control_app(
         app.include_router(revocation_routes(revocations))
     if consents is not None:
         app.include_router(consent_routes(consents))
+    if explanations is not None:
+        app.include_router(explain_routes(explanations))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:

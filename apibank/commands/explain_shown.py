@@ -21,7 +21,8 @@ def print_explanation(told: dict[str, Any]) -> None:
 
 def _end(told: dict[str, Any]) -> str:
     status = "" if told["status"] is None else f"{told['status']}: "
-    return f"{'refused' if told['refused'] else 'routed'} by {told['hops'][-1]['gateway']}: {status}{told['detail']}"
+    by = told.get("by", told["hops"][-1]["gateway"])
+    return f"{'refused' if told['refused'] else 'routed'} by {by}: {status}{told['detail']}"
 
 
 def _hop(hop: dict[str, Any]) -> Iterator[_Pair]:
@@ -36,6 +37,44 @@ def _hop(hop: dict[str, Any]) -> Iterator[_Pair]:
     yield from _traffic(hop["traffic"])
     for one in hop["upstreams"]:
         yield "leads to", _upstream(one, hop)
+    if "checks" in hop:
+        yield from _checks(hop)
+
+
+def _checks(hop: dict[str, Any]) -> Iterator[_Pair]:
+    for one in hop["checks"]:
+        yield f"? {one['check']}", _verdict(one)
+    for one in hop["shadowed_rules"]:
+        yield "shadowed", f"{one['rule']} would refuse it: {one['reason']}"
+    if hop["caller"] is not None:
+        caller = hop["caller"]
+        named = ", ".join(f"{name} {caller[name]}" for name in ("issuer", "role", "tier") if caller[name])
+        yield "caller", f"{caller['caller']}{f' ({named})' if named else ''}"
+    yield "outcome", hop["outcome"]
+    if hop["sent_upstream"] is not None:
+        counted = hop["counted_as"]
+        yield "limited as", f"{counted['caller']}{', tier ' + counted['tier'] if counted['tier'] else ''}"
+        told = ", ".join(f"{name}: {value}" for name, value in hop["sent_upstream"].items())
+        yield "is told", told or "nothing about the caller"
+    if hop["removed"]:
+        yield "removed", ", ".join(hop["removed"])
+    if hop["nonce"] is not None:
+        yield "nonce", hop["nonce"]
+    for note in hop["notes"]:
+        yield "note", note
+
+
+def _verdict(one: dict[str, Any]) -> str:
+    if one["said"] != "refused":
+        why = f": {one['why']}" if "why" in one else ""
+        return f"{one['said'].replace('_', ' ')}{why}"
+    said = f"refused, {one['status']} {one['reason']}: {one['detail']}"
+    if one["scope"]:
+        said += f" Scope: {one['scope']}."
+    if one["cause"]:
+        said += f" ({one['cause']})"
+    errors = [f" [{each['pointer'] or '/'}: {each['rule']}]" for each in one["errors"]]
+    return "".join([said, *errors])
 
 
 def _route(hop: dict[str, Any]) -> Iterator[_Pair]:
@@ -56,6 +95,11 @@ def _rules(hop: dict[str, Any]) -> Iterator[_Pair]:
         if lists:
             said = "; ".join(f"{name}: {', '.join(ranges) or 'nobody'}" for name, ranges in lists.items())
             yield "network", f"{said} (by the {of})"
+    if hop["mode"] != "enforce":
+        yield "mode", hop["mode"]
+    for rule in hop["rules"]:
+        how = "" if rule["mode"] == "enforce" else f", {rule['mode']}"
+        yield "rule", f"{rule['name']}: {rule['type']}{how}  {_place(rule)}"
     for limit in hop["limits"]:
         yield "limit", f"{limit['name']}: {_figures(limit)}  {_place(limit)}"
     schema = hop["body"]["schema"]

@@ -61,7 +61,7 @@ def _has_credentials_in_url(request: Request) -> bool:
     # Hardly any path holds either of the two, and looking for them is cheaper than searching for the pattern.
     if ("ey" in lowered or "waw_" in lowered) and _IN_PATH.search(path):
         return True
-    return bool(request.query) and _IN_QUERY.search(_decoded(request.query.replace("+", " "))) is not None
+    return request.query is not None and _IN_QUERY.search(_decoded(request.query.replace("+", " "))) is not None
 
 
 def _decoded(text: str) -> str:

@@ -1,0 +1,50 @@
+"""A request explained by the control API: which way it takes, and what every check says of it. Nothing is sent."""
+
+from collections.abc import Mapping
+from typing import Annotated, Protocol
+
+from fastapi import APIRouter
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr, StringConstraints
+
+Record = Mapping[str, object]
+_HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
+
+
+class ExplainRequest(BaseModel):
+    """A request to explain. `headers` may hold credentials, which no answer and no log repeats; `body` in base64.
+
+    Without `headers`, `body` and `address` only its way is told; with any of them, also what each check says.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,32}$")]
+    path: Annotated[str, Field(pattern=r"^/", max_length=16_384)]
+    gateway: Annotated[str, Field(max_length=63)] | None = None
+    listener: Annotated[str, Field(max_length=63)] | None = None
+    headers: Annotated[Mapping[_HeaderName, SecretStr], Field(max_length=100)] | None = None
+    body: Base64Bytes | None = None
+    address: IPvAnyAddress | None = None
+
+    @property
+    def checks(self) -> bool:
+        return not (self.headers is None and self.body is None and self.address is None)
+
+
+class Explanations(Protocol):
+    """Whoever knows the policies in force and what they look up."""
+
+    async def explain(self, request: ExplainRequest) -> Record:
+        """The request's way and the checks' verdicts. Raises Refused."""
+        ...
+
+
+def explain_routes(explanations: Explanations) -> APIRouter:
+    """`POST /v1/explain`."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/explain")
+    async def explain(request: ExplainRequest) -> Record:
+        return await explanations.explain(request)
+
+    return router
