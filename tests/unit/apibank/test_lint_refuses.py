@@ -21,7 +21,7 @@ def spoil(file: Path) -> int:
     text = file.read_text(encoding="utf-8")
     assert text.count("\nroutes:\n") == 1
     upstream = next(line.split(":")[1].strip() for line in text.splitlines() if line.strip().startswith("upstream: "))
-    bad = f"  anybody: {{path: /anybody, access: public, limits: [], upstream: {upstream}}}\n"
+    bad = f"  anybody: {{path: /anybody, access: public, limits: [], rules: [], upstream: {upstream}}}\n"
     spoiled = text.replace("\nroutes:\n", "\nroutes:\n" + bad)
     file.write_text(spoiled, encoding="utf-8")
     return spoiled[: spoiled.index("  anybody:")].count("\n") + 1
@@ -54,7 +54,7 @@ def test_an_exception_with_a_reason_lets_the_file_pass(folder: Path) -> None:
     spoil(file)
     text = file.read_text(encoding="utf-8")
     file.write_text(
-        text.replace("limits: [], upstream", "limits: [], lint_exceptions: {AB201: central limits it}, upstream"),
+        text.replace("limits: [], rules", "limits: [], lint_exceptions: {AB201: central limits it}, rules"),
         encoding="utf-8",
     )
     assert PolicyFolder(folder, ("dev",)).load_one("sales")
