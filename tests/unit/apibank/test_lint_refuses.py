@@ -81,7 +81,7 @@ def test_warnings_refuse_nothing_and_are_known(folder: Path) -> None:
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("\nroutes:\n", "\nroutes:\n  off: OFF\n"), encoding="utf-8")
     upstream = next(line.split(":")[1].strip() for line in text.splitlines() if line.strip().startswith("upstream: "))
-    off = f"{{path: /off, upstream: {upstream}, maintenance: {{message: Back soon}}}}"
+    off = f"{{path: /off, rules: [], upstream: {upstream}, maintenance: {{message: Back soon}}}}"
     file.write_text(file.read_text(encoding="utf-8").replace("OFF", off), encoding="utf-8")
     policies = PolicyFolder(folder, ("dev",))
     policies.load_one("sales")
