@@ -107,12 +107,15 @@ class Attempt:
         """The decisions about one request, central's first; waits until there is a refusal."""
         deadline = time.monotonic() + patience
         while True:
-            found = [json.loads(line) for line in self.said().splitlines() if f'"request_id":"{request_id}"' in line]
-            found = [one for one in found if "outcome" in one]
+            found = [one for one in self.decisions() if one["request_id"] == request_id]
             # Each process writes when it comes to it: central has seen whatever another has refused.
             if (_has(found, "outcome", "denied") and _has(found, "gateway", "central")) or time.monotonic() >= deadline:
                 return sorted(found, key=lambda one: float(one["at"]))
             time.sleep(0.02)
+
+    def decisions(self) -> list[Event]:
+        """All events since the attempt began."""
+        return [json.loads(line) for line in self.said().splitlines() if line.startswith('{"at":')]
 
     def said(self) -> str:
         """What all processes have logged since the attempt began."""

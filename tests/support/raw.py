@@ -14,8 +14,6 @@ import h2.errors
 import h2.events
 import h2.exceptions
 
-PSEUDO = (":method", ":scheme", ":authority", ":path")
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -102,21 +100,25 @@ def head(method: str, path: str, headers: Iterable[tuple[str, str]] = (), *, hos
 def send_http2(
     door: Door, headers: Iterable[tuple[str, str]], body: bytes = b"", *, trailers: Iterable[tuple[str, str]] = ()
 ) -> Answer | None:
-    """The answer to one stream of HTTP/2 with these header lines as they are; None where it was reset."""
+    """The answer to one stream of HTTP/2 with these header lines, each character one octet; None where it was reset."""
     configuration = h2.config.H2Configuration(
         validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="latin-1"
     )
     state = h2.connection.H2Connection(configuration)
     state.initiate_connection()
     after = list(trailers)
-    state.send_headers(1, list(headers), end_stream=not body and not after)
+    state.send_headers(1, _octets(headers), end_stream=not body and not after)
     if body:
         state.send_data(1, body, end_stream=not after)
     if after:
-        state.send_headers(1, after, end_stream=True)
+        state.send_headers(1, _octets(after), end_stream=True)
     with door.connect("h2") as connection:
         connection.sendall(state.data_to_send())
         return _read_stream(state, connection)
+
+
+def _octets(fields: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
 
 
 def _read_stream(state: h2.connection.H2Connection, connection: ssl.SSLSocket) -> Answer | None:
