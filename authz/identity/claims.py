@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import JsonValue
@@ -16,6 +17,8 @@ _JTI: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 _MAX_SCOPES: Final = 100
 _MAX_AUDIENCES: Final = 32
+# One for all: a hundred thousand tokens are remembered, most of them by policies without rules about claims.
+NO_CLAIMS: Final[Mapping[str, JsonValue]] = MappingProxyType({})
 # Past the year 9999 nothing is a date, and milliseconds are not seconds.
 _LAST_SECOND: Final = 253_402_300_799
 
@@ -49,7 +52,7 @@ class Claims:
     jti: str
     issued_at: float
     expires_at: float
-    declared: Mapping[str, JsonValue] = field(default_factory=dict)
+    declared: Mapping[str, JsonValue] = field(default_factory=lambda: NO_CLAIMS)
 
 
 def _text(payload: Mapping[str, JsonValue], name: str, form: re.Pattern[str]) -> str | None:
@@ -109,7 +112,7 @@ def read_claims(payload: Mapping[str, JsonValue], rules: IssuerRules) -> Claims 
     if expires_at is None:
         return "exp"
     tier = _text(payload, "tier", _WORD) or ""
-    declared = {name: payload[name] for name in rules.declared if name in payload}
+    declared = {name: payload[name] for name in rules.declared if name in payload} if rules.declared else NO_CLAIMS
     return Claims(subject, role, tier, scopes, tenant, jti, issued_at, expires_at, declared)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-from authz.checks.rules.folding import decoded, readings, variants
+from authz.checks.rules.folding import decoded, prepare, readings, variants
 from authz.checks.rules.given import Breach, Given, Steps, Text, breach, leads, steps
 from authz.checks.rules.patterns import PatternSet
 from authz.reasons import Reason
@@ -28,6 +28,7 @@ class ContentCheck:
             for category, patterns in rule.categories.items()
             for name, pattern in patterns.items()
         ]
+        prepare()
         fields = None if rule.fields is None else tuple(steps(pointer) for pointer in rule.fields)
         return cls(PatternSet(labelled), fields)
 

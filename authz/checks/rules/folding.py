@@ -8,6 +8,8 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -41,6 +43,7 @@ _CONFUSABLES: Final = {
     "z": "Ζᴢʐ",
 }
 _SPELLINGS: Final = {"ß": "ss", "æ": "ae", "œ": "oe", "Æ": "ae", "Œ": "oe", "þ": "th", "Þ": "th"}
+_UNSEEN: Final = frozenset({"Mn", "Me", "Cf"})
 # Blank or joining without being format characters: COMBINING GRAPHEME JOINER, Hangul fillers, BRAILLE PATTERN BLANK.
 # Last two Arabic words that NFKC would write out, and so make a text many times as long.
 _FILLERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufdfa\ufdfb"
@@ -66,31 +69,39 @@ _SPACED: Final = 4
 _IS_SPACED: Final = re.compile(r" \w \w \w ")
 
 
-@cache
-def _invisible() -> dict[int, None]:
-    """Marks above and below letters, and what is not seen at all: removed."""
-    blocks = (range(0x80, 0x20000), range(0xE0000, 0xE1000))
-    unseen = {code: None for block in blocks for code in block if unicodedata.category(chr(code)) in {"Mn", "Me", "Cf"}}
-    return unseen | {ord(filler): None for filler in _FILLERS}
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """For str.translate: what is removed, what is replaced by what it looks like, and digits of all scripts."""
+
+    invisible: Mapping[int, None]
+    lookalikes: Mapping[int, str]
+    decimals: Mapping[int, str]
 
 
 @cache
-def _lookalikes() -> dict[int, str]:
-    table = {ord(like): letter for letter, likes in _CONFUSABLES.items() for like in likes}
-    return table | {ord(letter): seen for letter, seen in _SPELLINGS.items()}
+def _tables() -> _Tables:
+    invisible: dict[int, None] = {ord(filler): None for filler in _FILLERS}
+    decimals: dict[int, str] = {}
+    for code in (*range(0x80, 0x20000), *range(0xE0000, 0xE1000)):
+        category = unicodedata.category(chr(code))
+        # Marks above and below letters, and what steers others and is not seen itself.
+        if category in _UNSEEN:
+            invisible[code] = None
+        elif category == "Nd":
+            decimals[code] = str(unicodedata.decimal(chr(code)))
+    lookalikes = {ord(like): letter for letter, likes in _CONFUSABLES.items() for like in likes}
+    return _Tables(invisible, lookalikes | {ord(letter): seen for letter, seen in _SPELLINGS.items()}, decimals)
 
 
-@cache
-def _decimals() -> dict[int, str]:
-    """Digits of all scripts (Nd) to ours."""
-    codes = range(0x80, 0x20000)
-    return {code: str(unicodedata.decimal(chr(code))) for code in codes if unicodedata.category(chr(code)) == "Nd"}
+def prepare() -> None:
+    """Make the tables, which takes longer than a check has to spare."""
+    _tables()
 
 
 def readable(text: str) -> str:
     """The text without what is not seen, with compatible characters made one (NFKC) and all digits ours."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_invisible())).translate(_decimals())
+        text = unicodedata.normalize("NFKC", text.translate(_tables().invisible)).translate(_tables().decimals)
     return _CONTROL.sub("", text) if not text.isprintable() else text
 
 
@@ -119,8 +130,9 @@ def _skeleton(text: str) -> str:
 def _as_latin(text: str) -> str:
     """Letters without marks (NFKD), and those of other scripts as what they look like."""
     # What is not seen goes first: some of it would be written out at many times its length.
-    bare = unicodedata.normalize("NFKD", text.translate(_invisible())).translate(_invisible())
-    return bare.translate(_lookalikes()).translate(_decimals())
+    tables = _tables()
+    bare = unicodedata.normalize("NFKD", text.translate(tables.invisible)).translate(tables.invisible)
+    return bare.translate(tables.lookalikes).translate(tables.decimals)
 
 
 def _spaced(text: str) -> str:

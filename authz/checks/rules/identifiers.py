@@ -113,6 +113,14 @@ def _forms() -> Sequence[_Form]:
     )
 
 
+def prepare() -> None:
+    """Make what the first check would have to make: the forms' patterns, and lists that lie in files."""
+    _likely_forms()
+    iban_length("DE")
+    _is_phone("+4930901820", None)
+    _is_address("somebody@example.com")
+
+
 def holds(text: str, kind: PersonalData, regions: Sequence[str]) -> bool:
     """Whether a readable text holds personal data of a kind. `regions`: whose phone numbers may stand without +."""
     match kind:

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 import re2
 
+from authz.checks.rules import folding, identifiers
 from authz.checks.rules.folding import folded, readable
 from authz.checks.rules.given import Breach, Given, Steps, Text, breach, find, leads, steps
 from authz.checks.rules.identifiers import holds
@@ -50,6 +51,8 @@ class PersonalDataCheck:
     @classmethod
     def of(cls, rule: PersonalDataRule) -> Self:
         """Raises ValueError where the vocabulary cannot be held."""
+        folding.prepare()
+        identifiers.prepare()
         return cls(
             kinds=rule.kinds,
             triggers=PatternSet((kind, _TRIGGERS[kind]) for kind in rule.kinds),
