@@ -26,6 +26,8 @@ PRINCIPALS = st.just(NOBODY) | st.builds(
     tenant=TEXT,
     partner=TEXT,
     agent=TEXT,
+    counts_as=TEXT,
+    address=TEXT,
 )
 
 
@@ -34,6 +36,8 @@ def plainly(principal: Principal, name: str, strips: bool, spoofed: list[str]) -
     scopes = " ".join(sorted(principal.scopes))
     texts = (principal.subject, principal.tenant, principal.role, principal.tier, scopes)
     identity = dict(zip(IDENTITY_HEADERS, (*texts, principal.agent, principal.partner), strict=True))
+    if principal.kind is Kind.ANONYMOUS:
+        identity = dict.fromkeys(identity, "")
     message = pb.CheckResponse()
     for header, value in identity.items():
         if value:
@@ -42,7 +46,8 @@ def plainly(principal: Principal, name: str, strips: bool, spoofed: list[str]) -
     removed += [*(CREDENTIALS if strips else ()), *(each for each in spoofed if each not in identity)]
     message.ok_response.headers_to_remove.extend(removed)
     known = {"gateway": "marketing", "route": name, "outcome": "allowed", "caller": principal.caller}
-    known |= {each: getattr(principal, each) for each in ("subject", "tenant", "role", "tier")}
+    known |= {each: getattr(principal, each) for each in ("subject", "tenant", "role")}
+    known["tier"] = principal.counts_as or principal.tier
     message.dynamic_metadata.update({each: value for each, value in known.items() if value})
     return message
 
