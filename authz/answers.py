@@ -42,9 +42,6 @@ class Answers:
             spoofed = self._spoofed(request.headers)
             if spoofed:
                 return write_allowed(principal, route, spoofed)
-        if principal.counts_as:
-            # Made for this request, and so never seen again.
-            return write_allowed(principal, route)
         answer = self._allowed.get((principal, route))
         if answer is None:
             if len(self._allowed) >= self._CAPACITY:
