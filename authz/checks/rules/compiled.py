@@ -9,10 +9,8 @@ from authz.checks.rules import age
 from authz.checks.rules.age import AgeCheck
 from authz.checks.rules.content import ContentCheck
 from authz.checks.rules.crm import CrmCheck
-from authz.checks.rules.expression import ExpressionCheck
 from authz.checks.rules.given import RuleCheck
 from authz.checks.rules.lead_score import LeadScoreCheck
-from policy.expressions import ExpressionError
 from policy.rules import AgeRule, ContentRule, CrmRule, ExpressionRule, PersonalDataRule, Rule, RuleMode
 
 
@@ -53,6 +51,10 @@ def _check_of(rule: Rule, schemas: Sequence[Mapping[str, JsonValue]]) -> RuleChe
     if isinstance(rule, CrmRule):
         return CrmCheck.of(rule)
     if isinstance(rule, ExpressionRule):
+        # So does the library of expressions, and it takes 8 MB.
+        from authz.checks.rules.expression import ExpressionCheck
+        from policy.expressions import ExpressionError
+
         try:
             return ExpressionCheck.of(rule, schemas)
         except ExpressionError as error:
