@@ -1,6 +1,7 @@
 """One gateway's process: its authorization and its limits, under one policy that changes for both at one moment."""
 
 import asyncio
+import gc
 import socket
 import sys
 import time
@@ -109,6 +110,9 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources, still_run)
         await policy.put(first)
         await policy.remember()
+        # What a start has made lives as long as the process: looking it over again and again would hold up checks.
+        gc.collect()
+        gc.freeze()
         followers = _followers(service, database, board, first)
         for follower in followers:
             # A token that is revoked is refused from the first request on.
