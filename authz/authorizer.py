@@ -23,6 +23,7 @@ from authz.principal import NOBODY, Kind
 from authz.reasons import Reason
 from authz.request import Request
 from authz.rules import RouteRules, Rules
+from authz.samples import Sampler
 from authz.unsettled import Awaited, Unsettled
 from policy.modes import Mode
 
@@ -56,6 +57,7 @@ class Authorizer:
         key_finder: KeyFinder | None = None,
         recorder: AuditRecorder | None = None,
         failures: Failures | None = None,
+        sampler: Sampler | None = None,
         kept_versions: int = 16,
         clock: Callable[[], float] = time.time,
         counter: Callable[[], float] = time.perf_counter,
@@ -75,6 +77,7 @@ class Authorizer:
         self._recorder = recorder
         # One that has counted nothing yet is empty, and so false.
         self._failures = Failures() if failures is None else failures
+        self._sampler = sampler
         self._kept_versions = kept_versions
         self._clock = clock
         self._rules: dict[str, Rules] = {}
@@ -221,6 +224,8 @@ class Authorizer:
         rules = None if decision.refusal is None else self._rules.get(request.policy)
         if rules is not None:
             decision = self._failures.judge(request, decision, rules.failures)
+        if self._sampler is not None and decision.route is not None and decision.route.sampled:
+            self._sampler.take(request, decision, self._rules[request.policy], now)
         event = audit_event(request, decision, now, self._pseudonyms)
         if self._must_record(request, decision):
             # On disk first, and then answered; a refusal may stand in the stream alone.

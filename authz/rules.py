@@ -15,9 +15,10 @@ from authz.request import MAX_BODY_BYTES
 from policy.access import Callers
 from policy.audit import Audit
 from policy.edge import FailedCredentials
+from policy.judged_by import judged_by
 from policy.kinds import Tier
 from policy.model import Access, Credentials, Gateway, Match, Route
-from policy.modes import Mode
+from policy.modes import Mode, Replay
 
 KNOWN_TIERS: Final = frozenset(tier.value for tier in Tier)
 
@@ -45,6 +46,8 @@ class MethodRules:
     scopes: frozenset[str]
     schema: BodySchema | None
     rules: tuple[CompiledRule, ...] = ()
+    # Where checks are kept to be replayed: the digest of what judges their bodies.
+    judged_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +105,7 @@ class Rules:
     failures: FailureRules
     # Of requests that no route is known for; a route says it itself.
     audit_required: bool
+    replay: Replay | None
     # A memory, not a rule: it stands here because a verified token is verified under one version of the policy.
     verified: VerifiedTokens
 
@@ -138,6 +142,7 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
         signatures=None if agents is None else SignatureRules(agents.window_seconds, agents.role, Tier.INTERNAL.value),
         failures=_compile_failures(gateway.services.authz.failed_credentials),
         audit_required=gateway.audit is Audit.REQUIRED,
+        replay=gateway.replay,
         verified=VerifiedTokens() if verified is None else verified,
     )
 
@@ -201,6 +206,7 @@ def _compile_route(
             granting,
             None if schema is None else schemas[schema],
             tuple(business[rule] for rule in gateway.rules_for(route, method)),
+            "" if gateway.replay is None else judged_by(gateway, route, method),
         )
     return RouteRules(
         gateway=gateway.gateway,
