@@ -1,7 +1,6 @@
 """The control plane's process: xDS for Envoys, and the control API for people and scripts."""
 
 import asyncio
-import contextlib
 import os
 import socket
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from apibank.explain_desk import ExplainDesk
 from apibank.key_desk import KeyDesk
 from apibank.key_reminders import KeyReminders
 from apibank.linter import complaints_of
+from apibank.migrating import migrate_later, migrated
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.plain_resources import follow_resources
 from apibank.plane import Plane
@@ -28,10 +28,8 @@ from portal.control_api import control_app
 from records.api_keys import ApiKeys
 from records.consents import ConsentRecords
 from records.database import Database
-from records.errors import LOST_DATABASE
 from records.fact_versions import FactVersions
 from records.revocations import TokenRevocations
-from records.upgrade import upgrade
 from xds.admission import ServerLimits
 from xds.load_reports.reports import LoadReports
 from xds.metrics import XdsMetrics
@@ -41,7 +39,6 @@ from xds.publisher import Publisher
 LINGER_SECONDS: Final = 10.0
 
 _LOCAL: Final = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 compared with, not bound
-_DATABASE_PAUSE_SECONDS: Final = 5.0
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -88,7 +85,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
     metrics = XdsMetrics(registry)
     publisher, reports = Publisher(), LoadReports()
     async with Database(service.database) as database:
-        migrated = await _migrated(service.database)
+        is_there = await migrated(service.database)
         plane = Plane.of(service.folder, publisher, database, reports, metrics, registry, complaints_of)
         keys = KeyDesk(ApiKeys(database), FactVersions(database))
         revoked = RevocationDesk(TokenRevocations(database), FactVersions(database), plane.control.policies)
@@ -107,8 +104,8 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
         server = await _serve_xds(publisher, service.xds, metrics, reports, LINGER_SECONDS)
         try:
             async with asyncio.TaskGroup() as running:
-                if not migrated:
-                    running.create_task(_migrate_later(service.database, stop))
+                if not is_there:
+                    running.create_task(migrate_later(service.database, stop))
                 running.create_task(plane.run(stop))
                 running.create_task(KeyReminders(ApiKeys(database), registry).run(stop))
                 running.create_task(serve_web([listener_of(application, service.control_listen)], stop))
@@ -140,22 +137,6 @@ def _read(option: str, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"{option} {path}: {error.strerror}") from error
-
-
-async def _migrated(url: str) -> bool:
-    """Bring the tables up to date; False while the database is away, which holds up no configuration."""
-    try:
-        await upgrade(url)
-    except LOST_DATABASE as error:
-        _LOG.warning("database_away", error=type(error).__name__)
-        return False
-    return True
-
-
-async def _migrate_later(url: str, stop: asyncio.Event) -> None:
-    while not stop.is_set() and not await _migrated(url):
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _DATABASE_PAUSE_SECONDS)
 
 
 async def _serve_xds(

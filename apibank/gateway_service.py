@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Container, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ import ratelimit.server
 from apibank.audit_trail import AuditPlace, audit_trail, subject_key
 from apibank.consent_facts import ConsentsOnBoard, FollowedOnDemand, ask_ages
 from apibank.last_good import UnusableSnapshotError, policies_in, policy_versions_in
+from apibank.migrating import migrate_later, migrated
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
@@ -28,7 +29,7 @@ from apibank.web import serve_web
 from authz.audit import JsonLinesSink, Pseudonyms
 from authz.authorizer import Authorizer
 from authz.break_glass import BreakGlassAlarm
-from authz.facts import FactsBoard
+from authz.facts import Facts, FactsBoard
 from authz.failures import Failures, FailureStore, exchange
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore, NonceStore
@@ -46,12 +47,12 @@ from records.api_keys import ApiKeys
 from records.consents import ConsentRecords
 from records.database import Database
 from records.errors import LOST_DATABASE
-from records.fact_follower import FactFollower, Facts
+from records.fact_follower import FactFollower
+from records.fact_follower import Facts as FollowedFacts
 from records.fact_versions import API_KEYS, CONSENTS, REVOCATIONS, FactVersions
 from records.key_usage import KeyUsage
 from records.revocations import TokenRevocations
 from records.snapshots import Snapshots
-from records.upgrade import upgrade
 
 _LOG = structlog.get_logger(__name__)
 MEMORY = "memory"
@@ -77,7 +78,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
     """Serve until stopped. Raises ValueError or OSError where it cannot start."""
     registry = process_registry()
     async with AsyncExitStack() as held:
-        await upgrade(service.database)
+        # A database that is away keeps from nobody what needs none; tokens wait for the list of the revoked ones.
+        is_there = await migrated(service.database)
         database = await held.enter_async_context(Database(service.database))
         last_good = await _last_good_policies(database, service.name)
         first = await _first_policy(service, last_good[0] if last_good else None)
@@ -85,7 +87,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         counters, nonces, common = _stores(service, services, held)
         failures = Failures()
         usage = KeyUsage(database)
-        board = FactsBoard()
+        board = FactsBoard(Facts(revocations=None))
         metrics = AuthzMetrics(registry, service.name)
         client = await held.enter_async_context(httpx2.AsyncClient(trust_env=False))
         sources = CredentialSources(board, metrics, client)
@@ -114,12 +116,15 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         gc.collect()
         gc.freeze()
         followers = _followers(service, database, board, first)
-        for follower in followers:
+        for follower in followers if is_there else ():
             # A token that is revoked is refused from the first request on.
-            await follower.step()
+            with suppress(*LOST_DATABASE):
+                await follower.step()
         await held.enter_async_context(_served(service, services, authorizer, limiter))
         application = observed_app(registry, counters.ready)
         async with asyncio.TaskGroup() as running:
+            if not is_there:
+                running.create_task(migrate_later(service.database, stop))
             for follower in followers:
                 running.create_task(follower.run(stop))
             running.create_task(policy.follow(stop))
@@ -175,7 +180,7 @@ def _stores(
 def _followers(
     service: GatewayService, database: Database, board: FactsBoard, first: Gateway
 ) -> list[FactFollower | FollowedOnDemand]:
-    followed: dict[str, Facts] = {
+    followed: dict[str, FollowedFacts] = {
         API_KEYS: KeysOnBoard(ApiKeys(database), board),
         REVOCATIONS: RevocationsOnBoard(TokenRevocations(database), board),
         CONSENTS: ConsentsOnBoard(ConsentRecords(database), board),

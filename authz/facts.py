@@ -91,7 +91,7 @@ class Facts:
     key_sets: Mapping[str, KeySet] = field(default_factory=dict)
     partner_keys: PartnerKeys | None = None
     agent_secrets: AgentSecrets | None = None
-    revocations: Revocations = Revocations()
+    revocations: Revocations | None = Revocations()
     consents: Consents | None = None
 
 

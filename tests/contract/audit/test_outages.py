@@ -1,5 +1,6 @@
 """The durable audit of a real gateway process, while its database, its disk and itself come and go."""
 
+import asyncio
 import resource
 import signal
 import sqlite3
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.contract.audit.gateway import Service, rows, served, until_stored
+from tests.contract.audit.gateway import SECONDS, Service, rows, served, until_stored
 
 
 @pytest.fixture
@@ -149,3 +150,17 @@ async def test_two_processes_with_one_state_directory_have_spools_of_their_own(t
         assert held_folders(one) == ["1", "2"]
         assert set((await other.ask(names(0, 10))).values()) == {"allowed"}
         assert len(await until_stored(other, 10)) == 10
+
+
+async def test_a_gateway_starts_while_its_database_is_away_and_stores_what_it_answered_once_that_is_back(
+    tmp_path: Path,
+) -> None:
+    in_the_way = tmp_path / "records"
+    in_the_way.write_text("no folder, and so no database in it")
+    with served(tmp_path, f"sqlite:///{in_the_way / 'apibank.db'}") as service:
+        assert set((await service.ask(names(0, 20))).values()) == {"allowed"}
+        in_the_way.unlink()
+        async with asyncio.timeout(SECONDS):
+            while service.metric("apibank_audit_stored_total") < 20:
+                await asyncio.sleep(0.1)
+        assert sorted(await until_stored(service, 20)) == sorted(names(0, 20))

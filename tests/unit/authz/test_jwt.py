@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from authz.decision import MissingKey, Refusal
 from authz.facts import Facts, Revocations
 from authz.identity.claims import IssuerRules
-from authz.identity.jwt import VerifiedToken, verify_token
+from authz.identity.jwt import VerifiedToken, still_holds, verify_token
 from authz.reasons import Reason
 from policy.access import Algorithm
 from tests.unit.authz.world import (
@@ -169,6 +169,7 @@ HEADERS = {
 }
 
 
+@pytest.mark.attack("A1", "A2", "A3", "A4", "A5", "A6", "A11")
 @pytest.mark.requirement("R87", "R103")
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_header_that_is_not_an_honest_tokens_is_refused(name: str) -> None:
@@ -222,6 +223,7 @@ PAYLOADS = {
 }
 
 
+@pytest.mark.attack("A8", "A9", "A11")
 @pytest.mark.requirement("R88", "R89", "R90", "R91", "R103")
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_claims_that_are_not_a_good_tokens_are_refused(name: str) -> None:
@@ -257,6 +259,7 @@ FORMS = {
 }
 
 
+@pytest.mark.attack("A6", "A7", "A12")
 @pytest.mark.requirement("R103")
 @pytest.mark.parametrize("name", FORMS)
 def test_what_is_not_one_compact_token_is_refused(name: str) -> None:
@@ -280,6 +283,7 @@ def test_only_a_token_whose_one_fault_is_its_age_is_told_that_it_expired() -> No
     assert reason(verify(token(iat=NOW - 9000, exp=NOW - 10))) is Reason.TOKEN_INVALID
 
 
+@pytest.mark.attack("A8")
 @pytest.mark.requirement("R88")
 @pytest.mark.parametrize(
     ("changes", "good"),
@@ -354,6 +358,7 @@ def test_keys_that_are_too_old_verify_nothing(until: float, good: bool) -> None:
     assert good or reason(found) is Reason.ISSUER_UNAVAILABLE
 
 
+@pytest.mark.attack("A17")
 @pytest.mark.parametrize(
     ("revocations", "good"),
     [
@@ -368,6 +373,16 @@ def test_a_revoked_token_is_refused_by_its_id_or_by_its_subject_and_age(revocati
     found = verify(token(), facts(revocations=revocations))
     assert isinstance(found, VerifiedToken) is good
     assert good or reason(found) is Reason.TOKEN_INVALID
+
+
+def test_while_nobody_knows_what_is_revoked_a_good_token_waits_and_others_hear_what_is_wrong() -> None:
+    unknown = facts(revocations=None)
+    assert reason(verify(token(), unknown)) is Reason.CREDENTIALS_UNAVAILABLE
+    assert reason(verify(token(exp=NOW - 60, iat=NOW - 120), unknown)) is Reason.TOKEN_EXPIRED
+    assert reason(verify(token(aud="https://elsewhere"), unknown)) is Reason.TOKEN_INVALID
+    remembered = verify(token())
+    assert isinstance(remembered, VerifiedToken)
+    assert not still_holds(remembered, unknown, NOW)
 
 
 def test_a_signature_that_is_altered_in_any_letter_is_refused() -> None:
