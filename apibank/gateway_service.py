@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import httpx2
 import structlog
@@ -24,6 +25,7 @@ from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
 from apibank.policy_in_force import PolicyInForce
 from apibank.revoked_tokens import RevocationsOnBoard
+from apibank.sample_spool import SampleSpool
 from apibank.settings import GrpcServer
 from apibank.web import serve_web
 from authz.audit import JsonLinesSink, Pseudonyms
@@ -62,7 +64,10 @@ _AUDIT_SHARE = 0.6
 
 @dataclass(frozen=True, slots=True)
 class GatewayService:
-    """What a gateway's process is told when it starts. `store`: memory, or a redis URL."""
+    """What a gateway's process is told when it starts.
+
+    `store`: memory, or a redis URL. `samples`: the folder of checks that are kept to be replayed.
+    """
 
     name: str
     folder: PolicyFolder
@@ -70,6 +75,7 @@ class GatewayService:
     database: str
     metrics_listen: str
     audit: AuditPlace
+    samples: Path
     grpc_server: GrpcServer = "native"
     parts: frozenset[str] = frozenset({"authz", "ratelimit"})
 
@@ -96,6 +102,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         await held.enter_async_context(audit.running())
         share = services.authz.timeout_ms * _AUDIT_SHARE / 1000
         trail = await held.enter_async_context(audit_trail(service.audit, database, registry, share))
+        pseudonyms = Pseudonyms(subject_key(service.audit.key_file))
+        samples = SampleSpool(service.samples, service.name, pseudonyms, registry)
         authorizer = Authorizer(
             service.name,
             board=board,
@@ -103,7 +111,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             audit=BreakGlassAlarm(UsageNoting(audit, usage), registry, service.name),
             metrics=metrics,
             failures=failures,
-            pseudonyms=Pseudonyms(subject_key(service.audit.key_file)),
+            pseudonyms=pseudonyms,
+            sampler=samples,
             key_finder=sources,
             recorder=trail,
         )
@@ -131,6 +140,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             if common is not None:
                 running.create_task(exchange(failures, common, stop))
             running.create_task(write_usage(usage, stop))
+            running.create_task(samples.run(stop))
             running.create_task(serve_web([listener_of(application, service.metrics_listen)], stop))
             await stop.wait()
 

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
         """Where the audit waits for the database."""
         return (self.audit_dir or self.state_dir / "audit").resolve()
 
+    def samples_folder(self) -> Path:
+        """Where checks are kept to be replayed."""
+        return (self.state_dir / "samples").resolve()
+
     def audit_key(self) -> Path:
         """The file with the key of the audit's pseudonyms."""
         return self.audit_key_file or self.audit_folder() / "subjects.key"

@@ -174,7 +174,7 @@ def test_no_sample_holds_a_credential_a_query_or_a_name(gateway: Gateway) -> Non
             assert secret not in line
         assert "user_1" not in line
         assert "someone" not in line
-    assert (CONTENT["topic"] in str(kept(asking, gateway))) is False  # type: ignore[comparison-overlap]
+        assert str(CONTENT["topic"]) not in line
 
 
 def test_a_path_with_a_credential_is_not_kept_at_all() -> None:
