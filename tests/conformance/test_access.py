@@ -47,6 +47,7 @@ async def test_every_service_serves_a_node_by_its_certificate_and_no_other_node(
         assert (await denial(channel, OTHER, short, service, method))[0] is grpc.StatusCode.PERMISSION_DENIED
 
 
+@pytest.mark.attack("A73")
 @pytest.mark.parametrize(
     "identity",
     [
@@ -74,6 +75,7 @@ async def test_a_denial_does_not_tell_whether_there_is_such_a_group_or_node(plan
     assert "sales" not in text
 
 
+@pytest.mark.attack("A73")
 async def test_a_stream_cannot_become_another_nodes_even_of_the_same_group(plane: Plane) -> None:
     async with plane.channel(f"{GATEWAY}/edge") as channel:
         call = channel.stream_stream(
@@ -89,6 +91,7 @@ async def test_a_stream_cannot_become_another_nodes_even_of_the_same_group(plane
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.attack("A73")
 @pytest.mark.parametrize("who", ["of another authority", "without a certificate", "without TLS"])
 async def test_whoever_is_not_vouched_for_does_not_get_through_the_handshake(plane: Plane, who: str) -> None:
     if who == "without TLS":

@@ -43,12 +43,14 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[NonceStore]:
     await store.close()
 
 
+@pytest.mark.attack("A19")
 @pytest.mark.requirement("R60")
 async def test_a_nonce_is_spent_once(store: NonceStore) -> None:
     once = claim()
     assert [await store.spend(once) for _ in range(3)] == [True, False, False]
 
 
+@pytest.mark.attack("A24")
 async def test_a_nonce_belongs_to_its_key(store: NonceStore) -> None:
     assert await store.spend(claim("shared-nonce-0001", "content"))
     assert await store.spend(claim("shared-nonce-0001", "vision"))
@@ -59,6 +61,7 @@ async def test_of_many_at_once_one_comes_first(store: NonceStore) -> None:
     assert sum(await asyncio.gather(*(store.spend(once) for _ in range(100)))) == 1
 
 
+@pytest.mark.attack("A24")
 async def test_replicas_share_what_is_spent_and_gateways_do_not(redis: Redis) -> None:
     once = claim()
     assert await RedisNonceStore(redis, "agents").spend(once)
@@ -66,6 +69,7 @@ async def test_replicas_share_what_is_spent_and_gateways_do_not(redis: Redis) ->
     assert await RedisNonceStore(redis, "central").spend(once)
 
 
+@pytest.mark.attack("A24")
 async def test_a_nonce_is_kept_for_as_long_as_its_claim_says(redis: Redis) -> None:
     once = claim(seconds=121)
     await RedisNonceStore(redis, "agents").spend(once)

@@ -100,6 +100,7 @@ async def test_a_bad_request_is_refused_with_its_reason(stub: pb_grpc.Authorizat
     assert code(response) == "token_invalid"
 
 
+@pytest.mark.attack("A69")
 @pytest.mark.parametrize("message", [pb.CheckRequest(), check(request(gateway="", policy="", route="", listener=""))])
 async def test_an_empty_check_is_refused(message: pb.CheckRequest, stub: pb_grpc.AuthorizationStub) -> None:
     response = await stub.Check(message)
@@ -113,6 +114,7 @@ async def test_many_at_once_each_get_their_own_answer(stub: pb_grpc.Authorizatio
     assert subjects == [f"user_{number % 20}" for number in range(200)]
 
 
+@pytest.mark.attack("A53")
 async def test_a_check_too_large_for_the_server_is_an_error_to_envoy(stub: pb_grpc.AuthorizationStub) -> None:
     message = check(request(token=token()))
     message.attributes.request.http.raw_body = b"x" * (MAX_CHECK_BYTES + 1)
@@ -126,6 +128,7 @@ async def test_octets_that_are_no_check_are_an_error_to_envoy(channel: grpc.aio.
         await call(b"\xff\xff\xff")
 
 
+@pytest.mark.attack("A69")
 async def test_another_service_is_not_served(channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await channel.unary_unary("/envoy.service.auth.v2.Authorization/Check")(b"")
@@ -152,6 +155,7 @@ async def test_health_says_by_which_policy_versions_is_decided(
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.attack("A67")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_exception_is_a_refusal_is_counted_and_tells_nothing(
     kind: ServerKind, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -191,6 +195,7 @@ class SlowStore(MemoryNonceStore):
         return await super().spend_many(claims)
 
 
+@pytest.mark.attack("A67")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_check_that_envoy_gave_up_is_never_a_success(kind: ServerKind) -> None:
     nonces, witness = SlowStore(), Witness()
@@ -229,6 +234,7 @@ async def test_a_unix_socket_is_served(kind: ServerKind, tmp_path: Path) -> None
     assert response.status.code == 0
 
 
+@pytest.mark.attack("A69")
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.com:0", ":0", "localhost.evil:0"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_without_tls_the_service_is_not_offered_to_the_network(listen: str, kind: ServerKind) -> None:

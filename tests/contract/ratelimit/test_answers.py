@@ -91,6 +91,7 @@ class LostStore(MemoryStore):
         return [Unavailable(Loss.TIMEOUT)] * len(requests)
 
 
+@pytest.mark.attack("A65")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_lost_store_lets_pass_only_what_may_fail_open(kind: ServerKind) -> None:
     async with serving(LostStore(), kind) as asked:

@@ -53,6 +53,7 @@ async def remaining(store: CounterStore, *charges: Charge) -> list[int]:
     return [reading[1] for reading in readings]
 
 
+@pytest.mark.attack("A61")
 @pytest.mark.parametrize(
     "limit", [SlidingWindow(100, DAY), FixedWindow(100, 365 * DAY), Gcra(1, 30 * DAY, 99 * 30 * DAY)]
 )
@@ -62,6 +63,7 @@ async def test_two_thousand_at_once_on_a_limit_of_a_hundred_admit_a_hundred(stor
     assert sum(outcomes) == 100
 
 
+@pytest.mark.attack("A63")
 async def test_a_refused_request_consumes_nothing(store: CounterStore) -> None:
     roomy, full = Charge(b"roomy", PLENTY), Charge(b"full", ONE)
     assert await admitted(store, full)
@@ -159,6 +161,7 @@ async def test_a_memory_store_drops_only_what_is_worth_nothing() -> None:
     assert [await admitted(store, Charge(b"long-%d" % index, long)) for index in range(5)] == [False] * 5
 
 
+@pytest.mark.attack("A66")
 async def test_a_memory_store_forgets_what_has_expired_as_it_goes() -> None:
     now = 1_764_000_000 * SECOND
     store = MemoryStore(steady=lambda: now, wall=lambda: now)
@@ -170,6 +173,7 @@ async def test_a_memory_store_forgets_what_has_expired_as_it_goes() -> None:
         assert len(store) < 7000
 
 
+@pytest.mark.attack("A66")
 async def test_counters_in_valkey_expire_when_they_are_worth_nothing(url: str) -> None:
     store = RedisStore.from_url(url, timeout=10)
     async with Redis.from_url(url) as client:
@@ -249,6 +253,7 @@ async def heard_the_end(store: RedisStore) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.attack("A64")
 async def test_a_valkey_that_was_restarted_between_two_charges_decides_the_next() -> None:
     with socket_path() as path:
         store = RedisStore.from_url(f"unix://{path}", timeout=10)
@@ -305,6 +310,7 @@ async def test_a_valkey_that_hangs_costs_nobody_more_than_the_time_out() -> None
         await store.close()
 
 
+@pytest.mark.attack("A65", "A66")
 async def test_a_valkey_without_memory_is_a_loss_and_not_an_admission() -> None:
     with valkey(maxmemory="1mb", maxmemory_policy="noeviction") as (url, _):
         store = RedisStore.from_url(url, timeout=10)

@@ -37,6 +37,7 @@ async def test_a_key_is_the_prefix_and_twenty_random_base62_characters(keys: Api
     assert first.text != second.text
 
 
+@pytest.mark.attack("A60")
 @pytest.mark.requirement("R94", "R95")
 async def test_only_the_sha_256_of_a_key_is_stored(keys: ApiKeys, database: Database, tmp_path: Path) -> None:
     issued = await made(keys)

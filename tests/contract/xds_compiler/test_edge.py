@@ -42,6 +42,7 @@ def test_agents_are_not_served_outside_and_customers_not_inside(federation: Fede
     assert federation.service.hits == 0
 
 
+@pytest.mark.attack("A31")
 @pytest.mark.parametrize(
     "path",
     [
@@ -199,6 +200,7 @@ def test_a_page_can_read_why_it_was_refused(federation: Federation) -> None:
     assert "x-request-id" in headers["access-control-expose-headers"]
 
 
+@pytest.mark.attack("A43")
 @pytest.mark.parametrize("shown", ["none", "marketing", "public"])
 def test_a_domain_gateway_answers_central_alone(federation: Federation, shown: str) -> None:
     certificates = federation.certificates

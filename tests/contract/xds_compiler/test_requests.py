@@ -63,6 +63,7 @@ class _AnyVersion(str):
 ANY_VERSION = _AnyVersion("any version")
 
 
+@pytest.mark.attack("A44")
 @pytest.mark.parametrize("claimed", [None, "10.1.2.3", "10.1.2.3, 10.4.5.6"])
 def test_both_gateways_know_the_client_by_its_own_address(federation: Federation, claimed: str | None) -> None:
     forged = {"x-waooaw-client-address": "10.9.9.9", "x-real-ip": "10.9.9.9", "forwarded": "for=10.9.9.9"}
@@ -77,6 +78,7 @@ def test_both_gateways_know_the_client_by_its_own_address(federation: Federation
     assert not {"x-real-ip", "forwarded"} & seen(body)["headers"].keys()
 
 
+@pytest.mark.attack("A37")
 @pytest.mark.requirement("R26")
 def test_an_identity_that_a_client_claims_reaches_nobody(federation: Federation) -> None:
     forged = {
@@ -127,6 +129,7 @@ def _entries(request: Any) -> list[list[tuple[str, str]]]:
     return [[(entry.key, entry.value) for entry in one.entries] for one in request.descriptors]
 
 
+@pytest.mark.attack("A71")
 def test_a_caller_of_whom_authz_says_nothing_is_unknown_and_not_unlimited(federation: Federation) -> None:
     federation.authz.decide = lambda request: allowed()
     federation.call("GET", "/api/marketing/content")
@@ -145,6 +148,7 @@ def test_a_public_route_counts_by_address_in_place_of_the_defaults(federation: F
     assert federation.authz.asked[0].attributes.context_extensions["route"] == "platform-health"
 
 
+@pytest.mark.attack("A52")
 def test_authz_sees_a_body_only_where_one_is_checked_and_then_all_of_it_as_bytes(federation: Federation) -> None:
     body = b"\xff\x00" * 500
     assert federation.call("POST", "/api/marketing/content", body=body)[0] == 200
@@ -199,6 +203,7 @@ def test_authz_is_asked_when_the_body_has_arrived_even_where_it_is_not_shown(fed
     assert seen(answer)["length"] == len(BODY)
 
 
+@pytest.mark.attack("A48", "A49")
 def test_a_body_whose_last_frame_is_over_the_bound_is_not_passed_off_as_whole(federation: Federation) -> None:
     status = federation.call("POST", "/api/marketing/content", body=b"x" * 65_537)[0]
     told = [one.attributes.request.http for one in federation.authz.asked if one.attributes.request.http.raw_body]
@@ -239,6 +244,7 @@ def test_what_ratelimit_says_reaches_the_client_as_it_is(federation: Federation)
     assert federation.service.hits == 0
 
 
+@pytest.mark.attack("A67")
 def test_nobody_passes_while_authz_fails(federation: Federation) -> None:
     def fail(request: Any) -> Any:
         raise RuntimeError("the service is broken")
@@ -250,6 +256,7 @@ def test_nobody_passes_while_authz_fails(federation: Federation) -> None:
     assert federation.service.hits == 0
 
 
+@pytest.mark.attack("A72")
 def test_an_answer_of_authz_that_would_smuggle_a_header_is_refused(federation: Federation) -> None:
     def smuggle(request: Any) -> Any:
         answer = allowed()
@@ -264,6 +271,7 @@ def test_an_answer_of_authz_that_would_smuggle_a_header_is_refused(federation: F
     assert federation.service.hits == 0
 
 
+@pytest.mark.attack("A65")
 def test_nobody_passes_while_ratelimit_fails(federation: Federation) -> None:
     federation.ratelimit.answer = None
     answer = federation.call("GET", "/api/marketing/content")

@@ -60,6 +60,7 @@ def answers(road: Road, *parts: bytes) -> bytes:
         return received
 
 
+@pytest.mark.attack("A38")
 @pytest.mark.parametrize("what", AMBIGUOUS)
 def test_a_message_without_one_clear_end_is_refused(road: Road, what: str) -> None:
     answer = answers(road, _HEAD + AMBIGUOUS[what])
@@ -79,6 +80,7 @@ def test_what_could_be_read_otherwise_is_told_on_as_one_request_with_a_length(ro
     assert "x-waooaw-subject" not in seen["headers"]
 
 
+@pytest.mark.attack("A36")
 @pytest.mark.parametrize("body", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
 def test_what_follows_an_upgrade_waits_until_the_service_has_agreed(road: Road, body: bytes) -> None:
     # The service refuses the upgrade, keeps the connection, and would take the rest for another request.
@@ -96,6 +98,7 @@ def test_an_upgrade_to_http_2_is_none(road: Road) -> None:
     assert not {"upgrade", "http2-settings", "connection"} & seen["headers"].keys()
 
 
+@pytest.mark.attack("A37", "A40")
 def test_no_client_says_who_it_is_or_steers_an_envoy_by_a_header(road: Road) -> None:
     steering = (
         "retry-on",

@@ -82,6 +82,7 @@ def door(tmp_path: Path) -> Iterator[tuple[int, Http2Service]]:
         service.stop()
 
 
+@pytest.mark.attack("A37")
 def test_no_client_says_who_it_is_in_a_trailer(door: tuple[int, Http2Service]) -> None:
     port, service = door
     state = h2.connection.H2Connection(h2.config.H2Configuration())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from zoneinfo import available_timezones
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def test_gcra_is_the_token_bucket_of_exact_fractions(
         assert reset_after == -(-missing.numerator // missing.denominator)
 
 
+@pytest.mark.attack("A62")
 @given(amounts, st.integers(0, 12), st.lists(gaps, min_size=1, max_size=80), st.integers(1, 100))
 def test_no_window_of_any_length_gets_more_than_the_bound(
     amount: int, tolerance: int, moments: Sequence[int], seconds: int

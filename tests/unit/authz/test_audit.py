@@ -39,6 +39,7 @@ def test_a_name_has_one_pseudonym_under_one_key_and_none_without_it() -> None:
     assert Pseudonyms().of("jane") != Pseudonyms().of("jane")
 
 
+@pytest.mark.attack("A58")
 @pytest.mark.requirement("R95", "R106")
 @pytest.mark.parametrize(
     "secret",
@@ -125,6 +126,7 @@ def test_a_line_holds_one_event_whatever_the_client_wrote() -> None:
     assert b"".join(written).count(b"\n") == 1
 
 
+@pytest.mark.attack("A40")
 @pytest.mark.parametrize(
     "end", ["\u0085", "\u2028", "\u2029", "\x1b[2K", "\x9b2K", "\v", "\f", "\x1c", "\u202e", "\x7f"]
 )

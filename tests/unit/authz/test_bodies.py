@@ -196,6 +196,7 @@ def test_no_pattern_hangs_and_what_takes_too_long_is_refused(pattern: str) -> No
     assert BodySchema({"pattern": pattern}).errors("a" * 50_000 + "!") == (FieldError("", "pattern"),)
 
 
+@pytest.mark.attack("A47")
 @pytest.mark.parametrize("value", ["abc\n", "\u0663", "xabc"])
 def test_a_pattern_means_the_whole_text_and_ascii_digits(value: str) -> None:
     assert BodySchema({"pattern": r"^(abc|\d)$"}).errors(value) != ()
@@ -231,6 +232,7 @@ def test_json_in_utf_8_has_these_names(value: str) -> None:
     assert check(body=TEXT, headers={"content-type": value})[0] is None
 
 
+@pytest.mark.attack("A51")
 @pytest.mark.parametrize("value", ["gzip", "br", "zstd", "deflate", "gzip,identity", "", "x"])
 def test_an_encoded_body_is_not_unpacked(value: str) -> None:
     refusal, _ = check(body=TEXT, headers={**JSON, "content-encoding": value})
@@ -246,6 +248,7 @@ def test_a_body_that_is_not_json_is_refused_before_its_schema(body: bytes) -> No
     assert refusal.errors[0].pointer == ""
 
 
+@pytest.mark.attack("A49")
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

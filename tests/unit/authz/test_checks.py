@@ -104,6 +104,7 @@ def test_a_path_that_all_read_alike_is_normal(path: str) -> None:
     assert is_normal_path(path)
 
 
+@pytest.mark.attack("A31", "A34")
 @pytest.mark.parametrize("path", TREACHEROUS)
 def test_a_path_that_someone_could_read_otherwise_is_not(path: str) -> None:
     assert not is_normal_path(path)
@@ -195,6 +196,7 @@ def test_a_query_is_bounded_in_length_and_in_parameters(route: str, query: str, 
     assert found is (None if admitted else Reason.QUERY_INVALID)
 
 
+@pytest.mark.attack("A45")
 @pytest.mark.requirement("R13", "R35", "R64", "R75")
 @pytest.mark.parametrize(
     ("route", "listener", "address", "admitted"),
@@ -330,6 +332,7 @@ def test_a_route_without_a_namespace_needs_no_scope() -> None:
     assert outcome(check_scopes, case("docs")) is None
 
 
+@pytest.mark.attack("A13")
 @pytest.mark.requirement("R70", "R91")
 @pytest.mark.parametrize(
     ("route", "tier", "reason"),

@@ -101,6 +101,7 @@ EXCHANGED = {
 }
 
 
+@pytest.mark.attack("A20", "A21")
 @pytest.mark.requirement("R60", "R79")
 @pytest.mark.parametrize("name", EXCHANGED)
 def test_nothing_of_a_signed_request_can_be_exchanged(name: str) -> None:
@@ -114,6 +115,7 @@ def test_one_authority_has_several_spellings(authority: str) -> None:
     assert good(verify(handmade(authority=authority)))
 
 
+@pytest.mark.attack("A20")
 @pytest.mark.requirement("R60")
 @pytest.mark.parametrize("left_out", COMPONENTS)
 def test_each_of_the_five_components_must_be_covered(left_out: str) -> None:
@@ -164,6 +166,7 @@ ODD = {
 }
 
 
+@pytest.mark.attack("A23", "A24", "A26")
 @pytest.mark.requirement("R60", "R79")
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_signature_is_refused_although_its_hmac_is_right(name: str) -> None:
@@ -243,6 +246,7 @@ def test_every_digest_that_is_given_must_be_the_bodys(digest: str, accepted: boo
     assert good(verify(handmade(headers={"content-digest": digest}))) is accepted
 
 
+@pytest.mark.attack("A23")
 @pytest.mark.requirement("R60")
 @pytest.mark.parametrize(
     ("now", "holds"),
@@ -267,6 +271,7 @@ def test_any_of_an_agents_secrets_signs_while_one_is_rotated() -> None:
     assert not good(verify(signed(agent="vision", secret=b"x" * 32)))
 
 
+@pytest.mark.attack("A25")
 def test_an_unknown_agent_and_a_bad_signature_get_one_answer() -> None:
     found = [verify(signed(agent="nobody")), verify(signed(secret=b"x" * 32))]
     assert {(each.reason, each.sentence) for each in found if isinstance(each, Refusal)} == {

@@ -96,12 +96,8 @@ def test_each_algorithm_verifies_for_the_issuer_that_is_declared_with_it_and_no_
 @pytest.mark.parametrize(
     "octets",
     [
-        bytes(64),
-        b"\x00" * 31 + b"\x01" + bytes(32),
-        b"\xff" * 64,
-        P256_ORDER.to_bytes(32, "big") * 2,
-        b"\x01" * 63,
-        b"\x01" * 65,
+        *(bytes(64), b"\x00" * 31 + b"\x01" + bytes(32), b"\xff" * 64, P256_ORDER.to_bytes(32, "big") * 2),
+        *(b"\x01" * 63, b"\x01" * 65),
     ],
 )
 def test_a_signature_outside_the_numbers_of_its_curve_is_refused(octets: bytes) -> None:
@@ -311,14 +307,9 @@ def test_our_audience_may_stand_beside_others() -> None:
 @pytest.mark.parametrize(
     ("typ", "demanded", "good"),
     [
-        ("JWT", None, True),
-        ("jwt", None, True),
-        ("at+jwt", None, True),
-        ("application/at+jwt", None, True),
-        ("at+jwt", "at+jwt", True),
-        ("application/AT+JWT", "at+jwt", True),
-        ("JWT", "at+jwt", False),
-        ("id+jwt", "at+jwt", False),
+        *(("JWT", None, True), ("jwt", None, True), ("at+jwt", None, True), ("application/at+jwt", None, True)),
+        *(("at+jwt", "at+jwt", True), ("application/AT+JWT", "at+jwt", True)),
+        *(("JWT", "at+jwt", False), ("id+jwt", "at+jwt", False)),
     ],
 )
 def test_the_type_of_a_token_is_the_issuers(typ: str, demanded: str | None, good: bool) -> None:

@@ -49,6 +49,7 @@ def test_a_good_request_is_allowed_and_says_who_made_it() -> None:
     assert found.route is RULES.routes["content"]
 
 
+@pytest.mark.attack("A68")
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
@@ -114,6 +115,7 @@ def test_each_gateway_takes_the_credentials_that_its_policy_names(asked: Request
     assert reason(asked) is wanted
 
 
+@pytest.mark.attack("A12", "A55")
 @pytest.mark.requirement("R95")
 @pytest.mark.parametrize(
     "path",
@@ -201,6 +203,7 @@ def test_a_signed_message_is_allowed_with_its_nonce_still_to_be_spent() -> None:
     assert found.principal.kind is Kind.SIGNATURE
 
 
+@pytest.mark.attack("A29")
 @pytest.mark.requirement("R62")
 def test_a_message_in_anothers_name_is_refused_and_its_nonce_is_spent_all_the_same() -> None:
     import json
@@ -224,6 +227,7 @@ def test_an_unknown_key_is_reported_with_the_refusal() -> None:
     assert found.missing_key == MissingKey("customer", "new")
 
 
+@pytest.mark.attack("A18")
 def test_a_token_is_verified_once_per_policy_version() -> None:
     known = rules()
     asked = request(token=token())

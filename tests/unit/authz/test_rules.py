@@ -44,6 +44,7 @@ def test_two_issuers_cannot_have_one_name() -> None:
         rules(issuers={"customer": one, "admin": one})
 
 
+@pytest.mark.attack("A53")
 def test_a_checked_body_must_fit_into_a_check() -> None:
     route = {"path": "/api/marketing/plain", "upstream": "service", "max_body_bytes": MAX_BODY_BYTES + 1}
     assert rules(routes={"plain": route})

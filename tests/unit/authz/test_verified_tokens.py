@@ -1,5 +1,7 @@
 """A remembered token changes no decision: it ends when the token, its key or its standing does (attack A18)."""
 
+import pytest
+
 from authz.facts import Revocations
 from authz.identity.jwt import VerifiedToken, digest, verify_token
 from authz.identity.verified_tokens import VerifiedTokens
@@ -19,6 +21,7 @@ def remembered(tokens: VerifiedTokens, text: str) -> VerifiedToken:
     return found
 
 
+@pytest.mark.attack("A18")
 def test_a_token_is_found_again_by_all_of_it_and_only_so() -> None:
     tokens = VerifiedTokens()
     text = token()
@@ -27,6 +30,7 @@ def test_a_token_is_found_again_by_all_of_it_and_only_so() -> None:
     assert tokens.find(digest(text[:-1]), facts(), NOW) is None
 
 
+@pytest.mark.attack("A18")
 def test_it_ends_with_its_time_to_live_and_never_after_the_tokens_own_end() -> None:
     tokens = VerifiedTokens(ttl=100)
     for text, last in ((token(), NOW + 99), (token(exp=NOW + 50), NOW + 49)):
@@ -42,6 +46,7 @@ def test_a_token_that_lives_on_its_leeway_is_not_remembered() -> None:
     assert len(tokens) == 0
 
 
+@pytest.mark.attack("A16", "A18")
 def test_it_ends_when_its_key_is_gone_replaced_or_too_old() -> None:
     for sets in (
         {},
@@ -63,6 +68,7 @@ def test_it_survives_a_refresh_that_brings_the_same_key() -> None:
     assert tokens.find(digest(text), fresh, NOW) is not None
 
 
+@pytest.mark.attack("A17", "A18")
 def test_it_ends_when_the_token_is_revoked() -> None:
     tokens = VerifiedTokens()
     text = token()

@@ -45,6 +45,7 @@ def test_a_check_becomes_a_request() -> None:
     assert asked.defect is None
 
 
+@pytest.mark.attack("A32")
 @pytest.mark.parametrize(("path", "query"), [("/a", None), ("/a?", ""), ("/a??b", "?b"), ("/a%3Fb", None)])
 def test_the_query_starts_at_the_first_question_mark(path: str, query: str | None) -> None:
     asked = read_request(check(path))
@@ -92,6 +93,7 @@ def test_raw_headers_are_exact_and_repeated_ones_are_joined() -> None:
     assert asked.defect is None
 
 
+@pytest.mark.attack("A39")
 @pytest.mark.parametrize(
     "lines",
     [
@@ -205,6 +207,7 @@ def test_the_names_are_in_order_and_each_is_there_once(names: tuple[str, ...]) -
     assert list(names) == sorted({name.lower() for name in names})
 
 
+@pytest.mark.attack("A37")
 @pytest.mark.parametrize("route", ["content", "docs"])
 def test_what_a_client_claims_to_be_is_removed_on_every_route(route: str) -> None:
     response = answer_to(token(), route=route, headers={**SPOOFED, "x-waooaw-subject": "admin"})

@@ -29,6 +29,7 @@ def spend(limit: CalendarQuota, state: State, now: int, hits: int) -> State:
     return state
 
 
+@pytest.mark.attack("A64")
 @pytest.mark.requirement("R42")
 def test_ten_a_day_and_the_eleventh_waits_for_midnight() -> None:
     limit, now = CalendarQuota(10, Period.DAY), at("2026-03-14T15:00:00")
@@ -46,6 +47,7 @@ def test_a_day_in_kolkata_begins_at_half_past_six_in_the_evening_utc() -> None:
     assert limit.step(state, at("2026-03-14T18:30:00"), 1)[0]
 
 
+@pytest.mark.attack("A64")
 @pytest.mark.parametrize(
     ("day", "hours"), [("2026-03-28", 24), ("2026-03-29", 23), ("2026-10-25", 25), ("2026-10-26", 24)]
 )
@@ -81,6 +83,7 @@ def test_december_ends_with_the_year() -> None:
     assert CalendarQuota(1, Period.MONTH).bounds(at("2026-12-31T23:59:59"))[1] == at("2027-01-01T00:00:00")
 
 
+@pytest.mark.attack("A64")
 def test_a_clock_that_steps_back_over_midnight_opens_no_third_day() -> None:
     limit, midnight = CalendarQuota(10, Period.DAY), at("2026-03-15T00:00:00")
     state = spend(limit, UNUSED, midnight - SECOND, 10)

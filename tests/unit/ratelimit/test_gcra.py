@@ -123,6 +123,7 @@ def test_the_rate_itself_is_never_refused(rate: int) -> None:
         bucket.now += MINUTE // rate
 
 
+@pytest.mark.attack("A62")
 @pytest.mark.parametrize(
     ("rate", "ten", "sixty", "in_two_minutes"),
     per_rate([34, 167, 334, 3334], [117, 584, 1167, 11_667], [217, 1084, 2167, 21_667]),
@@ -189,6 +190,7 @@ def test_a_refund_gives_back_what_was_taken_and_no_more() -> None:
     assert bucket.remaining() == 17
 
 
+@pytest.mark.attack("A64")
 def test_a_clock_that_steps_back_grants_no_second_burst_and_tells_the_true_wait() -> None:
     bucket = twice_for_ten_seconds(100)
     bucket.at_once()

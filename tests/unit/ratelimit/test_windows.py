@@ -32,6 +32,7 @@ def test_a_fixed_window_counts_down_and_says_when_it_ends() -> None:
     assert hit(limit, state, NOON + MINUTE)[:2] == (True, 2)
 
 
+@pytest.mark.attack("A62")
 def test_a_fixed_window_admits_twice_its_amount_around_an_edge_and_a_sliding_window_does_not() -> None:
     before, after = NOON - SECOND, NOON + SECOND
     for limit, most in ((FixedWindow(50, MINUTE), 100), (SlidingWindow(50, MINUTE), 50)):
@@ -90,6 +91,7 @@ def test_zero_admits_nothing_ever(kind: type[FixedWindow] | type[SlidingWindow])
     assert hit(kind(0, MINUTE), UNUSED, NOON) == (False, 0, NEVER, UNUSED)
 
 
+@pytest.mark.attack("A64")
 @pytest.mark.parametrize("kind", [FixedWindow, SlidingWindow])
 @pytest.mark.parametrize("back", [1, SECOND, MINUTE])
 def test_a_clock_that_goes_back_grants_no_second_budget(

@@ -146,6 +146,7 @@ def test_the_filters_stand_in_their_order() -> None:
     }
 
 
+@pytest.mark.attack("A70")
 def test_no_route_of_any_gateway_goes_past_authz() -> None:
     for file in GATEWAYS.glob("*.yaml"):
         for one in compiled(load(file.stem)).resources[snapshot.ROUTE].values():
@@ -174,6 +175,7 @@ def test_the_route_names_the_policy_version_and_the_listener() -> None:
         }
 
 
+@pytest.mark.attack("A65")
 def test_limits_fail_open_only_where_every_limit_says_so() -> None:
     def some_open(policy: Any) -> None:
         policy["limits"]["day"]["on_store_failure"] = "open"
