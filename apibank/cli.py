@@ -15,6 +15,7 @@ from apibank.commands import (
     explain,
     keys,
     policies,
+    replay,
     serve,
     stack,
     tokens,
@@ -30,6 +31,7 @@ app.command("up", short_help="Run the whole federation here until Ctrl-C.")(stac
 app.command("status", short_help="Show what every Envoy runs, and what is wrong.")(stack.status)
 app.add_typer(serve.app, name="serve")
 app.command("explain", short_help="Show which way a request takes, and why.")(explain.explain)
+app.command("replay", short_help="Show what a policy would change for checks that were kept.")(replay.replay)
 app.command("token")(credentials.token)
 app.command("sign", short_help="Print the headers that sign a request.")(credentials.sign)
 app.add_typer(keys.app, name="keys")
