@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from apibank.sample_spool import kept_samples
 from tests.support.client import CONTENT, Client, problem
 from tests.support.published import eventually
 from tests.support.stack import Stack, running_stack
@@ -197,3 +198,31 @@ def test_a_running_control_plane_explains_a_credential_and_neither_repeats_nor_c
         assert part not in done.stdout + done.stderr
         assert part not in "".join(moving.log(name) for name in ("control-plane", "gateway-marketing"))
     assert figure(moving, "apibank_authz_decisions_total", gateway="marketing") == counted
+
+
+@pytest.mark.requirement("R109")
+def test_kept_checks_say_what_enforcing_would_refuse_before_anybody_is_refused(
+    moving: Stack, client: Client, tokens: Tokens, fresh: Fresh, tmp_path: Path
+) -> None:
+    secret = tokens.of("marketing", fresh)
+    assert client.call("POST", PATHS["shadow"] + "?page=2", json={}).status_code == 200
+    assert client.call("GET", PATHS["shadow"], token=secret).status_code == 200
+    folder = moving.state_dir / "samples"
+    asyncio.run(eventually(lambda: len(list(kept_samples(folder, "marketing"))) >= 2))
+    same = json.loads(moving.run("replay", "marketing", "-o", "json").stdout)
+    assert (same["changes"], same["refuses"]) == ([], False)
+    enforcing = tmp_path / "enforcing.yaml"
+    enforcing.write_text(
+        "profile: enforcing\ngateways: {marketing: {routes: {social: {mode: enforce}}}}\n", encoding="utf-8"
+    )
+    profiles = [part for one in (*moving.ready.profiles, str(enforcing)) for part in ("--profile", one)]
+    done = moving.run(
+        "replay", "marketing", "--policies", moving.ready.policies, *profiles, "-o", "json", check=False
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)["changes"]
+    assert {one["change"] for one in found} == {"newly_refused"}
+    assert ("social", "token_missing") in {(one["route"], one["after"]) for one in found}
+    text = "".join(file.read_text(encoding="utf-8") for file in folder.iterdir())
+    assert all(part not in text for part in (*secret.split("."), "page=2"))
+    assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
