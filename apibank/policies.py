@@ -224,7 +224,12 @@ class PolicyFolder:
 
         def concerns_us(path: Path) -> bool:
             # What is written under a name with a dot is on its way to another name.
-            gateway_file = path.parent in policies and path.suffix == ".yaml" and not path.name.startswith(".")
+            gateway_file = (
+                path.parent in policies
+                and path.suffix == ".yaml"
+                and not path.name.startswith(".")
+                and self.wants(path.stem)
+            )
             return gateway_file or path in overlays or path.parent in whole
 
         return bursts(*policies, *{path.parent for path in overlays}, *whole, stop=stop, concerns=concerns_us)

@@ -8,7 +8,7 @@ import structlog
 
 from apibank.policies import PolicyFolder
 from authz.authorizer import Authorizer
-from authz.rules import PolicyUnusableError, compile_rules
+from authz.rules import PolicyUnusableError, Rules, compile_rules
 from authz.sources import CredentialSources
 from policy.model import Gateway
 from policy.problem import PolicyError
@@ -47,6 +47,7 @@ class PolicyInForce:
         self._limiter = limiter
         self._sources = sources
         self.gateway: Gateway | None = None
+        self._former: tuple[Gateway, Rules] | None = None
         self._candidate: str | None = None
 
     async def follow(self, stop: asyncio.Event) -> None:
@@ -69,7 +70,7 @@ class PolicyInForce:
         """Decide by this policy where an Envoy asks by it, beside the one in force. Raises as `take` does."""
         if self.gateway is None or candidate.version == self.gateway.version:
             return
-        rules = await asyncio.to_thread(compile_rules, candidate)
+        rules = await asyncio.to_thread(compile_rules, candidate, former=self._former)
         await self._sources.apply(sources_of_both(self.gateway, candidate))
         self._limiter.admit_candidate(candidate)
         self._authorizer.install(rules, candidate=True)
@@ -96,12 +97,12 @@ class PolicyInForce:
         """Put a policy in force. Raises as `take` does."""
         if self.gateway is not None and gateway.version == self.gateway.version:
             return
-        rules = await asyncio.to_thread(compile_rules, gateway)
+        rules = await asyncio.to_thread(compile_rules, gateway, former=self._former)
         await self._sources.apply(gateway)
         # No await between these two: no request is decided by the one policy and counted by the other.
         self._limiter.replace_rules(gateway)
         self._authorizer.install(rules)
-        self.gateway = gateway
+        self.gateway, self._former = gateway, (gateway, rules)
         self._candidate = None
         _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
 

@@ -19,6 +19,7 @@ from policy.judged_by import judged_by
 from policy.kinds import Tier
 from policy.model import Access, Credentials, Gateway, Match, Route
 from policy.modes import Mode, Replay
+from policy.rules import ExpressionRule
 
 KNOWN_TIERS: Final = frozenset(tier.value for tier in Tier)
 
@@ -110,8 +111,13 @@ class Rules:
     verified: VerifiedTokens
 
 
-def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> Rules:
-    """Rules of a validated policy. Raises PolicyUnusableError; nothing of the result changes afterwards."""
+def compile_rules(
+    gateway: Gateway, verified: VerifiedTokens | None = None, former: tuple[Gateway, Rules] | None = None
+) -> Rules:
+    """Rules of a validated policy. Raises PolicyUnusableError; nothing of the result changes afterwards.
+
+    `former`: a policy and its rules, of which the routes stay that are the same here: most changes are of one route.
+    """
     declared = frozenset[str]().union(*(claims_of(rule) for rule in gateway.rules.values()))
     issuers: dict[str, IssuerRules] = {}
     for name, issuer in gateway.issuers.items():
@@ -130,13 +136,15 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
         )
     schemas = _compile_schemas(gateway)
     business = _compile_business(gateway)
+    known = _same_routes(gateway, *former) if former is not None else {}
     agents = gateway.agents
     return Rules(
         gateway=gateway.gateway,
         version=gateway.version,
         listeners={name: _allow_list(gateway, each.networks) for name, each in gateway.listeners.items()},
         routes={
-            name: _compile_route(gateway, name, route, schemas, business) for name, route in gateway.routes.items()
+            name: known.get(name) or _compile_route(gateway, name, route, schemas, business)
+            for name, route in gateway.routes.items()
         },
         issuers=issuers,
         signatures=None if agents is None else SignatureRules(agents.window_seconds, agents.role, Tier.INTERNAL.value),
@@ -145,6 +153,17 @@ def compile_rules(gateway: Gateway, verified: VerifiedTokens | None = None) -> R
         replay=gateway.replay,
         verified=VerifiedTokens() if verified is None else verified,
     )
+
+
+def _same_routes(gateway: Gateway, former: Gateway, rules: Rules) -> dict[str, RouteRules]:
+    """The routes of former rules that decide the same under this policy."""
+    if any(isinstance(rule, ExpressionRule) for rule in gateway.rules.values()):
+        # What an expression means depends on the schemas of all the routes under it.
+        return {}
+    if any(getattr(gateway, name) != getattr(former, name) for name in Gateway.model_fields if name != "routes"):
+        return {}
+    before = former.routes
+    return {name: rules.routes[name] for name, route in gateway.routes.items() if before.get(name) == route}
 
 
 def _compile_schemas(gateway: Gateway) -> dict[str, BodySchema]:

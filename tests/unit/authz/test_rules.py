@@ -4,6 +4,7 @@ import pytest
 
 from authz.request import MAX_BODY_BYTES
 from authz.rules import PolicyUnusableError, compile_rules
+from policy.model import Gateway
 from tests.unit.authz.world import ISSUER, agents_policy, policy, rules
 
 
@@ -56,3 +57,28 @@ def test_a_schema_that_cannot_be_enforced_makes_the_policy_unusable() -> None:
     schemas = {"content": {"format": "no-such-format"}, "message": {}}
     with pytest.raises(PolicyUnusableError, match="content"):
         rules(schemas=schemas)
+
+
+def test_of_a_changed_policy_the_routes_that_are_the_same_are_not_compiled_again() -> None:
+    before = policy()
+    former = compile_rules(before)
+    name, other = list(before.routes)[:2]
+    written = before.model_dump(mode="json", exclude_defaults=True)
+    written["routes"][name]["max_body_bytes"] = 4321
+    after = Gateway.model_validate(written)
+    rules = compile_rules(after, former=(before, former))
+    assert rules.routes[name].max_body == 4321
+    assert rules.routes[other] is former.routes[other]
+    assert rules.version == after.version != former.version
+
+
+def test_where_anything_else_changes_every_route_is_compiled_again() -> None:
+    before = policy()
+    former = compile_rules(before)
+    after = before.model_copy(update={"tiers": before.tiers[:1]})
+    rules = compile_rules(after, former=(before, former))
+    assert not any(each is former.routes[name] for name, each in rules.routes.items())
+    plain = compile_rules(after)
+    assert {name: each.tiers for name, each in rules.routes.items()} == {
+        name: each.tiers for name, each in plain.routes.items()
+    }
