@@ -40,6 +40,8 @@ from xds.snapshot import Origin, Snapshot
 _LOG: Final = structlog.get_logger(__name__)
 # What was saved longer ago is not what has just changed.
 _RECENT_SECONDS: Final = 30.0
+# No gateway waits longer for another one's change.
+_AHEAD_SECONDS: Final = 0.5
 # Nothing is compiled or sent any more so long after a change.
 _CALM_SECONDS: Final = 1.0
 # Of what was rolled back; the status has all of it.
@@ -129,11 +131,20 @@ class ControlPlane:
 
     async def publish(self) -> None:
         """Read the folder and publish whatever has changed."""
-        names = await asyncio.to_thread(self.folder.names)
-        await asyncio.gather(*(self.publish_one(name) for name in names))
+        names, changed = await asyncio.to_thread(self._looked_at)
+        # Who has changed goes ahead of those who might have, by an overlay or a certificate.
+        ahead = {asyncio.create_task(self.publish_one(name)) for name in changed}
+        if ahead:
+            await asyncio.wait(ahead, timeout=_AHEAD_SECONDS)
+        await asyncio.gather(*ahead, *(self.publish_one(name) for name in names if name not in changed))
         for name in self.states.keys() - set(names):
             file = str(self.folder.folder / f"{name}.yaml")
             self._refuse(name, [record_of(Origin(file, 1), _GONE)])
+
+    def _looked_at(self) -> tuple[tuple[str, ...], set[str]]:
+        """The gateways that have files, and those whose file is another than before."""
+        names = self.folder.names()
+        return names, {name for name in names if not self.folder.is_as_read(name)}
 
     def changing(self, name: str) -> asyncio.Lock:
         """Held while a gateway's file or what is published of it changes."""

@@ -111,6 +111,14 @@ class PolicyFolder:
         self._read[name] = (sources, loaded)
         return loaded
 
+    def is_as_read(self, name: str) -> bool:
+        """Whether nobody has written the gateway's file since `load_one` read it; the overlays are not looked at."""
+        known = self._read.get(name)
+        try:
+            return known is not None and read_source(self.folder / f"{name}.yaml") == known[0][0]
+        except (OSError, PolicyError):
+            return False
+
     def gateways(self) -> Sequence[Gateway]:
         """The gateways as `load_one` read them last; reads nothing."""
         return [loaded.gateway for _, loaded in self._read.values()]

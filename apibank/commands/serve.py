@@ -185,7 +185,8 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
         fail(f"error: there is no policy for {name!r} in {folder.folder}; there are {', '.join(folder.names())}")
     service = GatewayService(
         name=name,
-        folder=folder,
+        # Changes of the others' files are none of its business.
+        folder=_folder_in_force(settings, (name,)),
         store=settings.store,
         database=settings.database_url(),
         metrics_listen=metrics_listen,
