@@ -7,6 +7,7 @@ import pytest
 
 from policy.load import load_gateways
 from policy.model import Gateway
+from policy.modes import Mode
 from policy.problem import Source
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -14,7 +15,9 @@ GATEWAYS = sorted((PROJECT / "envoy" / "gateways").glob("*.yaml"))
 PROFILES = sorted((PROJECT / "envoy" / "profiles").glob("*.yaml"))
 DOMAINS = ("platform", "marketing", "education", "sales", "agents")
 
-# What an overlay may say. Who may call, for what, how often and with which body is the gateways' own and the same
+# Steps of moving clients behind the gateway; all others are places.
+MOVING = {"migration": Mode.SHADOW, "migration-optional": Mode.OPTIONAL}
+# What the overlay of a place may say. Who may call, for what, how often and with which body is the gateways' own and the same
 # everywhere.
 PLACE = {"networks", "issuers", "certificates", "authorities", "services", "listeners", "upstreams"}
 
@@ -33,13 +36,36 @@ def _rules(gateway: Gateway) -> Mapping[str, object]:
     return gateway.model_dump(exclude=PLACE)
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def _demands(gateway: Gateway) -> Mapping[str, object]:
+    """Everything but how much of it is enforced."""
+    does = gateway.model_dump(exclude={"mode", "replay", "lint_exceptions"})
+    for part in (*does["routes"].values(), *does["limits"].values()):
+        for field in ("mode", "lint_exceptions", "shadow"):
+            part.pop(field, None)
+    return does
+
+
+@pytest.mark.parametrize("profile", [one for one in PROFILES if one.stem not in MOVING], ids=lambda path: path.stem)
 def test_a_profile_is_valid_and_changes_no_rule(profile: Path) -> None:
     plain, here = _gateways(), _gateways(profile.stem)
     assert {name: _rules(gateway) for name, gateway in here.items()} == {
         name: _rules(gateway) for name, gateway in plain.items()
     }
     assert here != plain
+
+
+@pytest.mark.requirement("R109")
+@pytest.mark.parametrize("profile", MOVING)
+def test_moving_changes_what_is_enforced_of_the_domains_and_nothing_that_is_demanded(profile: str) -> None:
+    plain, here = _gateways(), _gateways(profile)
+    assert {name: _demands(one) for name, one in here.items()} == {name: _demands(one) for name, one in plain.items()}
+    enforced = {("central", name) for name in here["central"].routes} - {
+        ("central", name) for name in ("marketing", "education", "sales")
+    }
+    for name, gateway in here.items():
+        for route_name, route in gateway.routes.items():
+            strict = (name, route_name) in enforced or name in {"platform", "agents"}
+            assert gateway.mode_of(route) is (Mode.ENFORCE if strict else MOVING[profile]), (name, route_name)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)

@@ -70,7 +70,9 @@ def test_what_is_excepted_is_known_with_its_reason() -> None:
     assert [one.excepted for one in lint_all(policy.gateway) if one.code == "AB202"] == [REASON]
 
 
-@pytest.mark.parametrize("profile", [None, "dev", "compose", "staging", "production"])
+@pytest.mark.parametrize(
+    "profile", [None, "dev", "compose", "staging", "production", "migration", "migration-optional"]
+)
 @pytest.mark.parametrize("name", ["agents", "central", "education", "marketing", "platform", "sales"])
 def test_there_is_nothing_to_find_in_the_policies_that_come_with_apibank(name: str, profile: str | None) -> None:
     file = ROOT / "envoy" / "gateways" / f"{name}.yaml"
