@@ -73,6 +73,16 @@ attacks: setup ## regenerate docs/attacks.md and list the attacks that no test m
 bench: setup ## every benchmark, as bench/README.md describes
 	@$(BIN)/python -m bench
 
+FUZZ_STAMP := $(VENV)/.fuzz-$(shell cat fuzz.lock 2>/dev/null | cksum | cut -d' ' -f1)
+SECONDS ?= 60
+
+$(FUZZ_STAMP): $(STAMP)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r fuzz.lock
+	@rm -f $(VENV)/.fuzz-* && touch $@
+
+fuzz: $(FUZZ_STAMP) ## search what reads tokens, signatures, bodies and paths for surprises (SECONDS each, 60)
+	@for name in token signature body path; do $(BIN)/python -m tests.fuzz $$name $(SECONDS) || exit 1; done
+
 UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
 # Not after `setup`, which a package that cannot be had would keep from ever being resolved again.
 lock: ## resolve every lock file anew: ours, the installer's, and those of the image
@@ -82,5 +92,5 @@ lock: ## resolve every lock file anew: ours, the installer's, and those of the i
 	@$(UV_LOCK) pyproject.toml --extra postgres --no-annotate -c requirements.lock -o deploy/requirements.lock
 	@echo hatchling | $(UV_LOCK) - --no-annotate -c requirements.lock -o deploy/build.lock
 
-clean: ## remove what make made (.venv and .apibank)
-	@rm -rf $(VENV) .apibank .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove what make made (.venv, .apibank and .fuzz)
+	@rm -rf $(VENV) .apibank .fuzz .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
