@@ -74,14 +74,14 @@ bench: setup ## every benchmark, as bench/README.md describes
 	@$(BIN)/python -m bench
 
 FUZZ_STAMP := $(VENV)/.fuzz-$(shell cat fuzz.lock 2>/dev/null | cksum | cut -d' ' -f1)
-SECONDS ?= 60
+FUZZ_SECONDS ?= 60
 
 $(FUZZ_STAMP): $(STAMP)
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r fuzz.lock
 	@rm -f $(VENV)/.fuzz-* && touch $@
 
-fuzz: $(FUZZ_STAMP) ## search what reads tokens, signatures, bodies and paths for surprises (SECONDS each, 60)
-	@for name in token signature body path; do $(BIN)/python -m tests.fuzz $$name $(SECONDS) || exit 1; done
+fuzz: $(FUZZ_STAMP) ## search what reads tokens, signatures, bodies and paths for surprises (FUZZ_SECONDS each, 60)
+	@for name in token signature body path; do $(BIN)/python -m tests.fuzz $$name $(FUZZ_SECONDS) || exit 1; done
 
 UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
 # Not after `setup`, which a package that cannot be had would keep from ever being resolved again.
