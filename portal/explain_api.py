@@ -1,12 +1,25 @@
 """A request explained by the control API: which way it takes, and what every check says of it. Nothing is sent."""
 
+import base64
 from collections.abc import Mapping
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, IPvAnyAddress, SecretStr, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, SecretStr, StringConstraints
 
 Record = Mapping[str, object]
+
+
+def _decoded(text: object) -> bytes:
+    try:
+        if isinstance(text, str):
+            return base64.b64decode(text, validate=True)
+    except ValueError:
+        pass
+    raise ValueError("not base64")
+
+
+_Base64 = Annotated[bytes, BeforeValidator(_decoded)]
 _HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
 
 
@@ -23,7 +36,7 @@ class ExplainRequest(BaseModel):
     gateway: Annotated[str, Field(max_length=63)] | None = None
     listener: Annotated[str, Field(max_length=63)] | None = None
     headers: Annotated[Mapping[_HeaderName, SecretStr], Field(max_length=100)] | None = None
-    body: Base64Bytes | None = None
+    body: _Base64 | None = None
     address: IPvAnyAddress | None = None
 
     @property

@@ -17,8 +17,8 @@ DOMAINS = ("platform", "marketing", "education", "sales", "agents")
 
 # Steps of moving clients behind the gateway; all others are places.
 MOVING = {"migration": Mode.SHADOW, "migration-optional": Mode.OPTIONAL}
-# What the overlay of a place may say. Who may call, for what, how often and with which body is the gateways' own and the same
-# everywhere.
+# What the overlay of a place may say. Who may call, for what, how often and with which body is the gateways' own and
+# the same everywhere.
 PLACE = {"networks", "issuers", "certificates", "authorities", "services", "listeners", "upstreams"}
 
 
