@@ -31,7 +31,7 @@ class Child:
     name: str
     command: tuple[str, ...]
     ready: Probe
-    ready_seconds: float = 30.0
+    ready_seconds: float = 60.0
     drain: Callable[[], Awaitable[None]] | None = None
     drain_seconds: float = 10.0
     stop_seconds: float = 5.0

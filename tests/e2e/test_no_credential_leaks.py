@@ -16,6 +16,7 @@ import psutil
 import pytest
 from redis import Redis
 
+from apibank.ready import read_ready
 from tests.support.client import CONTENT, Client
 from tests.support.published import eventually
 from tests.support.stack import Stack
@@ -132,7 +133,8 @@ def spoken(stack: Stack) -> Iterator[tuple[str, bytes]]:
             yield f"the value of {key!r}", store.dump(key) or b""
     for arguments in (("keys", "list"), ("tokens", "revocations"), ("status",), ("policy", "history")):
         yield f"apibank {arguments}", stack.run(*arguments, "-o", "json", check=False).stdout.encode()
-    for pid in stack.ready.pids.values():
+    # Others may have restarted some of them meanwhile.
+    for pid in read_ready(stack.state_dir).pids.values():
         yield f"the command line of {pid}", " ".join(psutil.Process(pid).cmdline()).encode()
 
 

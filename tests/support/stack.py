@@ -15,7 +15,7 @@ from apibank.ports import is_free, plan_ports
 from apibank.ready import READY_NAME, Ready, StackNotRunningError, read_ready
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 90
+START_SECONDS = 180
 STOP_SECONDS = 30
 
 
