@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from apibank.control_plane import ControlPlane
 from apibank.rollouts import Rollouts
 from policy.kinds import Endpoint, is_host_name
+from policy.lint.edge import what_is_there
 from policy.model import Gateway
 from portal.policies_api import Record
 from portal.problems import Refused
@@ -82,6 +83,8 @@ def _checked(endpoints: Sequence[str]) -> tuple[str, ...]:
             continue
         if is_host_name(endpoint):
             wrong.append({"pointer": pointer, "found": endpoint, "rule": "an IP address: names are not resolved here"})
+        elif what := what_is_there(endpoint):
+            wrong.append({"pointer": pointer, "found": endpoint, "rule": f"the address of a service: {what}"})
     if wrong:
         detail = "; ".join(f"{one['pointer']}: {one['rule']} (found {one['found']!r})" for one in wrong)
         raise Refused(422, "endpoint_invalid", detail, wrong)
