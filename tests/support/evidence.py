@@ -5,8 +5,10 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -40,11 +42,26 @@ class Evidence:
     """Looks at a running federation from the side: its services' counts and its processes' logs."""
 
     stack: Stack
-    http: httpx2.Client = field(default_factory=lambda: httpx2.Client(timeout=10))
+    http: httpx2.Client = field(default_factory=lambda: httpx2.Client(timeout=10, verify=False))
+    _services: dict[str, HTTPConnection] = field(default_factory=dict)
 
     def hits(self) -> dict[str, int]:
         """How many requests each service has had."""
-        return {name: int(self.http.get(f"{url}/__hits").text) for name, url in self.stack.ready.upstreams.items()}
+        return {name: self._hits_of(name) for name in self.stack.ready.upstreams}
+
+    def _hits_of(self, service: str) -> int:
+        place = urlsplit(self.stack.ready.upstreams[service])
+        connection = self._services.setdefault(service, HTTPConnection(place.netloc, timeout=10))
+        for attempt in range(2):
+            try:
+                connection.request("GET", "/__hits")
+                return int(connection.getresponse().read())
+            except (ConnectionError, HTTPException):
+                # It had been idle for too long.
+                connection.close()
+                if attempt:
+                    raise
+        raise AssertionError
 
     def logs(self) -> list[Path]:
         return sorted((self.stack.state_dir / "logs").iterdir())
