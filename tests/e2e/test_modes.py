@@ -4,8 +4,11 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 import pytest
@@ -27,7 +30,10 @@ profile: modes
 description: Three routes that clients have not moved to yet.
 gateways:
   central:
+    upstreams:
+      backend: {endpoints: []}
     routes:
+      everything-else: {path: /, listeners: [https], upstream: backend, mode: optional}
       marketing-seo: {path: /api/marketing/seo, listeners: [https], upstream: marketing-gateway, mode: off}
       marketing-social: {path: /api/marketing/social, listeners: [https], upstream: marketing-gateway, mode: shadow}
       marketing-email: {path: /api/marketing/email, listeners: [https], upstream: marketing-gateway, mode: optional}
@@ -42,6 +48,35 @@ FORGED = {"x-waooaw-subject": "root", "x-user-id": "root", "x-waooaw-tier": "ent
 EMAIL = {"campaign": "Spring", "audience": "customers", "goal": "newsletter"}
 
 
+class _Backend(BaseHTTPRequestHandler):
+    """What was there before any gateway: it answers every path with the headers that it got."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = json.dumps({"headers": {name.lower(): value for name, value in self.headers.items()}}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def _backend() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The edge and one domain, with routes in every mode."""
@@ -49,7 +84,9 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     overlay = folder / "modes.yaml"
     overlay.write_text(MODES, encoding="utf-8")
     arguments = ("--gateways", "central,marketing", "--profile", "dev", "--profile", str(overlay))
-    with running_stack(folder / "state", *arguments) as running:
+    with _backend() as port, running_stack(folder / "state", *arguments) as running:
+        # A stack knows no other places than its own until it is told.
+        running.run("endpoints", "set", "central", "backend", f"127.0.0.1:{port}")
         yield running
 
 
@@ -97,7 +134,7 @@ def unproven(tokens: Tokens) -> str:
     return tokens.customer(sub="mallory", role="customer", tier="enterprise", iss="https://auth.example.com")
 
 
-@pytest.mark.requirement("R109")
+@pytest.mark.attack("A37", "A41")
 def test_off_asks_for_nothing_and_takes_no_identity_from_a_client(
     moving: Stack, client: Client, tokens: Tokens, fresh: Fresh
 ) -> None:
@@ -108,6 +145,7 @@ def test_off_asks_for_nothing_and_takes_no_identity_from_a_client(
     assert figure(moving, "apibank_authz_off_total", gateway="marketing", route="seo") == before + 3
 
 
+@pytest.mark.attack("A37", "A41")
 @pytest.mark.requirement("R109")
 def test_shadow_lets_everything_pass_counted_by_reason_and_recorded(
     moving: Stack, client: Client, tokens: Tokens, fresh: Fresh
@@ -134,6 +172,23 @@ def test_shadow_lets_everything_pass_counted_by_reason_and_recorded(
         assert (event["outcome"], event["reason"], event["status"]) == ("shadowed", reason, 200)
 
 
+@pytest.mark.requirement("R109")
+def test_step_one_stands_before_everything_and_refuses_only_a_token_that_is_not_good(
+    client: Client, tokens: Tokens, fresh: Fresh
+) -> None:
+    for path in ("/", "/index.html", "/legacy/orders/7?page=2", "/api/unheard-of"):
+        silent = client.call("GET", path, headers={"x-waooaw-subject": "root"})
+        assert silent.status_code == 200, silent.text
+        assert "x-waooaw-subject" not in silent.json()["headers"]
+    subject = fresh("user")
+    token = tokens.customer(sub=subject, role="customer", tier="business", scopes=[])
+    known = client.call("GET", "/legacy", token=token)
+    assert known.json()["headers"]["x-waooaw-subject"] == subject
+    for bad in ("garbage", unproven(tokens), token[:-4] + "AAAA"):
+        assert problem(client.call("GET", "/legacy", token=bad))["code"] == "token_invalid"
+
+
+@pytest.mark.attack("A37", "A11")
 @pytest.mark.requirement("R109")
 def test_optional_lets_pass_who_shows_nothing_and_refuses_who_shows_nothing_good(
     moving: Stack, client: Client, tokens: Tokens, fresh: Fresh
@@ -165,6 +220,7 @@ def test_beside_them_everything_else_is_enforced(client: Client) -> None:
     assert problem(client.call("POST", PATHS["enforce"], json=CONTENT))["code"] == "token_missing"
 
 
+@pytest.mark.attack("A31")
 @pytest.mark.parametrize("mode", ["off", "shadow", "optional"])
 def test_a_path_that_two_programs_read_differently_passes_in_no_mode(mode: str, client: Client) -> None:
     hits = client.hits("marketing")
@@ -173,6 +229,7 @@ def test_a_path_that_two_programs_read_differently_passes_in_no_mode(mode: str, 
     assert client.hits("marketing") == hits
 
 
+@pytest.mark.attack("A58")
 def test_a_running_control_plane_explains_a_credential_and_neither_repeats_nor_counts_it(
     moving: Stack, tokens: Tokens, fresh: Fresh, tmp_path: Path
 ) -> None:
@@ -200,6 +257,7 @@ def test_a_running_control_plane_explains_a_credential_and_neither_repeats_nor_c
     assert figure(moving, "apibank_authz_decisions_total", gateway="marketing") == counted
 
 
+@pytest.mark.attack("A58")
 @pytest.mark.requirement("R109")
 def test_kept_checks_say_what_enforcing_would_refuse_before_anybody_is_refused(
     moving: Stack, client: Client, tokens: Tokens, fresh: Fresh, tmp_path: Path

@@ -97,6 +97,7 @@ def test_every_check_says_what_it_finds_wrong_and_the_first_refusal_is_the_answe
     assert (answer["status"], answer["by"]) == (403, "central")
 
 
+@pytest.mark.attack("A58")
 def test_no_credential_comes_back_in_any_form(folder: Path, tmp_path: Path) -> None:
     text, key = token(), "waw_live_sk_0123456789ABCDEFGHij"
     (tmp_path / "key").write_text(key, encoding="utf-8")

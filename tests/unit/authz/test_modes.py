@@ -177,6 +177,7 @@ async def test_off_asks_for_nothing_and_says_nothing_of_the_caller() -> None:
         assert decision.waived is None
 
 
+@pytest.mark.attack("A37")
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW, Mode.OPTIONAL])
 async def test_headers_that_claim_an_identity_and_credentials_are_removed(mode: Mode) -> None:
     asking = asked(mode, headers=FORGED)
@@ -215,6 +216,7 @@ async def test_a_tier_without_figures_is_limited_as_the_lowest_and_told_to_the_s
 SIGNED: Rules = agents_rules(mode="shadow")
 
 
+@pytest.mark.attack("A19")
 async def test_shadow_spends_nonces_and_a_replay_passes_as_nobody() -> None:
     world = World(SIGNED)
     asking = signed(policy=SIGNED.version)

@@ -155,6 +155,7 @@ def test_a_signed_request_is_replayed_without_its_signature() -> None:
     assert (found.change, found.after) == (Change.NEWLY_REFUSED, "tier_not_admitted")
 
 
+@pytest.mark.attack("A58")
 @pytest.mark.requirement("R95")
 @pytest.mark.parametrize("gateway", [policy(replay=KEEPING), policy(replay={**KEEPING, "bodies": True})])
 def test_no_sample_holds_a_credential_a_query_or_a_name(gateway: Gateway) -> None:
