@@ -17,6 +17,8 @@ CORES = (
     "xds/snapshot.py",
     "xds/protocol",
     "authz/pipeline.py",
+    "authz/examination.py",
+    "authz/modes.py",
     "authz/request.py",
     "authz/decision.py",
     "authz/identity",
