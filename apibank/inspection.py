@@ -132,7 +132,7 @@ def compiled(inspection: Inspection, envoy: Path | None) -> Inspection:
                     diagnostic = loaded.positions.diagnostic(one.path, message)
                     issues.append(Issue("envoy", Severity.ERROR, diagnostic, name))
         if made_up:
-            notes.append(f"Envoy saw made-up certificates; not all are on this machine of {', '.join(made_up)}")
+            notes.append(f"not all certificates of {', '.join(made_up)} are on this machine; Envoy saw made-up ones")
     return Inspection(inspection.gateways, issues, notes)
 
 

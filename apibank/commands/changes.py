@@ -234,7 +234,7 @@ def _where(settings: Settings, begun: dict[str, Any]) -> dict[str, Any]:
     if begun["revision"] is not None:
         shown = _record(ask(settings, "GET", f"/v1/policies/rollouts/{begun['revision']}", patient=True))
         return {**shown, "result": "unchanged"} if begun["result"] == "unchanged" else shown
-    status = _record(ask(settings, "GET", "/v1/status", patient=True))
+    status = _record(ask(settings, "GET", "/v1/status?resources=false", patient=True))
     of_gateway = next(one for one in status["gateways"] if one["gateway"] == begun["gateway"])
     return {**begun, **{name: of_gateway[name] for name in ("envoys", "live", "behind", "refused", "rolled_back")}}
 

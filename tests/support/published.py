@@ -21,7 +21,7 @@ class Published:
 
     async def gateway(self, name: str) -> dict[str, Any]:
         """The gateway's entry of the status."""
-        answer = await self.http.get("/v1/status")
+        answer = await self.http.get("/v1/status?resources=false")
         return next(one for one in answer.json()["gateways"] if one["gateway"] == name)
 
     async def another_than(self, name: str, version: str, seconds: float = 15) -> str:
