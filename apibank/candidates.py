@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,9 @@ from apibank.policies import PolicyFolder
 from apibank.policy_source import read_source
 from policy.problem import PolicyError
 
+REPLACED: Final = ".replaced"
+# Of each gateway, the newest.
+_MOST_KEPT: Final = 20
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -41,8 +45,11 @@ class PolicyFiles:
         await asyncio.to_thread(_remove, self._folder.candidates / f"{gateway}.yaml")
 
     async def replace(self, gateway: str, text: str) -> None:
-        """Put the text in the place of the gateway's file. Raises ReadOnlyFolderError."""
-        await asyncio.to_thread(self._write, self._folder.folder / f"{gateway}.yaml", text)
+        """Put the text in the place of the gateway's file. Raises ReadOnlyFolderError.
+
+        What stood there and was never live, such as a draft with a mistake, is kept in the folder `.replaced`.
+        """
+        await asyncio.to_thread(self._replace, gateway, text)
 
     async def candidates(self) -> list[str]:
         """The gateways that have one."""
@@ -82,6 +89,30 @@ class PolicyFiles:
                 raise
         except OSError as error:
             raise self._read_only(error) from error
+
+    def _replace(self, gateway: str, text: str) -> None:
+        path = self._folder.folder / f"{gateway}.yaml"
+        try:
+            present = _target(path).read_bytes()
+        except OSError:
+            # There is none; or it is something that `_write` refuses to replace.
+            present = b""
+        known = self._folder.last_text(gateway)
+        if present.strip() and present not in (text.encode(), None if known is None else known.encode()):
+            self._keep(gateway, present)
+        self._write(path, text)
+
+    def _keep(self, gateway: str, content: bytes) -> None:
+        kept = self._folder.folder / REPLACED
+        try:
+            kept.mkdir(exist_ok=True)
+            path = kept / f"{gateway}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.yaml"
+            path.write_bytes(content)
+        except OSError as error:
+            raise self._read_only(error) from error
+        for old in sorted(kept.glob(f"{gateway}.*Z.yaml"))[:-_MOST_KEPT]:
+            _remove(old)
+        _LOG.warning("replaced_file_kept", gateway=gateway, file=str(path))
 
     def _candidates(self) -> list[str]:
         return [path.stem for path in self._folder.candidates.glob("*.yaml") if self._folder.wants(path.stem)]

@@ -141,6 +141,11 @@ class PolicyFolder:
         """The gateway's file without overlays, as `load_one` read it last."""
         return self._read[name][0][0].text
 
+    def last_text(self, name: str) -> str | None:
+        """The same, None where no good one was read yet."""
+        known = self._read.get(name)
+        return None if known is None else known[0][0].text
+
     def load_text(self, name: str, text: str, shown: str) -> Loaded[Gateway]:
         """A text that may become the gateway's file, under the overlays; not linted. Raises PolicyError, OSError."""
         source = Source(shown, text)

@@ -144,6 +144,17 @@ async def test_a_file_that_is_broken_is_mended_by_applying_what_is_live(plane: R
     assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
     assert (plane.folder / "shop.yaml").read_text() == policy
     assert not plane.state["errors"]
+    # It is in no history, and somebody has written it.
+    (kept,) = (plane.folder / ".replaced").iterdir()
+    assert kept.name.startswith("shop.")
+    assert kept.read_text() == "gateway: shop\n"
+
+
+async def test_what_was_live_is_in_the_history_and_not_kept_a_second_time(plane: Running, policy: str) -> None:
+    changed = policy.replace("path: /items", "path: /things")
+    answer = await plane.api.post("/v1/policies/apply", json=wanted(changed))
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
+    assert not (plane.folder / ".replaced").exists()
 
 
 async def test_when_the_database_goes_between_two_gateways_both_fates_are_told(
