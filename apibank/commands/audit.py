@@ -235,7 +235,11 @@ def prune(
         pruning = Pruning(gateway, moment(before, now), author())
     except AuditDeskError as error:
         fail(f"error: {error}")
-    if not yes and not typer.confirm(f"Remove the audit of {gateway} before {pruning.before:%Y-%m-%d %H:%M}?"):
+    if not yes and not typer.confirm(
+        # Not on standard output, where the checkpoint goes: that is appended to a file of anchors.
+        f"Remove the audit of {gateway} before {pruning.before:%Y-%m-%d %H:%M} UTC?",
+        err=True,
+    ):
         raise SystemExit(ANSWER_NO)
     anchors = anchors_of(settings, anchor or (), local=local_anchors)
     pruned = answered(settings, lambda opened: prune_rows(opened, pruning, anchors, now))

@@ -24,6 +24,16 @@ class ExportFormat(StrEnum):
     JSON = "json"
 
 
+class AuditOutcome(StrEnum):
+    """Of requests the first three, of `audit prune` the others."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    SHADOWED = "shadowed"
+    INITIATED = "initiated"
+    SUCCESS = "success"
+
+
 AnchorFiles = Annotated[
     list[Path] | None,
     typer.Option("--anchor", metavar="FILE", help="Ends and checkpoints of chains, as JSON lines; several times."),
@@ -40,7 +50,7 @@ RequestId = Annotated[str | None, typer.Option(help="Of one request: a row for e
 Endpoint = Annotated[str | None, typer.Option(help="Paths that begin so.")]
 Method = Annotated[str | None, typer.Option(help="Such as POST.")]
 Status = Annotated[int | None, typer.Option(help="Such as 403.")]
-OutcomeOption = Annotated[str | None, typer.Option("--outcome", help="allowed, denied, initiated, success.")]
+OutcomeOption = Annotated[AuditOutcome | None, typer.Option("--outcome", help="What came of it.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="From then on: 2026-11-22T12:00:00Z, or 24h ago.")]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Before then.")]
 
@@ -55,7 +65,7 @@ def query_of(
     endpoint: str | None = None,
     method: str | None = None,
     status: int | None = None,
-    outcome: str | None = None,
+    outcome: AuditOutcome | None = None,
     since: str | None = None,
     until: str | None = None,
     limit: int = 100,
@@ -78,7 +88,7 @@ def query_of(
             endpoint_prefix=endpoint,
             method=None if method is None else method.upper(),
             status=status,
-            outcome=outcome,
+            outcome=None if outcome is None else outcome.value,
             since=None if since is None else moment(since, now),
             until=None if until is None else moment(until, now),
             before=before,

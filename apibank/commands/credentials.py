@@ -19,7 +19,7 @@ class IssuerName(StrEnum):
 
 
 def token(
-    issuer: Annotated[IssuerName, typer.Option(help="Which development issuer signs.")],
+    issuer: Annotated[IssuerName, typer.Option(help="Which development issuer signs.")] = IssuerName.CUSTOMER,
     sub: Annotated[str | None, typer.Option("--sub", help="Subject.")] = None,
     role: Annotated[str | None, typer.Option("--role", help="Role, such as customer, student, company, admin.")] = None,
     tier: Annotated[str | None, typer.Option("--tier", help="free, business, enterprise or internal.")] = None,

@@ -237,13 +237,22 @@ def test_a_checkpoint_is_kept_where_the_gateways_anchors_are(place: Place) -> No
 
 
 def test_nothing_is_removed_of_a_chain_that_is_not_whole_or_not_there_or_without_a_yes(place: Place) -> None:
-    assert place.run("prune", "--gateway", "platform", "--before", "1d").exit_code == 1
+    unanswered = place.run("prune", "--gateway", "platform", "--before", "1d")
+    # What goes to standard output is appended to a file of anchors: no question may stand there.
+    assert (unanswered.exit_code, unanswered.stdout.strip()) == (1, "")
+    assert "Remove the audit" in unanswered.stderr
     assert place.run("prune", "--gateway", "none", "--before", "1d", "--yes").exit_code == 2
     assert place.run("prune", "--gateway", "platform", "--before", "soon", "--yes").exit_code == 2
     place.execute("UPDATE admin_audit_logs SET outcome = 'denied' WHERE event_id = 'e2'")
     done = place.run("prune", "--gateway", "platform", "--before", "1d", "--yes")
     assert (done.exit_code, "not whole" in done.stderr) == (2, True)
     assert len(ids(place.run("list", "-o", "json"))) == 9
+
+
+def test_an_outcome_that_there_is_not_is_an_error_and_not_an_empty_list(place: Place) -> None:
+    done = place.run("list", "--outcome", "refused")
+    assert (done.exit_code, "denied" in done.stderr) == (2, True)
+    assert place.run("list", "--outcome", "shadowed").stdout == "no rows\n"
 
 
 @pytest.mark.parametrize("command", ["list", "verify", "export", "anchor", "tail"])

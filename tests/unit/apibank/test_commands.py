@@ -45,6 +45,12 @@ def test_a_token_says_what_it_was_asked_to_say_and_nothing_is_validated(state: s
     assert done.stdout.count("\n") == 1
 
 
+def test_a_token_is_a_customers_unless_said_otherwise(state: str) -> None:
+    said = claims(run("token", "--state-dir", state, "--role", "student").stdout)
+    assert said["role"] == "student"
+    assert said["iss"] == claims(run("token", "--issuer", "customer", "--state-dir", state).stdout)["iss"]
+
+
 def test_an_empty_subject_is_honoured(state: str) -> None:
     assert claims(run("token", "--issuer", "customer", "--state-dir", state, "--sub", "").stdout)["sub"] == ""
 
