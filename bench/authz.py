@@ -64,7 +64,7 @@ async def _serve_constant(kind: ServerKind) -> int:
     server = grpc.aio.server()
     handlers = {"Check": grpc.unary_unary_rpc_method_handler(answer)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    server.add_registered_method_handlers(SERVICE, handlers)
+    server.add_registered_method_handlers(SERVICE, handlers)  # type: ignore[attr-defined]
     port: int = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     _SERVERS.append(server)

@@ -30,7 +30,7 @@ _NONCE: Final = "n" * 16
 def welch(one: list[float], other: list[float]) -> float:
     """How many standard errors the means of the quicker nine tenths lie apart."""
     cut = [sorted(each)[: int(len(each) * _KEPT)] for each in (one, other)]
-    error = sum(statistics.variance(each) / len(each) for each in cut) ** 0.5
+    error: float = sum(statistics.variance(each) / len(each) for each in cut) ** 0.5
     return abs(statistics.fmean(cut[0]) - statistics.fmean(cut[1])) / error
 
 
