@@ -112,7 +112,7 @@ def _show_new(answer: object, output: OutputFormat, *, any_address: bool) -> Non
         return
     sys.stdout.write(f"{row['key']}\n")
     sys.stderr.write(
-        f"key {row['id']} of {row['partner']}, tier {row['tier']}, until {row['expires_at']}; "
+        f"key {row['id']} of {row['partner']}, tier {row['tier']}, until {_minute(row['expires_at'])} UTC\n"
         "keep it now, it is not shown again\n"
     )
     if any_address:

@@ -11,7 +11,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import OutputFormat, Row, fail, plain, print_rows, print_value
+from apibank.output import Cell, OutputFormat, Row, fail, plain, print_rows, print_value
 
 app = typer.Typer(help="Revoked access tokens.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "issuer", "jti", "subject", "issued_until", "until", "reason")
@@ -59,6 +59,9 @@ def revocations(output: Output = OutputFormat.TABLE, state_dir: StateDir = None)
     Example: apibank tokens revocations -o json
     """
     rows = cast(list[Row], ask(settings_of(state_dir=state_dir), "GET", "/v1/revocations"))
+    if output is OutputFormat.TABLE:
+        # To the second, which is what a token's iat has; -o json has all of it.
+        rows = [{**row, **{name: _second(row[name]) for name in ("issued_until", "until")}} for row in rows]
     print_rows(rows, _COLUMNS, output, empty="no token is revoked")
 
 
@@ -74,6 +77,10 @@ def restore(
     """
     row = cast(Row, ask(settings_of(state_dir=state_dir), "DELETE", f"/v1/revocations/{revocation_id}"))
     _tell(row, output, "accepted again")
+
+
+def _second(time: Cell) -> str | None:
+    return str(time)[:19].replace("T", " ") if time else None
 
 
 def _tell(row: Row, output: OutputFormat, said: str) -> None:

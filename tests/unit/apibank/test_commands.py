@@ -130,3 +130,12 @@ def test_every_command_has_an_example() -> None:
 
     for path, text in leaves(typer.main.get_command(app)):
         assert f"Example: apibank {' '.join(path)}" in text, path
+
+
+def test_times_of_revocations_are_shown_to_the_second_and_whole_to_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"id": "r_1", "issued_until": "2026-11-23T05:34:41.165321+00:00", "until": None}
+    monkeypatch.setattr("apibank.commands.tokens.ask", lambda *_: [row])
+    shown = run("tokens", "revocations").stdout
+    assert "2026-11-23 05:34:41" in shown
+    assert ".165321" not in shown
+    assert json.loads(run("tokens", "revocations", "-o", "json").stdout) == [row]
