@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 POLICY_SERVICE: Final = "policy."
 # Long enough for a gateway's process to read its file again; after it the change goes out and authz fails closed.
 PATIENCE_SECONDS: Final = 2.0
-_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.01
 _CALL_SECONDS: Final = 0.5
 
 
