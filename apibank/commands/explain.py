@@ -190,9 +190,12 @@ def _examined_here(explanation: "Explanation", policies: "PoliciesByName", sent:
     from apibank.facts_at_hand import facts_at_hand
     from authz.rules import PolicyUnusableError
 
+    former = structlog.get_config()
     # What cannot be fetched is a note of the answer.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         return asyncio.run(with_checks(explanation, policies, sent, partial(facts_at_hand, database=None), time.time))
     except PolicyUnusableError as error:
         fail(f"error: {error}")
+    finally:
+        structlog.configure(**former)
