@@ -129,6 +129,8 @@ class LastGood:
         self._policies_of = policies_of
         self._waiting: dict[str, tuple[Sequence[Gateway], Snapshot]] = {}
         self._there = asyncio.Event()
+        # What is being saved is not forgotten in between.
+        self._writing = asyncio.Lock()
 
     def note(self, group: str, snapshot: Snapshot) -> None:
         """Every Envoy of the group has accepted it."""
@@ -139,7 +141,8 @@ class LastGood:
     async def forget(self, group: str) -> None:
         """Serve nothing of it after a restart. Raises one of LOST_DATABASE."""
         self._waiting.pop(group, None)
-        await self._snapshots.forget(group)
+        async with self._writing:
+            await self._snapshots.forget(group)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Save until stopped; while the database is away the newest waits."""
@@ -160,7 +163,11 @@ class LastGood:
         for group, (policies, snapshot) in list(self._waiting.items()):
             try:
                 body = await asyncio.to_thread(pack, policies[0], snapshot, policies[1:])
-                await self._snapshots.save(StoredSnapshot(group, snapshot.version, body, datetime.now(UTC)))
+                async with self._writing:
+                    if group not in self._waiting:
+                        # Forgotten meanwhile, and to stay so.
+                        continue
+                    await self._snapshots.save(StoredSnapshot(group, snapshot.version, body, datetime.now(UTC)))
             except LOST_DATABASE as error:
                 _LOG.warning("last_good_not_saved", gateway=group, error=type(error).__name__)
                 return False

@@ -1,14 +1,21 @@
 """A gateway whose file is gone goes on, until somebody says that it is not coming back."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from apibank.last_good import LastGood
+from policy.load import load_gateway
+from policy.model import Gateway
+from policy.problem import Source
 from records.database import Database
 from records.snapshots import Snapshots
+from records.upgrade import upgrade
 from tests.contract.changes.federation import Running, running
-from xds.snapshot import ROUTE
+from xds.snapshot import ROUTE, Snapshot
 
 PATH = "/v1/policies/shop"
 
@@ -65,3 +72,29 @@ async def test_while_the_database_is_away_nothing_is_forgotten(
     (folder / "shop.yaml").unlink()
     assert await refused(plane) == (503, "database_away")
     assert plane.publisher.snapshot("shop")
+
+
+async def test_what_is_forgotten_while_it_is_being_saved_stays_forgotten(
+    tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing, go_on = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> bytes:
+        packing.set()
+        assert go_on.wait(10)
+        return b"packed"
+
+    monkeypatch.setattr("apibank.last_good.pack", slowly)
+    gateway = load_gateway(Gateway, Source("shop.yaml", policy)).gateway
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    await upgrade(url)
+    async with Database(url) as database:
+        last_good, stop = LastGood(Snapshots(database), lambda *_: [gateway]), asyncio.Event()
+        saving = asyncio.create_task(last_good.run(stop))
+        last_good.note("shop", Snapshot.of([]))
+        assert await asyncio.to_thread(packing.wait, 10)
+        await last_good.forget("shop")
+        go_on.set()
+        stop.set()
+        await saving
+        assert await Snapshots(database).find("shop") is None
