@@ -92,27 +92,27 @@ class PolicyFiles:
 
     def _replace(self, gateway: str, text: str) -> None:
         path = self._folder.folder / f"{gateway}.yaml"
-        try:
-            present = _target(path).read_bytes()
-        except OSError:
-            # There is none; or it is something that `_write` refuses to replace.
-            present = b""
-        known = self._folder.last_text(gateway)
-        if present.strip() and present not in (text.encode(), None if known is None else known.encode()):
-            self._keep(gateway, present)
+        present = self._found(gateway)
+        if present is not None and present.strip() and present not in (text, self._folder.last_text(gateway)):
+            self._keep(gateway, path)
         self._write(path, text)
 
-    def _keep(self, gateway: str, content: bytes) -> None:
+    def _keep(self, gateway: str, path: Path) -> None:
         kept = self._folder.folder / REPLACED
+        copy = kept / f"{gateway}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.yaml"
         try:
+            file = _target(path)
             kept.mkdir(exist_ok=True)
-            path = kept / f"{gateway}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.yaml"
-            path.write_bytes(content)
+            try:
+                # However long it is, it is only named anew: what takes its place is another file.
+                copy.hardlink_to(file)
+            except OSError:
+                shutil.copyfile(file, copy)
         except OSError as error:
             raise self._read_only(error) from error
         for old in sorted(kept.glob(f"{gateway}.*Z.yaml"))[:-_MOST_KEPT]:
             _remove(old)
-        _LOG.warning("replaced_file_kept", gateway=gateway, file=str(path))
+        _LOG.warning("replaced_file_kept", gateway=gateway, file=str(copy))
 
     def _candidates(self) -> list[str]:
         return [path.stem for path in self._folder.candidates.glob("*.yaml") if self._folder.wants(path.stem)]

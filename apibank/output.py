@@ -41,6 +41,14 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], output: OutputFormat
         print_value([dict(row) for row in rows], output)
 
 
+def print_said(row: Row, said: str, output: OutputFormat) -> None:
+    """What came of a command: a sentence for people, the record for programs."""
+    if output is OutputFormat.TABLE:
+        sys.stdout.write(plain(said) + "\n")
+    else:
+        print_value(dict(row), output)
+
+
 def print_value(value: object, output: OutputFormat) -> None:
     """Print one value as JSON or YAML (a table of one value is YAML: the easiest to read)."""
     if output is OutputFormat.JSON:

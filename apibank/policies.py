@@ -139,12 +139,12 @@ class PolicyFolder:
 
     def text(self, name: str) -> str:
         """The gateway's file without overlays, as `load_one` read it last."""
-        return self._read[name][0][0].text
+        (file, *_), _ = self._read[name]
+        return file.text
 
     def last_text(self, name: str) -> str | None:
         """The same, None where no good one was read yet."""
-        known = self._read.get(name)
-        return None if known is None else known[0][0].text
+        return self.text(name) if name in self._read else None
 
     def load_text(self, name: str, text: str, shown: str) -> Loaded[Gateway]:
         """A text that may become the gateway's file, under the overlays; not linted. Raises PolicyError, OSError."""

@@ -1,6 +1,5 @@
 """`apibank consents`: parents' consents for their children. Each change returns when every gateway decides by it."""
 
-import sys
 from typing import Annotated, cast
 from urllib.parse import urlencode
 
@@ -8,7 +7,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import OutputFormat, Row, plain, print_rows, print_value
+from apibank.output import OutputFormat, Row, print_rows, print_said
 
 app = typer.Typer(help="Parents' consents for their children.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "child", "parent", "method", "purposes", "status", "expires_at")
@@ -38,7 +37,9 @@ def grant(
         "expires_in_days": expires_in_days,
     }
     row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/consents", new))
-    _tell(row, output, f"{row['parent']} consents for {row['child']} until {str(row['expires_at'])[:10]}")
+    print_said(
+        row, f"{row['id']}: {row['parent']} consents for {row['child']} until {str(row['expires_at'])[:10]}", output
+    )
 
 
 @app.command("list", short_help="List consents, also those that are over.")
@@ -70,11 +71,4 @@ def revoke(
     Example: apibank consents revoke c_3f9c
     """
     row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/consents/{consent_id}/revoke"))
-    _tell(row, output, f"{row['parent']} consents no more for {row['child']}")
-
-
-def _tell(row: Row, output: OutputFormat, said: str) -> None:
-    if output is OutputFormat.TABLE:
-        sys.stdout.write(plain(f"{row['id']}: {said}") + "\n")
-    else:
-        print_value(dict(row), output)
+    print_said(row, f"{row['id']}: {row['parent']} consents no more for {row['child']}", output)

@@ -7,7 +7,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import ANSWER_NO, Cell, OutputFormat, Row, print_rows, print_value
+from apibank.output import ANSWER_NO, Cell, OutputFormat, Row, print_rows, print_said, print_value
 
 app = typer.Typer(help="Partners' API keys.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "partner", "tier", "scopes", "networks", "status", "expires_at", "last_used_at")
@@ -94,10 +94,7 @@ def revoke(key_id: KeyId, output: Output = OutputFormat.TABLE, state_dir: StateD
     Example: apibank keys revoke k_3f9c
     """
     row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/keys/{key_id}/revoke"))
-    if output is OutputFormat.TABLE:
-        sys.stdout.write(f"key {key_id} of {row['partner']} is revoked on every gateway\n")
-    else:
-        print_value(dict(row), output)
+    print_said(row, f"key {key_id} of {row['partner']} is revoked on every gateway", output)
 
 
 def _minute(time: Cell) -> str | None:

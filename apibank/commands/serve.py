@@ -180,13 +180,14 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
     settings = settings_of(**options)
     if settings.store == "valkey":
         fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
-    folder = _folder_in_force(settings, None)
+    # Changes of the others' files are none of its business.
+    folder = _folder_in_force(settings, (name,))
     if name not in folder.names():
-        fail(f"error: there is no policy for {name!r} in {folder.folder}; there are {', '.join(folder.names())}")
+        others = ", ".join(open_folder(settings).names())
+        fail(f"error: there is no policy for {name!r} in {folder.folder}; there are {others}")
     service = GatewayService(
         name=name,
-        # Changes of the others' files are none of its business.
-        folder=_folder_in_force(settings, (name,)),
+        folder=folder,
         store=settings.store,
         database=settings.database_url(),
         metrics_listen=metrics_listen,

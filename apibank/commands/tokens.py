@@ -11,7 +11,7 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import Cell, OutputFormat, Row, fail, plain, print_rows, print_value
+from apibank.output import Cell, OutputFormat, Row, fail, plain, print_rows, print_said
 
 app = typer.Typer(help="Revoked access tokens.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "issuer", "jti", "subject", "issued_until", "until", "reason")
@@ -84,12 +84,9 @@ def _second(time: Cell) -> str | None:
 
 
 def _tell(row: Row, output: OutputFormat, said: str) -> None:
-    if output is not OutputFormat.TABLE:
-        print_value(dict(row), output)
-    else:
-        running = cast(list[str], row["in_force_on"])
-        what = f"token {row['jti']}" if row["jti"] else f"tokens of {row['subject']}"
-        sys.stdout.write(plain(f"{row['id']}: {what} {said} by {len(running)} processes") + "\n")
+    running = cast(list[str], row["in_force_on"])
+    what = f"token {row['jti']}" if row["jti"] else f"tokens of {row['subject']}"
+    print_said(row, f"{row['id']}: {what} {said} by {len(running)} processes", output)
     for instance in cast(list[str], row["silent"]):
         sys.stderr.write(
             plain(f"{instance} is silent: if it runs without its database, it goes by the list that it has") + "\n"
