@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -82,6 +82,7 @@ class Attempt:
     hits: dict[str, int]
     sizes: dict[Path, int]
     secrets: list[str]
+    began: float = field(default_factory=time.time)
     judged: bool = False
 
     def refused(self, answer: Answered, status: int, code: str) -> Event:
@@ -130,9 +131,26 @@ class Attempt:
                 return sorted(found, key=lambda one: float(one["at"]))
             time.sleep(0.02)
 
+    def allowed(self, gateway: str, control: Callable[[], Answered]) -> list[Event]:
+        """What a gateway let pass since the attempt began, but for `control`, a request that passes it.
+
+        A gateway writes its events in their order: when the control's is there, all earlier ones are.
+        """
+        answer = control()
+        assert answer.status_code == 200, answer.text
+        last = str(answer.json()["headers"]["x-request-id"])
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            found = [one for one in self.decisions() if (one["gateway"], one["outcome"]) == (gateway, "allowed")]
+            if _has(found, "request_id", last):
+                return [one for one in found if one["request_id"] != last]
+            assert time.monotonic() < deadline, f"{gateway} did not write what it decided about {last}"
+            time.sleep(0.02)
+
     def decisions(self) -> list[Event]:
-        """All events since the attempt began."""
-        return [json.loads(line) for line in self.said().splitlines() if line.startswith('{"at":')]
+        """All events of what was decided since the attempt began; one of before may be written only now."""
+        events = (json.loads(line) for line in self.said().splitlines() if line.startswith('{"at":'))
+        return [event for event in events if event["at"] >= self.began]
 
     def said(self) -> str:
         """What all processes have logged since the attempt began."""

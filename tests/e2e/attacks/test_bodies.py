@@ -219,7 +219,7 @@ def test_a_body_beyond_its_bound_asks_nobody(size: int, evidence: Evidence, publ
         answers = everything(public_door, head("POST", PATH, lines) + body)
         attempt.reached_nobody()
         assert b"HTTP/1.1 413" in answers or not answers
-        assert not [one for one in attempt.decisions() if one["outcome"] == "allowed" and one["gateway"] == "marketing"]
+        assert attempt.allowed("marketing", lambda: post(public_door, forge, GOOD)) == []
 
 
 def _patiently(door: Door, forge: Forge, body: bytes) -> Answered | None:
@@ -237,7 +237,7 @@ def test_a_body_that_never_ends_is_judged_by_nobody(evidence: Evidence, public_d
         answers = everything(public_door, head("POST", PATH, lines) + GOOD, silence=1)
         assert b"HTTP/1.1 2" not in answers
         attempt.reached_nobody()
-        assert not [one for one in attempt.decisions() if one["gateway"] == "marketing" and one["outcome"] == "allowed"]
+        assert attempt.allowed("marketing", lambda: post(public_door, forge, GOOD)) == []
 
 
 @pytest.mark.attack("A49")
