@@ -41,6 +41,12 @@ class Claims:
             except LOST_DATABASE as error:
                 _LOG.warning("claim_not_renewed", gateway=gateway, revision=revision, error=type(error).__name__)
 
+    async def elsewhere(self, gateway: str) -> Claim | None:
+        """The change that another control plane makes of this gateway now. Raises one of LOST_DATABASE."""
+        return next(
+            (one for one in await self._claims.held() if one.gateway == gateway and one.holder != self.holder), None
+        )
+
     async def follow(self, stop: asyncio.Event, gateways: Callable[[], tuple[str, ...]]) -> None:
         """Close what other processes have left unfinished, now and while this one runs, until stopped."""
         while not stop.is_set():

@@ -207,22 +207,26 @@ class ControlPlane:
     async def republish_endpoints(self, name: str) -> None:
         """Publish the endpoints of the moment; everything else as it is."""
         async with self.changing(name):
-            state, intended = self.states.get(name, Published()), self.publisher.intended(name)
-            if state.gateway is None or intended is None:
-                return
-            written = {each: upstream.endpoints for each, upstream in state.gateway.upstreams.items()}
-            hosts = self.endpoints.of(state.gateway)
-            moved = with_endpoints(intended, {**written, **hosts})
-            if state.fingerprint is not None:
-                try:
-                    material = await self.preparation.material(state.gateway)
-                    state.fingerprint = fingerprint(state.gateway, material, hosts)
-                except UnpreparedError:
-                    # Certificates of the moment do not hold up hosts; all is prepared anew when they are good again.
-                    state.fingerprint = None
-            self._metrics.change_saved(name, moved.version, time.monotonic())
-            state.snapshot = moved.version
-            self.publisher.set_snapshot(name, moved)
+            await self.republish_endpoints_held(name)
+
+    async def republish_endpoints_held(self, name: str) -> None:
+        """The same for who holds `changing` already."""
+        state, intended = self.states.get(name, Published()), self.publisher.intended(name)
+        if state.gateway is None or intended is None:
+            return
+        written = {each: upstream.endpoints for each, upstream in state.gateway.upstreams.items()}
+        hosts = self.endpoints.of(state.gateway)
+        moved = with_endpoints(intended, {**written, **hosts})
+        if state.fingerprint is not None:
+            try:
+                material = await self.preparation.material(state.gateway)
+                state.fingerprint = fingerprint(state.gateway, material, hosts)
+            except UnpreparedError:
+                # Certificates of the moment do not hold up hosts; all is prepared anew when they are good again.
+                state.fingerprint = None
+        self._metrics.change_saved(name, moved.version, time.monotonic())
+        state.snapshot = moved.version
+        self.publisher.set_snapshot(name, moved)
 
     async def _gate(self, gateway: Gateway) -> None:
         endpoint = gateway.services.authz.endpoint

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from apibank.control_plane import ControlPlane
-from apibank.rollouts import Rollouts
+from apibank.rollouts import BusyError, Rollouts
 from policy.kinds import Endpoint, is_host_name
 from policy.lint.edge import what_is_there
 from policy.model import Gateway
@@ -29,23 +29,25 @@ class EndpointDesk:
         return self._record(self._policy(gateway, upstream), upstream)
 
     async def set_endpoints(self, gateway: str, upstream: str, endpoints: Sequence[str], author: str) -> Record:
-        policy = self._changeable(gateway, upstream)
         checked = _checked(endpoints)
-        try:
-            await self._control.endpoints.put(policy, upstream, checked, author)
-        except LOST_DATABASE:
-            raise _away() from None
-        await self._control.republish_endpoints(gateway)
-        return self._record(policy, upstream)
+        async with self._control.changing(gateway):
+            policy = await self._changeable(gateway, upstream)
+            try:
+                await self._control.endpoints.put(policy, upstream, checked, author)
+            except LOST_DATABASE:
+                raise _away() from None
+            await self._control.republish_endpoints_held(gateway)
+            return self._record(policy, upstream)
 
     async def reset_endpoints(self, gateway: str, upstream: str) -> Record:
-        policy = self._changeable(gateway, upstream)
-        try:
-            await self._control.endpoints.remove(policy, upstream)
-        except LOST_DATABASE:
-            raise _away() from None
-        await self._control.republish_endpoints(gateway)
-        return self._record(policy, upstream)
+        async with self._control.changing(gateway):
+            policy = await self._changeable(gateway, upstream)
+            try:
+                await self._control.endpoints.remove(policy, upstream)
+            except LOST_DATABASE:
+                raise _away() from None
+            await self._control.republish_endpoints_held(gateway)
+            return self._record(policy, upstream)
 
     def _policy(self, gateway: str, upstream: str) -> Gateway:
         policy = self._control.policy_of(gateway)
@@ -57,13 +59,17 @@ class EndpointDesk:
             raise Refused(404, "upstream_not_found", f"{gateway} has no upstream {upstream!r}; it has: {known}")
         return policy
 
-    def _changeable(self, gateway: str, upstream: str) -> Gateway:
+    async def _changeable(self, gateway: str, upstream: str) -> Gateway:
         policy = self._policy(gateway, upstream)
         if policy.upstreams[upstream].named_hosts:
             detail = f"the hosts of {upstream!r} are names, which Envoy resolves itself: change the names' addresses"
             raise Refused(409, "endpoints_by_dns", detail)
-        if (rollout := self._rollouts.running(gateway)) is not None:
-            raise Refused(409, "rollout_running", f"another change is being made: {rollout}")
+        try:
+            await self._rollouts.check_none(gateway)
+        except BusyError as error:
+            raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
+        except LOST_DATABASE:
+            raise _away() from None
         return policy
 
     def _record(self, policy: Gateway, upstream: str) -> Mapping[str, object]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from apibank.control_plane import ControlPlane
 from apibank.last_good import LastGood
-from apibank.rollouts import Rollouts
+from apibank.rollouts import BusyError, Rollouts
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
 
@@ -35,8 +35,12 @@ class Forgetting:
     async def _check(self, gateway: str) -> None:
         if gateway not in self._control.states:
             raise Refused(404, "gateway_not_found", f"there is no gateway {gateway!r}")
-        if (rollout := self._rollouts.running(gateway)) is not None:
-            raise Refused(409, "rollout_running", f"another change is being made: {rollout}")
+        try:
+            await self._rollouts.check_none(gateway)
+        except BusyError as error:
+            raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
+        except LOST_DATABASE:
+            raise Refused(503, "database_away", _AWAY) from None
         if gateway in await asyncio.to_thread(self._control.folder.names):
             file = self._control.folder.folder / f"{gateway}.yaml"
             raise Refused(409, "file_there", f"{file} says what {gateway} does: take it away first")

@@ -112,6 +112,13 @@ class Rollouts:
     def running(self, gateway: str) -> Rollout | None:
         return self._running.get(gateway)
 
+    async def check_none(self, gateway: str) -> None:
+        """Raises BusyError where this or another control plane makes a change of it; or one of LOST_DATABASE."""
+        if (rollout := self._running.get(gateway)) is not None:
+            raise BusyError(str(rollout))
+        if (claim := await self._claims.elsewhere(gateway)) is not None:
+            raise BusyError(f"{gateway}: revision {claim.revision} by another control plane")
+
     def reserve(self, gateway: str, version: str, intent: Intent) -> Rollout:
         """Take the gateway's place. Raises BusyError. `release` it, or `begin` what it was taken for."""
         if (other := self._running.get(gateway)) is not None:

@@ -48,6 +48,23 @@ async def test_while_one_makes_a_change_another_refuses_to(
         assert (folder / "shop.yaml").read_text() == policy
 
 
+async def test_while_one_makes_a_change_another_moves_no_hosts(
+    plane: Running, folder: Path, database: str, policy: str
+) -> None:
+    await plane.envoy("shop-1")
+    await begun(plane, moved(policy), soak=60.0)
+    async with running(folder, database) as replica:
+        await replica.until(lambda: "shop" in replica.plane.control.states and replica.state["version"])
+        path = "/v1/gateways/shop/upstreams/shop/endpoints"
+        for answer in (
+            await replica.api.put(path, json={"endpoints": ["127.0.0.1:9002"]}),
+            await replica.api.delete(path),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (409, "rollout_running")
+            assert "by another control plane" in answer.json()["detail"]
+        assert (await replica.api.get(path)).json()["overridden"] is False
+
+
 async def test_what_one_left_that_was_killed_is_closed_by_another_that_runs(
     plane: Running, folder: Path, database: str, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
