@@ -156,6 +156,7 @@ class ControlPlane:
         self.states.pop(name, None)
         self.folder.forget(name)
         self._run.forget(name)
+        self._metrics.forget(name)
 
     async def publish_one(self, name: str) -> None:
         """Publish what this gateway's file says, if that is something else than before."""

@@ -215,6 +215,18 @@ class XdsMetrics:
             self._resources.labels(label, short).set(len(resources))
             self._size.labels(label, short).set(sum(len(resource.body) for resource in resources))
 
+    def forget(self, group: str) -> None:
+        """The group is gone for good: so are its figures."""
+        if group not in self._groups:
+            return
+        for metric in (
+            self._streams, self._nodes, self._resources, self._size, self._published, self._info, self._compile,
+            self._sent, self._acked, self._rollbacks, self._canaries, self._canary_nodes,
+        ):  # fmt: skip
+            metric.remove_by_labels({"group": group})
+        self._groups.discard(group)
+        self._versions.pop(group, None)
+
     def _label(self, group: str) -> str:
         """The group, or what stands for all groups beyond the most that have figures of their own."""
         if group not in self._groups:

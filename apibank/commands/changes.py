@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     app.command("apply", short_help="Make files live.")(apply)
     app.command("history", short_help="Show what became live when, and by whom.")(history)
     app.command("rollback", short_help="Make a former text live again.")(rollback)
+    app.command("forget", short_help="Drop a gateway that is not coming back.")(forget)
 
 
 def diff(
@@ -172,6 +173,25 @@ def rollback(
         )
     body = {"target": version, "gateway": gateway, "message": message}
     _change(settings, "/v1/policies/rollback", body, _plan(canary, soak, within), wait, within, output)
+
+
+def forget(
+    gateway: Annotated[str, typer.Argument(help="The gateway, whose file is gone and whose Envoys are stopped.")],
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
+) -> None:
+    """Drop what is published of a gateway that is not coming back, and what a restart would serve of it.
+
+    Its history stays: `policy rollback REVISION` brings it back. Exit code 1: its file is there, or its Envoys are.
+
+    Example: apibank policy forget marketing
+    """
+    path = f"/v1/policies/{_in_path(gateway)}"
+    answer = _record(ask(settings_of(state_dir=state_dir), "DELETE", path, refusal=ANSWER_NO), "gateway", "forgotten")
+    if output is OutputFormat.TABLE:
+        print_rows([answer], ("gateway", "forgotten"), output)
+    else:
+        print_value(answer, output)
 
 
 def _change(

@@ -112,6 +112,18 @@ async def test_a_change_from_an_old_version_is_refused(run: Run, mine: Path) -> 
     assert "is live, and this change was made from" in refused.output
 
 
+async def test_a_gateway_that_is_not_coming_back_is_forgotten(plane: Running, run: Run) -> None:
+    refused = await run("forget", "shop")
+    assert refused.exit_code == 1
+    assert "take it away first" in refused.output
+    (plane.folder / "shop.yaml").unlink()
+    forgotten = await run("forget", "shop")
+    assert forgotten.exit_code == 0, forgotten.output
+    assert "shop" in forgotten.stdout
+    assert plane.plane.states.gateways() == []
+    assert (await run("forget", "shop")).exit_code != 0
+
+
 async def test_endpoints_are_set_shown_and_reset(plane: Running, run: Run) -> None:
     await plane.envoy("shop-1")
     assert (await run("endpoints", "set", "shop", "shop", "127.0.0.1:9005")).exit_code == 0
@@ -135,7 +147,7 @@ async def test_the_status_names_what_was_rolled_back_and_the_changed_route(
     assert "routes.items" in shown.stdout
 
 
-@pytest.mark.parametrize("name", ["diff", "apply", "history", "rollback", "endpoints set"])
+@pytest.mark.parametrize("name", ["diff", "apply", "history", "rollback", "forget", "endpoints set"])
 async def test_every_command_shows_an_example(run: Run, name: str) -> None:
     assert "Example: apibank" in (await run(*name.split(), "--help")).stdout
 

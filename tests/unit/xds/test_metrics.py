@@ -59,6 +59,28 @@ def test_of_each_group_only_the_version_of_the_day_is_shown() -> None:
     assert figures.value("snapshot_info", group="edge", version=latest.version) == 1
 
 
+def test_a_group_that_is_forgotten_has_no_figures_and_may_come_back() -> None:
+    figures = Figures()
+    for _ in range(2):
+        figures.metrics.opened("edge", "delta", 1)
+        figures.metrics.published("edge", snapshot(CDS={"a": "1"}))
+        figures.metrics.compiled("edge", 0.1)
+        figures.metrics.published("other", snapshot(CDS={"a": "1"}))
+        assert _of(figures, "edge")
+        figures.metrics.forget("edge")
+        assert not _of(figures, "edge")
+        assert _of(figures, "other")
+
+
+def _of(figures: Figures, group: str) -> list[str]:
+    return [
+        sample.name
+        for family in figures.registry.collect()
+        for sample in family.samples
+        if sample.labels.get("group") == group
+    ]
+
+
 def test_groups_that_clients_make_up_share_their_figures_beyond_a_bound() -> None:
     figures = Figures()
     for number in range(1000):
