@@ -7,39 +7,18 @@ reaches Envoy as an error, which its filter turns into a 503.
 import asyncio
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 import structlog
 
 from authz.answers import Answers
 from authz.authorizer import GIVEN_UP, Authorizer
-from authz.request import MAX_CHECK_BYTES, Request
+from authz.request import Request
 from authz.unsettled import Unsettled
 from authz.wire import UnreadableCheckError, read_check, write_failure
+from rpc.service import Failure, Status
 
 _LOG: Final = structlog.get_logger(__name__)
-
-
-class Status(IntEnum):
-    """The gRPC status codes that a call can end with here (google.rpc.Code)."""
-
-    INVALID_ARGUMENT = 3
-    NOT_FOUND = 5
-    RESOURCE_EXHAUSTED = 8
-    UNAVAILABLE = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A call that ends without an answer. Envoy's filter makes a 503 of it, as nobody could decide."""
-
-    status: Status
-    message: str
-
-
-_TOO_LARGE: Final = Failure(Status.RESOURCE_EXHAUSTED, f"a check has at most {MAX_CHECK_BYTES} bytes")
 
 
 class CheckService:
@@ -54,8 +33,6 @@ class CheckService:
 
         `started`: when the check came, by the authorizer's counter. Never raises, and never waits.
         """
-        if len(raw) > MAX_CHECK_BYTES:
-            return _TOO_LARGE
         request: Request | None = None
         try:
             request = read_check(raw)

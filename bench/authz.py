@@ -27,12 +27,13 @@ import uvloop
 from pygrpc_native import NativeGrpcFront
 
 from authz.audit import JsonLinesSink
-from authz.server import SERVICE, ServerKind, serve
+from authz.server import SERVICE, serve
 from bench.authz_loads import CALLERS, LOADS, authorizer
 from bench.authz_stages import decisions, memory_of_tokens, stages
 from bench.hostile_checks import hostile
 from bench.http2_load import Client
 from protos import ext_authz_pb2 as pb
+from rpc.server import ServerKind
 
 CONNECTIONS, UNDER_WAY = 2, 32
 PROCESSES = multiprocessing.get_context("fork")

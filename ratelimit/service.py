@@ -4,7 +4,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 import structlog
@@ -14,29 +13,31 @@ from ratelimit.matching import Plan
 from ratelimit.plan_cache import PlanCache
 from ratelimit.store import Outcome
 from ratelimit.wire import AnswerWriter, UnreadableRequestError
+from rpc.service import Failure, Status
 
 _LOG: Final = structlog.get_logger(__name__)
 
 
-class Status(IntEnum):
-    """The gRPC status codes that a call can end with here (google.rpc.Code)."""
-
-    INVALID_ARGUMENT = 3
-    NOT_FOUND = 5
-    INTERNAL = 13
-    UNAVAILABLE = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A call that ends without an answer. Envoy's filter makes a 503 of it, as nobody could decide."""
-
-    status: Status
-    message: str
-
-
 _UNCOUNTED: Final = Failure(Status.UNAVAILABLE, "the counters cannot be reached")
 _BROKEN: Final = Failure(Status.INTERNAL, "the limits could not be decided")
+
+
+@dataclass(slots=True, eq=False)
+class Charged:
+    """A question whose limits are known and still to be charged. `started`: when it came, as `time.perf_counter` says.
+
+    `given_up`: nobody waits for the answer any more. It is charged nonetheless: it was asked.
+    """
+
+    plan: Plan
+    writer: AnswerWriter
+    started: float
+    given_up: bool = False
+
+    @property
+    def awaited(self) -> None:
+        """All wait for the store, and are charged in one step of it."""
+        return None
 
 
 class RateLimitService:
@@ -46,29 +47,30 @@ class RateLimitService:
         self._limiter, self._metrics = limiter, limiter.metrics
         self._plans = PlanCache(limiter)
 
-    async def answer_many(self, requests: Sequence[bytes]) -> list[bytes | Failure]:
-        """A serialised RateLimitResponse, or why there is none, for each serialised RateLimitRequest."""
-        start = time.perf_counter()
-        found = [self._find(raw) for raw in requests]
-        planned = [each for each in found if not isinstance(each, Failure)]
+    def begin(self, raw: bytes, started: float) -> Failure | Charged:
+        """What to charge for a serialised RateLimitRequest, or why it cannot be answered."""
         try:
-            outcomes = iter(await self._limiter.decide_many([plan for plan, _ in planned]) if planned else ())
-            answers = [each if isinstance(each, Failure) else self._written(each[1], next(outcomes)) for each in found]
-        except Exception as error:  # noqa: BLE001 whatever it was, no request may pass by it
-            self._report(error, len(planned))
-            answers = [each if isinstance(each, Failure) else _BROKEN for each in found]
-        self._metrics.took(time.perf_counter() - start, len(requests))
-        return answers
-
-    def _find(self, raw: bytes) -> tuple[Plan, AnswerWriter] | Failure:
-        try:
-            return self._plans.find(raw)
+            return Charged(*self._plans.find(raw), started)
         except UnreadableRequestError as error:
             self._metrics.invalid()
-            return Failure(Status.INVALID_ARGUMENT, str(error))
+            failure = Failure(Status.INVALID_ARGUMENT, str(error))
         except Exception as error:  # noqa: BLE001 one request that cannot be understood is no other's affair
             self._report(error, 1)
-            return _BROKEN
+            failure = _BROKEN
+        self._metrics.took(time.perf_counter() - started, 1)
+        return failure
+
+    async def settle(self, charged: Sequence[Charged]) -> list[bytes | Failure]:
+        """A serialised RateLimitResponse, or why there is none, for each of the questions."""
+        try:
+            outcomes = await self._limiter.decide_many([each.plan for each in charged])
+            answers = [self._written(each.writer, one) for each, one in zip(charged, outcomes, strict=True)]
+        except Exception as error:  # noqa: BLE001 whatever it was, no request may pass by it
+            self._report(error, len(charged))
+            answers = [_BROKEN] * len(charged)
+        # They came together, or nearly so.
+        self._metrics.took(time.perf_counter() - charged[0].started, len(charged))
+        return answers
 
     def _written(self, writer: AnswerWriter, outcome: Outcome | object) -> bytes | Failure:
         return writer.write(outcome) if isinstance(outcome, Outcome) else _UNCOUNTED

@@ -20,10 +20,12 @@ from authz.nonces import MemoryNonceStore, NonceStoreError
 from authz.pipeline import decide
 from authz.request import Request
 from authz.rules import Rules
-from authz.server import SERVICE, ServerKind, serve
-from authz.service import CheckService, Failure
+from authz.server import SERVICE, serve
+from authz.service import CheckService
 from authz.unsettled import Unsettled
 from protos import ext_authz_pb2 as pb
+from rpc.server import ServerKind
+from rpc.service import Failure
 from tests.contract.test_authz_server import KINDS, authorizer, check, code
 from tests.unit.authz.test_authorizer import Witness
 from tests.unit.authz.world import (

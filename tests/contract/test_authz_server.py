@@ -19,9 +19,10 @@ from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore, NonceStore, NonceStoreError
 from authz.request import MAX_CHECK_BYTES, Request
 from authz.rules import Rules
-from authz.server import SERVICE, Running, ServerKind, serve
+from authz.server import SERVICE, serve
 from protos import ext_authz_pb2 as pb
 from protos import ext_authz_pb2_grpc as pb_grpc
+from rpc.server import Running, ServerKind
 from tests.unit.authz.test_authorizer import Witness
 from tests.unit.authz.world import AGENTS, CONTENT, NOW, facts, request, rules, signed, token
 

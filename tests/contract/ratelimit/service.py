@@ -14,8 +14,9 @@ from ratelimit.limiter import RateLimiter
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.request import Unit
 from ratelimit.rules import DomainRules, Headers, Node, Rule
-from ratelimit.server import Running, ServerKind, serve
+from ratelimit.server import serve
 from ratelimit.store import CounterStore
+from rpc.server import Running, ServerKind
 
 OK, OVER = pb.RateLimitResponse.OK, pb.RateLimitResponse.OVER_LIMIT
 SECOND = 1_000_000

@@ -16,8 +16,9 @@ from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.request import Unit
 from ratelimit.rules import Rule
-from ratelimit.server import SERVICE, ServerKind, serve
+from ratelimit.server import SERVICE, serve
 from ratelimit.store import Charge, Loss, Outcome, Unavailable
+from rpc.server import ServerKind
 from tests.contract.ratelimit.service import (
     NOON,
     OK,
