@@ -234,12 +234,23 @@ class LimitHeaders(StrEnum):
     REFUSAL = "refusal"
 
 
+class LimitsAnswered(StrEnum):
+    """Who answers for the limits: the rate-limit service, asked by Envoy, or the Check, last (docs/adr/0027)."""
+
+    RATELIMIT = "ratelimit"
+    AUTHZ = "authz"
+
+
 class RateLimiting(Model):
     """The gateway's rate-limit service."""
 
     endpoint: Endpoint
     timeout_ms: Milliseconds = 200
     headers: LimitHeaders = LimitHeaders.ALWAYS
+    answered_by: LimitsAnswered = Field(
+        LimitsAnswered.RATELIMIT,
+        description="authz: the Check counts too, last, where both run in one process: one call in place of two.",
+    )
 
 
 class FloodGuard(Model):

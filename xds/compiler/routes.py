@@ -18,12 +18,13 @@ from envoy_data_plane.google.protobuf import Any as PackedMessage
 
 from policy import descriptors
 from policy.header_changes import CREDENTIAL_HEADERS
+from policy.limit_shapes import LimitShape
 from policy.model import Gateway
 from xds.compiler import names, traffic
 from xds.compiler.encode import draft, encode, entries, entry, pack
 from xds.compiler.filters import buffer, cors, ext_authz, ratelimit
 from xds.compiler.forwarding import default_retries, time_outs
-from xds.compiler.units import LimitShape, ListenerUnit, RouteKey, RouteUnit, limit_shapes, traffic_of
+from xds.compiler.units import ListenerUnit, RouteKey, RouteUnit, host_limits, traffic_of
 
 _HTTPS = 443
 _CHALLENGE_TIMEOUT = timedelta(seconds=5)
@@ -49,10 +50,11 @@ def _shared(gateway: Gateway, unit: ListenerUnit) -> dict[str, PackedMessage]:
         descriptors.CONTEXT_POLICY: gateway.version,
         descriptors.CONTEXT_LISTENER: unit.name,
     }
-    limits = limit_shapes(gateway, gateway.defaults.limits)
     shared = {
         ext_authz.NAME: pack(ext_authz.for_host(context)),
-        ratelimit.NAME: pack(ratelimit.for_limits(limits)),
+        # The filter stays where authz counts, and asks nothing: which of the two it is, comes and goes with the version
+        # of the policy above, in one resource, so that no request is counted twice or not at all.
+        ratelimit.NAME: pack(ratelimit.for_limits(host_limits(gateway))),
     }
     if unit.listener.cors is not None:
         shared[cors.NAME] = pack(cors.policy_of(unit.listener.cors))

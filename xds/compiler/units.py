@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from policy.edge import Listener, Services
-from policy.limits import Per, StoreFailure
+from policy.limit_shapes import LimitShape, asked_by_envoy, shapes_of
+from policy.limits import StoreFailure
 from policy.model import Gateway, Match
 from policy.traffic import Traffic
 
@@ -33,14 +34,6 @@ class ListenerUnit(NamedTuple):
     @property
     def redirects(self) -> bool:
         return self.listener.redirect_to_https_port is not None
-
-
-class LimitShape(NamedTuple):
-    """What of a limit its descriptor shows. The figures are the rate-limit service's business."""
-
-    name: str
-    by_tier: bool
-    per: Per
 
 
 class RouteUnit(NamedTuple):
@@ -89,22 +82,23 @@ def listener_units(gateway: Gateway) -> Iterator[ListenerUnit]:
         )
 
 
-def limit_shapes(gateway: Gateway, names: tuple[str, ...]) -> tuple[LimitShape, ...]:
-    limits = gateway.limits
-    return tuple([LimitShape(name, limits[name].tiers is not None, limits[name].per) for name in names])
+def host_limits(gateway: Gateway) -> tuple[LimitShape, ...]:
+    """What Envoy asks the rate-limit service about, where a route says nothing else; nothing, where authz counts."""
+    return shapes_of(gateway, gateway.defaults.limits) if asked_by_envoy(gateway) else ()
 
 
 def route_keys(gateway: Gateway, listener: str) -> list[RouteKey]:
     """The routes of a listener, in the order in which Envoy shall try them."""
     timeout_ms, most_bytes = gateway.defaults.timeout_ms, gateway.defaults.max_body_bytes
     shapes: dict[tuple[str, ...] | None, tuple[LimitShape, ...] | None] = {None: None, gateway.defaults.limits: None}
+    by_envoy = asked_by_envoy(gateway)
     keys = []
     for name, route in gateway.routes.items():
         if route.listeners is not None and listener not in route.listeners:
             continue
-        path, limits, longest = route.path, route.limits, route.max_body_bytes
+        path, limits, longest = route.path, route.limits if by_envoy else None, route.max_body_bytes
         if limits is not None and limits not in shapes:
-            shapes[limits] = limit_shapes(gateway, limits)
+            shapes[limits] = shapes_of(gateway, limits)
         keys.append(
             (
                 -len(path),

@@ -22,11 +22,11 @@ from envoy_data_plane.envoy.type.metadata.v3 import MetadataKey, MetadataKeyPath
 from envoy_data_plane.envoy.type.v3 import HttpStatus, StatusCode
 
 from policy import descriptors
-from policy.limits import Per
+from policy.limit_shapes import LimitShape
 from xds.compiler import names
 from xds.compiler.encode import pack
 from xds.compiler.sources import grpc_service
-from xds.compiler.units import LimitShape, ListenerUnit
+from xds.compiler.units import ListenerUnit
 
 NAME = "envoy.filters.http.ratelimit"
 
@@ -57,21 +57,16 @@ def for_limits(limits: tuple[LimitShape, ...]) -> RateLimitPerRoute:
 
 
 def _actions(limit: LimitShape) -> list[RateLimitAction]:
-    actions = [
-        RateLimitAction(
-            generic_key=RateLimitActionGenericKey(descriptor_key=descriptors.LIMIT, descriptor_value=limit.name)
-        )
-    ]
-    if limit.by_tier:
-        actions.append(_metadata(descriptors.TIER))
-    if limit.per is Per.CALLER:
-        actions.append(_metadata(descriptors.CALLER))
-    elif limit.per is Per.ADDRESS:
-        header = RateLimitActionRequestHeaders(
-            header_name=descriptors.CLIENT_ADDRESS_HEADER, descriptor_key=descriptors.ADDRESS
-        )
-        actions.append(RateLimitAction(request_headers=header))
-    return actions
+    name = RateLimitActionGenericKey(descriptor_key=descriptors.LIMIT, descriptor_value=limit.name)
+    return [RateLimitAction(generic_key=name), *map(_value, limit.keys)]
+
+
+def _value(key: str) -> RateLimitAction:
+    if key != descriptors.ADDRESS:
+        return _metadata(key)
+    # Envoy drops the whole descriptor where the header is not there; header_mutation has written it.
+    header = RateLimitActionRequestHeaders(header_name=descriptors.CLIENT_ADDRESS_HEADER, descriptor_key=key)
+    return RateLimitAction(request_headers=header)
 
 
 def _metadata(key: str) -> RateLimitAction:
