@@ -7,7 +7,7 @@ from authz.decision import Decision
 from authz.principal import Principal
 from authz.request import Request
 from authz.rules import RouteRules
-from authz.wire import write_allowed, write_denied, write_failure
+from authz.wire import write_allowed, write_denied, write_failure, write_told
 from policy.descriptors import CLIENT_ADDRESS_HEADER, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 
 _SPOOFABLE: Final = frozenset(SPOOFABLE_HEADERS)
@@ -34,7 +34,10 @@ class Answers:
         if route is None:
             # Nothing is allowed without a route; a decision that says otherwise is a fault of ours.
             return write_failure(request.request_id).SerializeToString()
-        principal = decision.principal
+        answer = self._allow(decision.principal, route, request)
+        return answer + write_told(decision.told) if decision.told else answer
+
+    def _allow(self, principal: Principal, route: RouteRules, request: Request) -> bytes:
         if principal.counts_as:
             # Made for this one answer, which would only displace others.
             return write_allowed(principal, route, self._spoofed(request.headers))

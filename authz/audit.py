@@ -151,7 +151,7 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
         agent=principal.agent,
         credential_id=principal.credential_id,
         outcome=_outcome(decision),
-        reason=principal.remark if refusal is None else refusal.reason,
+        reason=principal.remark if refusal is None else refusal.code,
         status=200 if decision.refusal is None else decision.refusal.status,
         cause=principal.remark or ("" if refusal is None else refusal.cause),
     )

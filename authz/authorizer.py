@@ -15,6 +15,7 @@ from authz.audit import AuditEvent, AuditRecorder, AuditSink, Pseudonyms, audit_
 from authz.decision import Decision, MissingKey, Refusal
 from authz.facts import FactsBoard
 from authz.failures import Failures
+from authz.limits import Counted, Counting, Limits, as_counted, counting
 from authz.metrics import AuthzMetrics
 from authz.modes import in_mode
 from authz.nonces import NonceStore, NonceStoreError
@@ -58,11 +59,14 @@ class Authorizer:
         recorder: AuditRecorder | None = None,
         failures: Failures | None = None,
         sampler: Sampler | None = None,
+        limits: Limits | None = None,
         kept_versions: int = 16,
         clock: Callable[[], float] = time.time,
         counter: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`recorder`: of what must be recorded; without one, all that is refused. `failures`: of credentials.
+
+        `limits`: who counts where a policy has its Checks counted; without one, all that is refused.
 
         `clock`: seconds since the epoch. `counter`: seconds since whenever, which durations are taken from.
         """
@@ -78,6 +82,7 @@ class Authorizer:
         # One that has counted nothing yet is empty, and so false.
         self._failures = Failures() if failures is None else failures
         self._sampler = sampler
+        self._limits = limits
         self._kept_versions = kept_versions
         self._clock = clock
         self._rules: dict[str, Rules] = {}
@@ -141,9 +146,15 @@ class Authorizer:
         await self._find_keys([each for each in waiting if each.awaited is Awaited.KEY], lost)
         await self._spend([each for each in waiting if each.awaited is Awaited.NONCE and each not in lost], lost)
         ends = [self._ended(each, lost) for each in waiting]
+        await self._count(
+            [each for each in ends if isinstance(each, Unsettled) and each.awaited is Awaited.COUNT], lost
+        )
+        ends = [self._counted(each, lost) if isinstance(each, Unsettled) else each for each in ends]
         recording = [each for each in ends if isinstance(each, Unsettled)]
         kept = iter(await asyncio.gather(*(_kept(each) for each in recording), return_exceptions=True))
-        return [self._recorded(each, next(kept)) if isinstance(each, Unsettled) else each for each in ends]
+        settled = [self._recorded(each, next(kept)) if isinstance(each, Unsettled) else each for each in ends]
+        await self._give_back(waiting, settled)
+        return settled
 
     def failed(self, request: Request | None, cause: str = "") -> Decision:
         """A check came to no end of its own: the decision was a refusal, and is counted and recorded as one."""
@@ -211,11 +222,53 @@ class Authorizer:
         if each.awaited is Awaited.RECORD:
             return each
         if each.given_up:
+            each.counting = None
             return self.failed(each.request, GIVEN_UP)
+        if each.awaited is Awaited.COUNT:
+            return each
         try:
-            return self._conclude(each.request, each.decision, each.now, each.started)
+            end = self._conclude(each.request, each.decision, each.now, each.started)
         except Exception as error:  # noqa: BLE001 one check's fault is no other's
             return error
+        return each.goes_on(end) if isinstance(end, Unsettled) else end
+
+    async def _count(self, waiting: Sequence[Unsettled], lost: dict[Unsettled, Exception]) -> None:
+        asked = [each.counting for each in waiting if each.counting is not None]
+        if self._limits is None or not asked:
+            return
+        try:
+            outcomes = await self._limits.count(asked)
+            for each, counted in zip(waiting, outcomes, strict=True):
+                each.decision = as_counted(each.decision, counted)
+                each.counting = each.counting if counted.charged else None
+        except Exception as error:  # noqa: BLE001 nobody knows which of them were counted
+            for each in waiting:
+                each.counting, lost[each] = None, error
+
+    def _counted(self, each: Unsettled, lost: dict[Unsettled, Exception]) -> Decision | Unsettled | Exception:
+        if each in lost:
+            return lost[each]
+        if each.awaited is Awaited.RECORD:
+            return each
+        if each.given_up:
+            return self.failed(each.request, GIVEN_UP)
+        try:
+            end = self._record(each.request, each.decision, each.now, each.started, each.counting)
+        except Exception as error:  # noqa: BLE001 one check's fault is no other's
+            return error
+        return each.goes_on(end) if isinstance(end, Unsettled) else end
+
+    async def _give_back(self, waiting: Sequence[Unsettled], ends: Sequence[Decision | Exception]) -> None:
+        """What was charged for a request that passed, and then was given up or could not be recorded."""
+        vain = [
+            each.counting
+            for each, end in zip(waiting, ends, strict=True)
+            if each.counting is not None and not (isinstance(end, Decision) and end.allowed)
+        ]
+        if self._limits is not None and vain:
+            # Where it cannot be undone, a caller has one request less.
+            with suppress(Exception):
+                await self._limits.give_back(vain)
 
     def _conclude(self, request: Request, decision: Decision, now: float, started: float) -> Decision | Unsettled:
         if decision.route is not None and decision.route.mode is not Mode.ENFORCE:
@@ -226,13 +279,28 @@ class Authorizer:
             decision = self._failures.judge(request, decision, rules.failures)
         if self._sampler is not None and decision.route is not None and decision.route.sampled:
             self._sampler.take(request, decision, self._rules[request.policy], now)
+        if self._recorder is None and self._must_record(request, decision):
+            return self._unrecorded(request, decision, now, started)
+        route = decision.route
+        if route is None or not route.limits or decision.refusal is not None:
+            return self._record(request, decision, now, started)
+        asked = counting(request, route, decision.principal)
+        if self._limits is None:
+            counted: Counted | None = Counted(Refusal(Reason.LIMITS_UNAVAILABLE, cause="nobody counts here"))
+        else:
+            counted = self._limits.count_now(asked)
+        if counted is None:
+            return Unsettled(request, decision, now, started, Awaited.COUNT, asked)
+        return self._record(request, as_counted(decision, counted), now, started, asked if counted.charged else None)
+
+    def _record(
+        self, request: Request, decision: Decision, now: float, started: float, asked: Counting | None = None
+    ) -> Decision | Unsettled:
         event = audit_event(request, decision, now, self._pseudonyms)
-        if self._must_record(request, decision):
+        if self._recorder is not None and self._must_record(request, decision):
             # On disk first, and then answered; a refusal may stand in the stream alone.
-            if self._recorder is None:
-                return self._unrecorded(request, decision, now, started)
             kept = self._recorder.record(event)
-            return Unsettled(request, decision, now, started, Awaited.RECORD, kept)
+            return Unsettled(request, decision, now, started, Awaited.RECORD, asked, kept)
         return self._told(event, decision, started)
 
     def _recorded(self, each: Unsettled, kept: bool | BaseException) -> Decision | Exception:
@@ -258,7 +326,7 @@ class Authorizer:
         refusal, route = decision.refusal, decision.route
         self._metrics.count(
             None if route is None else route.name,
-            None if refusal is None else refusal.reason,
+            None if refusal is None else refusal.code,
             self.counter() - started,
         )
         if route is not None:

@@ -27,7 +27,7 @@ class Refusal:
 
     `detail` replaces the reason's usual sentence and comes from policy alone; `cause` is for operators (audit,
     explain) and never leaves; `allow`, `scope` and `retry_after` (seconds) are the values of the headers that the
-    answer needs.
+    answer needs. A limit has a code of its own, by policy, and says more of itself in `headers` (name, value).
     """
 
     reason: Reason
@@ -37,6 +37,13 @@ class Refusal:
     allow: str = ""
     scope: str = ""
     retry_after: int = 0
+    named: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The word for it that the client, the metrics and the audit log are given."""
+        return self.named or self.reason.value
 
     @property
     def status(self) -> int:
@@ -94,6 +101,8 @@ class Decision:
     shadowed: tuple[Shadowed, ...] = ()
     # What the mode of the route let pass.
     waived: Refusal | None = None
+    # Headers that the answer to an allowed request has for the client: (name, value).
+    told: tuple[tuple[str, str], ...] = ()
 
     @property
     def allowed(self) -> bool:

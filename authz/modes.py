@@ -27,6 +27,9 @@ UNCONDITIONAL: Final = frozenset(
         Reason.HEADER_INVALID,
         Reason.PATH_INVALID,
         Reason.QUERY_INVALID,
+        # Limits hold in every mode. Nobody is asked for them before the mode has had its say.
+        Reason.RATE_LIMITED,
+        Reason.LIMITS_UNAVAILABLE,
     }
 )
 # A signature was good and is no proof: whoever copied it would be taken for its maker.

@@ -66,6 +66,11 @@ class Principal:
         return self.subject, self.tenant, self.role, self.tier, scopes, self.agent, self.partner
 
     @property
+    def counted_tier(self) -> str:
+        """By the figures of which tier the limits count; empty where the credential states none."""
+        return self.counts_as or self.tier
+
+    @property
     def caller(self) -> str:
         """Whose counters are charged (AUTHZ, caller's key): `tenant:acme`, `sub:user_1`, `partner:acme` ..."""
         if self.kind is Kind.TOKEN or self.kind is Kind.BREAK_GLASS:

@@ -27,11 +27,11 @@ _SIGNATURE_REASONS: Final = frozenset({Reason.SIGNATURE_MISSING, Reason.SIGNATUR
 def problem_body(refusal: Refusal, request_id: str) -> str:
     """The JSON text. `errors` is there only where a body has any."""
     problem: dict[str, object] = {
-        "type": TYPE_PREFIX + refusal.reason.value,
+        "type": TYPE_PREFIX + refusal.code,
         "title": refusal.title,
         "status": refusal.status,
         "detail": refusal.sentence,
-        "code": refusal.reason.value,
+        "code": refusal.code,
         "request_id": request_id if _REQUEST_ID.fullmatch(request_id) else "",
     }
     if refusal.errors:
@@ -40,7 +40,7 @@ def problem_body(refusal: Refusal, request_id: str) -> str:
 
 
 def problem_headers(decision: Decision, refusal: Refusal) -> list[tuple[str, str]]:
-    headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store")]
+    headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store"), *refusal.headers]
     if refusal.allow:
         headers.append(("allow", refusal.allow))
     if refusal.retry_after:

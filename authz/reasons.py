@@ -67,6 +67,9 @@ class Reason(StrEnum):
     CRM_INVALID = "crm_invalid"
     LEAD_SCORE_INVALID = "lead_score_invalid"
     RULE_REFUSED = "rule_refused"
+    # What is left, asked last.
+    RATE_LIMITED = "rate_limited"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +189,7 @@ ANSWERS: Final[Mapping[Reason, Answer]] = MappingProxyType(
             422, "Lead score invalid", "A score, or the factors that it is made of, are not as this endpoint admits."
         ),
         Reason.RULE_REFUSED: Answer(403, "Refused by a rule", "A rule of this endpoint refuses the request."),
+        Reason.RATE_LIMITED: Answer(429, "Too Many Requests", "Wait as the Retry-After header says."),
+        Reason.LIMITS_UNAVAILABLE: Answer(503, "Service Unavailable", "Nobody could count the request."),
     }
 )

@@ -17,6 +17,7 @@ from policy.audit import Audit
 from policy.edge import FailedCredentials
 from policy.judged_by import judged_by
 from policy.kinds import Tier
+from policy.limit_shapes import LimitShape, answered_by_check
 from policy.model import Access, Credentials, Gateway, Match, Route
 from policy.modes import Mode, Replay
 from policy.rules import ExpressionRule
@@ -77,6 +78,8 @@ class RouteRules:
     lowest_tier: str
     # The share of checks that is kept to be replayed.
     sampled: float
+    # What a Check charges; none where Envoy asks the rate-limit service.
+    limits: tuple[LimitShape, ...] = ()
 
     def serves(self, path: str) -> bool:
         """Whether this is the route of a path (the second opinion on what Envoy's route table said)."""
@@ -248,4 +251,5 @@ def _compile_route(
         mode=gateway.mode_of(route),
         lowest_tier=next((tier.value for tier in Tier if tier in gateway.tiers_of(route)), Tier.FREE.value),
         sampled=0.0 if gateway.replay is None else gateway.replay.sample,
+        limits=answered_by_check(gateway, route),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from authz.decision import Decision
+from authz.limits import Counting
 from authz.request import Request
 
 
@@ -13,6 +14,7 @@ class Awaited(Enum):
 
     KEY = auto()
     NONCE = auto()
+    COUNT = auto()
     RECORD = auto()
 
 
@@ -21,8 +23,8 @@ class Unsettled:
     """A check on its way. Only whoever settles it writes to it, and whoever asked, to give it up.
 
     `now`: seconds since the epoch, of the decision. `started`: by the counter that durations are taken from.
-    `kept`: whether the record is on disk. `given_up`: nobody waits for the answer any more, so it must not become one
-    that allows.
+    `counting`: what is to be counted; after that, what was charged. `kept`: whether the record is on disk.
+    `given_up`: nobody waits for the answer any more, so it must not become one that allows.
     """
 
     request: Request
@@ -30,5 +32,16 @@ class Unsettled:
     now: float
     started: float
     awaited: Awaited
+    counting: Counting | None = None
     kept: Awaitable[bool] | None = None
     given_up: bool = False
+
+    def goes_on(self, later: "Unsettled") -> "Unsettled":
+        """The same check, which now waits for what `later` does: whoever gives it up knows this one."""
+        self.decision, self.awaited, self.counting, self.kept = (
+            later.decision,
+            later.awaited,
+            later.counting,
+            later.kept,
+        )
+        return self

@@ -62,6 +62,7 @@ _OK: Final = pb.CheckResponse.OK_RESPONSE_FIELD_NUMBER
 _METADATA: Final = pb.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
 _HEADERS: Final = pb.OkHttpResponse.HEADERS_FIELD_NUMBER
 _REMOVALS: Final = pb.OkHttpResponse.HEADERS_TO_REMOVE_FIELD_NUMBER
+_TOLD: Final = pb.OkHttpResponse.RESPONSE_HEADERS_TO_ADD_FIELD_NUMBER
 _FIRST: Final = 1
 _SECOND: Final = 2
 _TEXT: Final = Value.STRING_VALUE_FIELD_NUMBER
@@ -164,6 +165,18 @@ def write_allowed(principal: Principal, route: RouteRules, spoofed: Iterable[str
     return delimited(_OK, allowed) + delimited(_METADATA, b"".join((metadata, *texts)))
 
 
+def write_told(headers: Iterable[tuple[str, str]]) -> bytes:
+    """What makes of an allowed answer one with these headers for the client, when it is put behind it.
+
+    A message that stands twice in another is merged (protobuf.dev/programming-guides/encoding, last one wins).
+    """
+    texts = [
+        delimited(_TOLD, delimited(_FIRST, delimited(_FIRST, name.encode()) + delimited(_SECOND, value.encode())))
+        for name, value in headers
+    ]
+    return delimited(_OK, b"".join(texts))
+
+
 @lru_cache(maxsize=1024)
 def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes]:
     """The removals and the metadata that answers have in common which set these of the identity headers."""
@@ -178,7 +191,7 @@ def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes
 
 def _caller(principal: Principal) -> tuple[str, ...]:
     """What the metadata says of the caller, in the order of its names."""
-    return principal.counts_as or principal.tier, principal.caller, principal.subject, principal.tenant, principal.role
+    return principal.counted_tier, principal.caller, principal.subject, principal.tenant, principal.role
 
 
 def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> pb.CheckResponse:
@@ -196,7 +209,7 @@ def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> pb.Ch
         GATEWAY: "" if route is None else route.gateway,
         ROUTE: "" if route is None else route.name,
         OUTCOME: DENIED,
-        REASON: refusal.reason.value,
+        REASON: refusal.code,
     }
     _write_metadata(response, values)
     return response
