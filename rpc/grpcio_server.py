@@ -5,7 +5,7 @@ from typing import Final, Generic
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from rpc.calls import begin, settle
+from rpc.calls import begin, broken, settle
 from rpc.service import Failure, Method, WaitingT
 
 _Context = grpc.aio.ServicerContext
@@ -44,7 +44,12 @@ class _Health(health.aio.HealthServicer, Generic[WaitingT]):  # type: ignore[mis
         request: health_pb2.HealthCheckRequest,
         context: "_Context[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]",
     ) -> health_pb2.HealthCheckResponse:
-        if self._method.is_serving(request.service):
+        try:
+            known = self._method.is_serving(request.service)
+        except Exception as error:  # noqa: BLE001 what it says is not for callers
+            failure = broken(self._method, error)
+            await context.abort(_CODES[failure.status], failure.message)
+        if known:
             return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
         answer: health_pb2.HealthCheckResponse = await super().Check(request, context)
         return answer
