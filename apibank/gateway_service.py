@@ -21,6 +21,7 @@ from apibank.consent_facts import ConsentsOnBoard, FollowedOnDemand, ask_ages
 from apibank.last_good import UnusableSnapshotError, policies_in, policy_versions_in
 from apibank.migrating import migrate_later, migrated
 from apibank.observed import listener_of, observed_app, process_registry
+from apibank.one_hop import OneHop
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
 from apibank.policy_in_force import PolicyInForce
@@ -104,6 +105,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         trail = await held.enter_async_context(audit_trail(service.audit, database, registry, share))
         pseudonyms = Pseudonyms(subject_key(service.audit.key_file))
         samples = SampleSpool(service.samples, service.name, pseudonyms, registry)
+        limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
         authorizer = Authorizer(
             service.name,
             board=board,
@@ -115,8 +117,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             sampler=samples,
             key_finder=sources,
             recorder=trail,
+            limits=OneHop(service.name, limiter),
         )
-        limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
         still_run = partial(_last_good_policies, database, service.name)
         policy = PolicyInForce(service.folder, service.name, authorizer, limiter, sources, still_run)
         await policy.put(first)

@@ -10,7 +10,7 @@ from ratelimit.metrics import RateLimitMetrics
 from ratelimit.policy_limits import compile_limits
 from ratelimit.request import Descriptor, Entries, Request
 from ratelimit.rules import DomainRules, Headers, Node, Rule
-from ratelimit.store import CounterStore, Outcome, Unavailable
+from ratelimit.store import CounterStore, ImmediateStore, Outcome, Unavailable
 
 # As many as authz decides by (kept_versions), the newest among them.
 _KEPT_VERSIONS: Final = 16
@@ -37,6 +37,7 @@ class RateLimiter:
         """`strict`: a domain that nobody put in force is refused; without it, such a domain has no limits."""
         self._strict = strict
         self._store, self.metrics = store, metrics
+        self._charge_now = store.charge_now if isinstance(store, ImmediateStore) else None
         self._domains: Mapping[str, DomainRules] = {}
         # Plans made before the rules changed are recognised by it.
         self.generation = 0
@@ -87,6 +88,13 @@ class RateLimiter:
         charged = [planned.charges for planned in plans if planned.charges]
         outcomes = iter(await self._store.charge_many(charged) if charged else ())
         return [self._noted(planned, next(outcomes) if planned.charges else _UNCOUNTED) for planned in plans]
+
+    def decide_now(self, planned: Plan) -> Outcome | Unavailable | None:
+        """Decide one, where its store need not be waited for; None, and nothing is charged, where it must."""
+        if not planned.charges:
+            return self._noted(planned, _UNCOUNTED)
+        outcomes = None if self._charge_now is None else self._charge_now((planned.charges,))
+        return None if outcomes is None else self._noted(planned, outcomes[0])
 
     def _noted(self, planned: Plan, outcome: Outcome | Unavailable) -> Outcome | Unavailable:
         if isinstance(outcome, Outcome):

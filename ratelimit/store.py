@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ratelimit.algorithms import Limit
 
@@ -70,3 +70,11 @@ class CounterStore(Protocol):
 
     async def close(self) -> None:
         """Give back connections. The store is not used afterwards."""
+
+
+@runtime_checkable
+class ImmediateStore(Protocol):
+    """A store that can do without waiting what it is asked for, always or at times."""
+
+    def charge_now(self, requests: Sequence[Sequence[Charge]]) -> list[Outcome | Unavailable] | None:
+        """`charge_many`; None, and nothing is charged, where it would have to wait for that."""
