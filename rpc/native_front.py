@@ -79,7 +79,8 @@ class NativeFront(Generic[WaitingT]):
     def _under_way(self) -> int:
         """Calls that were begun by their callers and have not ended for them."""
         of_method = (self._front.metrics() or {})["methods"][self._path]
-        return int(of_method["started"]) - sum(each["count"] for each in of_method["status"].values())
+        ended = sum(int(each["count"]) for each in of_method["status"].values())
+        return int(of_method["started"]) - ended
 
     def _receive(self, loop: asyncio.AbstractEventLoop) -> None:
         while (events := self._front.recv_batch(self._method.at_once)) is not None:
