@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from authz.decision import Decision
+from authz.denied import write_denied, write_failure
 from authz.principal import Principal
 from authz.request import Request
 from authz.rules import RouteRules
-from authz.wire import write_allowed, write_denied, write_failure, write_told
+from authz.wire import write_allowed, write_told
 from policy.descriptors import CLIENT_ADDRESS_HEADER, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 
 _SPOOFABLE: Final = frozenset(SPOOFABLE_HEADERS)
@@ -29,11 +30,11 @@ class Answers:
     def write(self, decision: Decision, request: Request) -> bytes:
         """A serialised CheckResponse."""
         if decision.refusal is not None:
-            return write_denied(decision, decision.refusal, request.request_id).SerializeToString()
+            return write_denied(decision, decision.refusal, request.request_id)
         route = decision.route
         if route is None:
             # Nothing is allowed without a route; a decision that says otherwise is a fault of ours.
-            return write_failure(request.request_id).SerializeToString()
+            return write_failure(request.request_id)
         answer = self._allow(decision.principal, route, request)
         return answer + write_told(decision.told) if decision.told else answer
 

@@ -12,6 +12,16 @@ _LENGTH_DELIMITED: Final = 2
 _HEADS: Final = [[bytes((number << 3 | _LENGTH_DELIMITED, each)) for each in range(0x80)] for number in range(16)]
 
 
+def varint(number: int, value: int) -> bytes:
+    """A positive integer, or an enum's value, as field `number` (1 to 15)."""
+    octets = bytearray((number << 3,))
+    while value > 0x7F:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    octets.append(value)
+    return bytes(octets)
+
+
 def delimited(number: int, octets: bytes) -> bytes:
     """A text, octets or a message as field `number` (1 to 15) of the message around it."""
     length = len(octets)

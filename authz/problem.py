@@ -12,7 +12,7 @@ import orjson
 from authz.decision import Decision, Refusal
 from authz.identity.hmac_signature import ALGORITHM, MANDATORY, TAG
 from authz.principal import Kind
-from authz.reasons import Reason
+from authz.reasons import ANSWERS, Reason
 from authz.rules import RouteRules
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -26,40 +26,65 @@ _SIGNATURE_REASONS: Final = frozenset({Reason.SIGNATURE_MISSING, Reason.SIGNATUR
 
 def problem_body(refusal: Refusal, request_id: str) -> str:
     """The JSON text. `errors` is there only where a body has any."""
-    problem: dict[str, object] = {
-        "type": TYPE_PREFIX + refusal.code,
-        "title": refusal.title,
-        "status": refusal.status,
-        "detail": refusal.sentence,
-        "code": refusal.code,
-        "request_id": request_id if _REQUEST_ID.fullmatch(request_id) else "",
+    return problem_start(refusal.reason, refusal.code, refusal.sentence) + problem_end(refusal, request_id)
+
+
+def problem_start(reason: Reason, code: str, sentence: str) -> str:
+    """As much of the body as all refusals of a kind have in common: up to the text of the request's id."""
+    answer = ANSWERS[reason]
+    members = {
+        "type": TYPE_PREFIX + code,
+        "title": answer.title,
+        "status": answer.status,
+        "detail": sentence,
+        "code": code,
+        "request_id": "",
     }
-    if refusal.errors:
-        problem["errors"] = [{"pointer": each.pointer, "rule": each.rule} for each in refusal.errors]
-    return orjson.dumps(problem).decode()
+    return orjson.dumps(members).decode().removesuffix('"}')
+
+
+def problem_end(refusal: Refusal, request_id: str) -> str:
+    # What has the form of an id has nothing in it that JSON escapes.
+    known = request_id if _REQUEST_ID.fullmatch(request_id) else ""
+    if not refusal.errors:
+        return f'{known}"}}'
+    errors = [{"pointer": each.pointer, "rule": each.rule} for each in refusal.errors]
+    return f'{known}","errors":{orjson.dumps(errors).decode()}}}'
 
 
 def problem_headers(decision: Decision, refusal: Refusal) -> list[tuple[str, str]]:
-    headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store"), *refusal.headers]
-    if refusal.allow:
-        headers.append(("allow", refusal.allow))
-    if refusal.retry_after:
-        headers.append(("retry-after", str(refusal.retry_after)))
-    challenge = _challenge(decision, refusal)
+    is_token = decision.principal.kind is Kind.TOKEN
+    fixed = fixed_headers(decision.route, refusal.reason, refusal.allow, refusal.scope, is_token)
+    return [*fixed, *own_headers(refusal)]
+
+
+def fixed_headers(
+    route: RouteRules | None, reason: Reason, allow: str, scope: str, is_token: bool
+) -> list[tuple[str, str]]:
+    """The headers that are the same for all refusals of a route for this reason. `is_token`: by what they came."""
+    headers = [("content-type", CONTENT_TYPE), ("cache-control", "no-store")]
+    if allow:
+        headers.append(("allow", allow))
+    challenge = "" if route is None else _challenge(route, reason, scope, is_token)
     if challenge:
         headers.append(("www-authenticate", challenge))
-    if refusal.reason in _SIGNATURE_REASONS:
+    if reason in _SIGNATURE_REASONS:
         headers.append(("accept-signature", _ACCEPT_SIGNATURE))
     return headers
 
 
-def _challenge(decision: Decision, refusal: Refusal) -> str:
+def own_headers(refusal: Refusal) -> list[tuple[str, str]]:
+    """The headers that another refusal of the same kind may have with other values."""
+    headers = [*refusal.headers]
+    if refusal.retry_after:
+        headers.append(("retry-after", str(refusal.retry_after)))
+    return headers
+
+
+def _challenge(route: RouteRules, reason: Reason, scope: str, is_token: bool) -> str:
     """WWW-Authenticate (RFC 6750 §3, RFC 9110 §11.6.1); empty where none belongs."""
-    route = decision.route
-    if route is None:
-        return ""
     realm = f'realm="{route.gateway}"'
-    match refusal.reason:
+    match reason:
         case Reason.TOKEN_MISSING:
             # Without credentials there is no error to name.
             return ", ".join(f"{scheme} {realm}" for scheme in _schemes(route))
@@ -67,11 +92,11 @@ def _challenge(decision: Decision, refusal: Refusal) -> str:
             return f'Bearer {realm}, error="invalid_token", error_description="The access token is not valid"'
         case Reason.TOKEN_EXPIRED:
             return f'Bearer {realm}, error="invalid_token", error_description="The access token expired"'
-        case Reason.INSUFFICIENT_SCOPE if decision.principal.kind is Kind.TOKEN:
-            return f'Bearer {realm}, error="insufficient_scope", scope="{refusal.scope}"'
+        case Reason.INSUFFICIENT_SCOPE if is_token:
+            return f'Bearer {realm}, error="insufficient_scope", scope="{scope}"'
         case Reason.KEY_MISSING | Reason.KEY_INVALID:
             return f"ApiKey {realm}"
-        case reason if reason in _SIGNATURE_REASONS:
+        case _ if reason in _SIGNATURE_REASONS:
             return f"Signature {realm}"
         case _:
             return ""

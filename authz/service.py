@@ -13,9 +13,10 @@ import structlog
 
 from authz.answers import Answers
 from authz.authorizer import GIVEN_UP, Authorizer
+from authz.denied import write_failure
 from authz.request import Request
 from authz.unsettled import Unsettled
-from authz.wire import UnreadableCheckError, read_check, write_failure
+from authz.wire import UnreadableCheckError, read_check
 from rpc.service import Failure, Status
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -72,4 +73,4 @@ class CheckService:
         where = {} if place is None else {"file": place.filename, "line": place.lineno}
         _LOG.error("check_failed", error=type(error).__name__, **where)
         self.authorizer.failed(request)
-        return write_failure("" if request is None else request.request_id).SerializeToString()
+        return write_failure("" if request is None else request.request_id)

@@ -7,11 +7,9 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 
-from authz.decision import Decision, Refusal
 from authz.encoding import delimited
-from authz.metrics import ALLOWED, DENIED
-from authz.principal import NOBODY, Principal
-from authz.problem import problem_body, problem_headers
+from authz.metrics import ALLOWED
+from authz.principal import Principal
 from authz.reasons import Reason
 from authz.request import Request
 from authz.rules import RouteRules
@@ -32,13 +30,6 @@ from policy.descriptors import (
     TIER,
 )
 from protos import ext_authz_pb2 as pb
-
-REASON: Final = "reason"
-# google.rpc.Code; anything but OK denies.
-_PERMISSION_DENIED: Final = 7
-_UNAUTHENTICATED: Final = 16
-_UNAVAILABLE: Final = 14
-_CODES: Final = {401: _UNAUTHENTICATED, 503: _UNAVAILABLE}
 
 _CREDENTIAL_HEADERS: Final = (
     "authorization",
@@ -192,33 +183,6 @@ def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes
 def _caller(principal: Principal) -> tuple[str, ...]:
     """What the metadata says of the caller, in the order of its names."""
     return principal.counted_tier, principal.caller, principal.subject, principal.tenant, principal.role
-
-
-def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> pb.CheckResponse:
-    """The refusal as the client's answer, with the same metadata as an allowed request's."""
-    response = pb.CheckResponse()
-    response.status.code = _CODES.get(refusal.status, _PERMISSION_DENIED)
-    denied = response.denied_response
-    denied.status.code = refusal.status
-    denied.body = problem_body(refusal, request_id)
-    for name, value in problem_headers(decision, refusal):
-        denied.headers.add().header.MergeFrom(pb.HeaderValue(key=name, value=value))
-    route = decision.route
-    values = {
-        **dict(zip(_CALLER, _caller(decision.principal), strict=True)),
-        GATEWAY: "" if route is None else route.gateway,
-        ROUTE: "" if route is None else route.name,
-        OUTCOME: DENIED,
-        REASON: refusal.code,
-    }
-    _write_metadata(response, values)
-    return response
-
-
-def write_failure(request_id: str) -> pb.CheckResponse:
-    """The answer when deciding itself went wrong."""
-    refusal = Refusal(Reason.INTERNAL_ERROR)
-    return write_denied(Decision(refusal, NOBODY), refusal, request_id)
 
 
 def _write_metadata(response: pb.CheckResponse, values: Mapping[str, str]) -> None:

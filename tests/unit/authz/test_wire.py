@@ -6,11 +6,12 @@ import pytest
 
 from authz.answers import Answers
 from authz.decision import Decision, FieldError, Refusal
+from authz.denied import write_failure
 from authz.pipeline import decide
 from authz.principal import NOBODY
 from authz.reasons import Reason
 from authz.request import Request
-from authz.wire import UnreadableCheckError, read_check, read_request, write_failure
+from authz.wire import UnreadableCheckError, read_check, read_request
 from policy.descriptors import IDENTITY_HEADERS, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 from protos import ext_authz_pb2 as pb
 from tests.unit.authz.world import AGENTS, API_KEY, NOW, facts, request, rules, signed, token
@@ -334,7 +335,7 @@ def test_a_request_id_that_is_none_is_not_repeated(request_id: str) -> None:
 
 
 def test_an_answer_that_fails_is_a_refusal() -> None:
-    response = write_failure("r-1")
+    response = pb.CheckResponse.FromString(write_failure("r-1"))
     assert response.denied_response.status.code == 503
     assert json.loads(response.denied_response.body)["code"] == "internal_error"
     impossible = written(Decision(None, NOBODY), request())
