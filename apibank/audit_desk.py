@@ -61,6 +61,9 @@ def with_database(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
         return asyncio.run(run())
     except DatabaseUrlError as error:
         raise AuditDeskError(str(error)) from error
+    except BrokenPipeError:
+        # Of whoever read what is printed, and has had enough.
+        raise
     except LOST_DATABASE as error:
         # Not its text, which holds what was asked for.
         said = type(error).__name__

@@ -21,6 +21,9 @@ from apibank.commands import (
     tokens,
 )
 
+# What a shell says of a command that was ended by SIGPIPE.
+_READER_GONE = 141
+
 app = typer.Typer(
     name="apibank",
     no_args_is_help=True,
@@ -74,3 +77,9 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except SystemExit:
+        # Whoever read what is printed has had enough (`| head`). Typer ends with 1 then, which here is an answer, and
+        # leaves this in the place of standard output.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            raise SystemExit(_READER_GONE) from None
+        raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apibank.commands.audit_gateways import NO_ROWS, must_be_there
 from apibank.commands.audit_options import (
     AnchorFiles,
     Endpoint,
@@ -27,7 +28,7 @@ from apibank.commands.audit_options import (
     query_of,
 )
 from apibank.commands.options import Database, Output, StateDir, settings_of
-from apibank.output import ANSWER_NO, OutputFormat, Row, fail, plain, print_rows, print_value
+from apibank.output import ANSWER_NO, Cell, OutputFormat, Row, fail, plain, print_rows, print_value
 
 if TYPE_CHECKING:
     from records.audit_log import StoredEntry
@@ -68,8 +69,12 @@ def list_rows(
         settings, gateway=gateway, principal=principal, subject=subject, request_id=request_id, endpoint=endpoint,
         method=method, status=status, outcome=outcome, since=since, until=until, limit=limit, before=before,
     )  # fmt: skip
+    must_be_there(settings, gateway)
     rows = answered(settings, lambda opened: page(opened, query))
-    print_rows([row_shown(row) for row in rows], COLUMNS, output, empty="no rows")
+    shown = [row_shown(row) for row in rows]
+    if output is OutputFormat.TABLE:
+        shown = [{**row, "time": _second(row["time"])} for row in shown]
+    print_rows(shown, COLUMNS, output, empty=NO_ROWS)
     if output is OutputFormat.TABLE and len(rows) == limit:
         sys.stderr.write(f"more: --before {rows[-1].row_id}\n")
 
@@ -93,7 +98,10 @@ def tail(
 
     settings = settings_of(database=database, state_dir=state_dir)
     query = query_of(settings, gateway=gateway, principal=principal, outcome=outcome, limit=lines)
+    must_be_there(settings, gateway)
     rows = answered(settings, lambda opened: page(opened, query))
+    if not rows:
+        sys.stderr.write(NO_ROWS + "\n")
     for row in reversed(rows):
         sys.stdout.write(_line(row))
     if follow:
@@ -131,9 +139,12 @@ def export(
         settings, gateway=gateway, principal=principal, subject=subject, request_id=request_id, endpoint=endpoint,
         method=method, status=status, outcome=outcome, since=since, until=until,
     )  # fmt: skip
+    must_be_there(settings, gateway)
     try:
         with exported(to, as_array=form is ExportFormat.JSON) as writing:
             answered(settings, lambda opened: every(opened, query, writing.put))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         fail(f"error: {to or 'the output'} cannot be written: {error.strerror}")
     sys.stderr.write(f"{writing.count} rows\n")
@@ -158,6 +169,7 @@ def verify(
 
     settings = settings_of(database=database, state_dir=state_dir)
     anchors = anchors_of(settings, anchor or (), local=local_anchors)
+    must_be_there(settings, gateway, anchors)
     findings: list[Row] = []
     chains: list[Row] = []
     counts: dict[str, int] = {}
@@ -204,6 +216,7 @@ def anchor(
     from apibank.audit_desk import ends
 
     settings = settings_of(database=database, state_dir=state_dir)
+    must_be_there(settings, gateway)
     now = datetime.now(UTC).timestamp()
     for end in answered(settings, lambda opened: ends(opened, gateway, beginnings=beginnings)):
         sys.stdout.write(anchor_line(end, now, is_checkpoint=beginnings) + "\n")
@@ -235,6 +248,7 @@ def prune(
         pruning = Pruning(gateway, moment(before, now), author())
     except AuditDeskError as error:
         fail(f"error: {error}")
+    must_be_there(settings, gateway)
     if not yes and not typer.confirm(
         # Not on standard output, where the checkpoint goes: that is appended to a file of anchors.
         f"Remove the audit of {gateway} before {pruning.before:%Y-%m-%d %H:%M} UTC?",
@@ -251,6 +265,11 @@ def prune(
         keep_checkpoint(settings.audit_folder(), line, gateway)
     except OSError as error:
         fail(f"error: the checkpoint is not kept here: {error}; keep the line above")
+
+
+def _second(time: Cell) -> str:
+    """An RFC 3339 time as far as one wants to read it; -o json has all of it."""
+    return str(time)[:19].replace("T", " ")
 
 
 def _line(row: "StoredEntry") -> str:

@@ -49,7 +49,7 @@ Subject = Annotated[str | None, typer.Option(help="A token's subject by its name
 RequestId = Annotated[str | None, typer.Option(help="Of one request: a row for each tier that must record it.")]
 Endpoint = Annotated[str | None, typer.Option(help="Paths that begin so.")]
 Method = Annotated[str | None, typer.Option(help="Such as POST.")]
-Status = Annotated[int | None, typer.Option(help="Such as 403.")]
+Status = Annotated[int | None, typer.Option(min=100, max=599, help="Such as 403.")]
 OutcomeOption = Annotated[AuditOutcome | None, typer.Option("--outcome", help="What came of it.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="From then on: 2026-11-22T12:00:00Z, or 24h ago.")]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Before then.")]
@@ -81,6 +81,9 @@ def query_of(
             if principal is not None:
                 fail("error: --subject and --principal exclude each other")
             principal = principal_of_subject(subject, settings.audit_key())
+        elif principal is not None and ":" not in principal:
+            kinds = "partner:NAME, agent:NAME, operator:USER or sub:PSEUDONYM"
+            fail(f"error: {principal!r} is no principal: {kinds}; a subject by its name is --subject")
         return AuditQuery(
             gateway=gateway,
             principal=principal,
