@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from policy.lint import access, edge, limits, routes, unused
+from policy.lint import access, edge, law, limits, routes, unused
 from policy.lint.finding import Check, Rule, Severity
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
@@ -22,6 +22,7 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB109", _ERROR, "private key in the file", "the public parts alone", access.private_keys_in_the_file),
     ("AB110", _ERROR, "allow-list taken away", "the networks that are meant, or no such field", access.list_taken_away),
     ("AB111", _WARNING, "not enforced", "mode: enforce, when it has been tried", access.not_enforced),
+    ("AB112", _ERROR, "law waived", "mode: enforce, whatever else is in shadow", law.waived),
     # How often.
     ("AB201", _ERROR, "public without a limit", "a limit per address or gateway", limits.unlimited_public),
     ("AB202", _WARNING, "callers without a limit", "a limit per caller, or a local_limit", limits.unlimited_callers),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from policy.lint import lint_all
 from policy.load import load_gateways
 from policy.model import Gateway
 from policy.modes import Mode
@@ -59,13 +60,18 @@ def test_a_profile_is_valid_and_changes_no_rule(profile: Path) -> None:
 def test_moving_changes_what_is_enforced_of_the_domains_and_nothing_that_is_demanded(profile: str) -> None:
     plain, here = _gateways(), _gateways(profile)
     assert {name: _demands(one) for name, one in here.items()} == {name: _demands(one) for name, one in plain.items()}
-    enforced = {("central", name) for name in here["central"].routes} - {
-        ("central", name) for name in ("marketing", "education", "sales")
-    }
+    moved = {"marketing", "sales"}
     for name, gateway in here.items():
         for route_name, route in gateway.routes.items():
-            strict = (name, route_name) in enforced or name in {"platform", "agents"}
+            strict = (name if name != "central" else route_name) not in moved
             assert gateway.mode_of(route) is (Mode.ENFORCE if strict else MOVING[profile]), (name, route_name)
+
+
+@pytest.mark.requirement("R50")
+@pytest.mark.parametrize("profile", [one.stem for one in PROFILES])
+def test_no_profile_serves_a_child_without_its_parents_consent_or_an_agent_without_its_signature(profile: str) -> None:
+    here = _gateways(profile)
+    assert [one.path for gateway in here.values() for one in lint_all(gateway) if one.code == "AB112"] == []
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
