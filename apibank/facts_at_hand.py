@@ -12,6 +12,7 @@ from apibank.consent_facts import ConsentsOnBoard, ask_ages
 from apibank.partner_keys import KeysOnBoard
 from apibank.revoked_tokens import RevocationsOnBoard
 from authz.facts import Facts, FactsBoard
+from authz.identity.keys import source_of
 from authz.metrics import AuthzMetrics
 from authz.sources import CredentialSources
 from policy.model import Gateway
@@ -49,8 +50,8 @@ async def facts_at_hand(gateway: Gateway, database: Database | None) -> AsyncIte
             await sources.apply(gateway)
             if gateway.agents is not None and board.current.agent_secrets is None:
                 notes.append("the secrets of agents are not on this machine")
-            for name in gateway.issuers:
-                if name not in board.current.key_sets:
+            for name, issuer in gateway.issuers.items():
+                if source_of(name, issuer) not in board.current.key_sets:
                     notes.append(f"the keys of the issuer {name} cannot be had here")
             notes += await _records(gateway, database, board)
             yield FactsAtHand(board, sources, notes)

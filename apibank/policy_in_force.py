@@ -49,6 +49,8 @@ class PolicyInForce:
         self.gateway: Gateway | None = None
         self._former: tuple[Gateway, Rules] | None = None
         self._candidate: str | None = None
+        # Other policies by which Envoys may ask, the one that was known last first.
+        self._beside: list[Gateway] = []
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Take every good change, and know every candidate, until stopped."""
@@ -71,7 +73,9 @@ class PolicyInForce:
         if self.gateway is None or candidate.version == self.gateway.version:
             return
         rules = await asyncio.to_thread(compile_rules, candidate, former=self._former)
-        await self._sources.apply(sources_of_both(self.gateway, candidate))
+        beside = [candidate, *(each for each in self._beside if each.version != candidate.version)]
+        await self._sources.apply(self.gateway, *beside)
+        self._beside = beside[:_SAFE_VERSIONS]
         self._limiter.admit_candidate(candidate)
         self._authorizer.install(rules, candidate=True)
         _LOG.info("candidate_known", gateway=self._name, version=candidate.version)
@@ -98,20 +102,13 @@ class PolicyInForce:
         if self.gateway is not None and gateway.version == self.gateway.version:
             return
         rules = await asyncio.to_thread(compile_rules, gateway, former=self._former)
-        await self._sources.apply(gateway)
+        # Until Envoy has the new one it asks by the one before, whose issuers are not to be lost meanwhile.
+        known = [*self._beside] if self.gateway is None else [self.gateway, *self._beside]
+        beside = [each for each in known if each.version != gateway.version][:_SAFE_VERSIONS]
+        await self._sources.apply(gateway, *beside)
         # No await between these two: no request is decided by the one policy and counted by the other.
         self._limiter.replace_rules(gateway)
         self._authorizer.install(rules)
-        self.gateway, self._former = gateway, (gateway, rules)
+        self.gateway, self._former, self._beside = gateway, (gateway, rules), beside
         self._candidate = None
         _LOG.info("policy_in_force", gateway=self._name, version=gateway.version)
-
-
-def sources_of_both(current: Gateway, candidate: Gateway) -> Gateway:
-    """The current policy with the candidate's further sources of keys. Of what both name, the current one's stands."""
-    return current.model_copy(
-        update={
-            "issuers": {**candidate.issuers, **current.issuers},
-            "agents": current.agents or candidate.agents,
-        }
-    )

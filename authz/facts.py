@@ -86,7 +86,10 @@ class Consents:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that a decision looks up. None means: never loaded, so nothing that needs it can be admitted."""
+    """Everything that a decision looks up. None means: never loaded, so nothing that needs it can be admitted.
+
+    `key_sets` by what stands for their source (`authz.identity.keys.source_of`).
+    """
 
     key_sets: Mapping[str, KeySet] = field(default_factory=dict)
     partner_keys: PartnerKeys | None = None
@@ -101,17 +104,18 @@ class FactsBoard:
     def __init__(self, facts: Facts | None = None) -> None:
         self.current = facts or Facts()
 
-    def put_key_set(self, issuer: str, key_set: KeySet) -> None:
-        self.current = replace(self.current, key_sets={**self.current.key_sets, issuer: key_set})
+    def put_key_set(self, keys: str, key_set: KeySet) -> None:
+        """`keys`: what stands for their source (`authz.identity.keys.source_of`)."""
+        self.current = replace(self.current, key_sets={**self.current.key_sets, keys: key_set})
 
-    def drop_key_set(self, issuer: str) -> None:
-        kept = {name: each for name, each in self.current.key_sets.items() if name != issuer}
+    def drop_key_set(self, keys: str) -> None:
+        kept = {name: each for name, each in self.current.key_sets.items() if name != keys}
         self.current = replace(self.current, key_sets=kept)
 
     def put_partner_keys(self, keys: PartnerKeys) -> None:
         self.current = replace(self.current, partner_keys=keys)
 
-    def put_agent_secrets(self, secrets: AgentSecrets) -> None:
+    def put_agent_secrets(self, secrets: AgentSecrets | None) -> None:
         self.current = replace(self.current, agent_secrets=secrets)
 
     def put_revocations(self, revocations: Revocations) -> None:

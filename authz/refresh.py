@@ -65,6 +65,7 @@ class JwksRefresher:
         issuer: str,
         algorithm: Algorithm,
         source: Jwks,
+        keys: str,
         *,
         fetch: Fetch,
         board: FactsBoard,
@@ -73,10 +74,14 @@ class JwksRefresher:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`issuer`: policy's name of it. `cooldown`: seconds between fetches that unknown kids can bring about."""
+        """`issuer`: policy's name of it. `keys`: what its keys are put on the board as.
+
+        `cooldown`: seconds between fetches that unknown kids can bring about.
+        """
         self._issuer = issuer
         self._algorithm = algorithm
         self._source = source
+        self._keys = keys
         self._fetch = fetch
         self._board = board
         self._metrics = metrics
@@ -135,7 +140,7 @@ class JwksRefresher:
             self._flight.cancel()
 
     def _knows(self, kid: str) -> bool:
-        key_set = self._board.current.key_sets.get(self._issuer)
+        key_set = self._board.current.key_sets.get(self._keys)
         return key_set is not None and bool(key_set.candidates(kid))
 
     async def _load(self) -> bool:
@@ -151,7 +156,7 @@ class JwksRefresher:
             _LOG.warning("keys_not_fetched", issuer=self._issuer, error=why, failures=self._failures)
             return False
         self._failures = 0
-        self._board.put_key_set(self._issuer, key_set)
+        self._board.put_key_set(self._keys, key_set)
         self._metrics.fetched(self._issuer, self._clock())
         return True
 

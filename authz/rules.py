@@ -10,6 +10,7 @@ from authz.checks.rules.compiled import CompiledRule, claims_of, compile_rule
 from authz.identity.break_glass import TOKEN_TYPE
 from authz.identity.claims import IssuerRules
 from authz.identity.hmac_signature import SignatureRules
+from authz.identity.keys import source_of
 from authz.identity.verified_tokens import VerifiedTokens
 from authz.request import MAX_BODY_BYTES
 from policy.access import Callers
@@ -128,6 +129,7 @@ def compile_rules(
             raise PolicyUnusableError(f"issuers {issuers[issuer.issuer].name!r} and {name!r} have the same iss")
         issuers[issuer.issuer] = IssuerRules(
             name=name,
+            keys=source_of(name, issuer),
             issuer=issuer.issuer,
             audience=issuer.audience,
             algorithm=issuer.algorithm.value,

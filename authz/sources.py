@@ -5,6 +5,7 @@ Partner keys and revocations come from the records, and are put on the board by 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,18 +15,33 @@ import structlog
 
 from authz.decision import MissingKey
 from authz.facts import FactsBoard
-from authz.identity.keys import KeySet, read_keys
+from authz.identity.keys import KeySet, read_keys, source_of
 from authz.metrics import AuthzMetrics
 from authz.refresh import JwksRefresher, fetch_document
 from authz.rules import PolicyUnusableError
 from authz.secret_files import SecretFileError, Stamp, read_agents, read_public_key, read_symmetric, stamp
-from policy.access import Issuer
+from policy.access import Issuer, Jwks
 from policy.model import Gateway
 
 # A secret is in force this many seconds after its file has changed, at the latest.
 POLL_SECONDS: Final = 1.0
 _FIRST_FETCH: Final = 5.0
+_AGENTS: Final = "agents"
 _LOG: Final = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A file or a folder of secrets, and what it was like when it was read."""
+
+    path: Path
+    seen: Stamp | None = None
+
+    async def changed(self) -> bool:
+        """Whether it is to be read. Raises SecretFileError."""
+        found = await asyncio.to_thread(stamp, self.path)
+        before, self.seen = self.seen, found
+        return found != before
 
 
 class CredentialSources:
@@ -46,23 +62,34 @@ class CredentialSources:
         self._fetch = partial(fetch_document, client)
         self._base = base
         self._poll = poll
+        # Each by the name under which an issuer's keys are kept, which stands for their source.
         self._refreshers: dict[str, JwksRefresher] = {}
-        self._stamps: dict[Path, Stamp] = {}
-        self._applied: dict[str, object] = {}
+        self._applied: dict[str, Jwks | None] = {}
+        self._folder: str | None = None
         self._said: dict[str, str | None] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def apply(self, gateway: Gateway) -> None:
-        """Follow this policy's sources. Returns when each has been asked once; a source that fails is asked again.
+    async def apply(self, gateway: Gateway, *beside: Gateway) -> None:
+        """Follow the sources of these policies. Returns when each has been asked once; one that fails is asked again.
 
-        Raises PolicyUnusableError when the policy itself holds keys that cannot be used; nothing has changed then.
+        `beside`: those that some Envoys ask by, still or already. Where two name one source, what the first says of it
+        counts; there is one folder of agents' secrets, the first.
+
+        Raises PolicyUnusableError when a policy itself holds keys that cannot be used; nothing has changed then.
         """
-        inline = {name: _inline_keys(name, issuer) for name, issuer in gateway.issuers.items()}
-        for name in self._applied.keys() - {*(f"issuer {each}" for each in gateway.issuers), "agents"}:
-            self._stop(name)
+        issuers = {
+            source_of(name, issuer): (name, issuer)
+            for each in (*reversed(beside), gateway)
+            for name, issuer in each.issuers.items()
+        }
+        inline = {keys: _inline_keys(name, issuer) for keys, (name, issuer) in issuers.items()}
+        for keys in self._applied.keys() - issuers.keys():
+            self._stop(keys)
+            self._board.drop_key_set(keys)
+        folders = [each.agents.secrets_directory for each in (gateway, *beside) if each.agents is not None]
         await asyncio.gather(
-            *(self._follow_issuer(name, issuer, inline[name]) for name, issuer in gateway.issuers.items()),
-            self._follow_agents(gateway),
+            *(self._follow_issuer(keys, name, issuer, inline[keys]) for keys, (name, issuer) in issuers.items()),
+            self._follow_agents(folders[0] if folders else None),
         )
 
     async def find(self, missing: MissingKey) -> bool:
@@ -75,36 +102,39 @@ class CredentialSources:
             self._stop(name)
         await asyncio.sleep(0)
 
-    async def _follow_issuer(self, name: str, issuer: Issuer, inline: KeySet | None) -> None:
-        task = f"issuer {name}"
-        if self._applied.get(task) == issuer:
+    async def _follow_issuer(self, keys: str, name: str, issuer: Issuer, inline: KeySet | None) -> None:
+        if keys in self._applied and self._applied[keys] == issuer.jwks:
             return
-        self._stop(task)
-        self._applied[task] = issuer
-        # Keys of another source, or for another algorithm, are not this issuer's any more.
-        self._board.drop_key_set(name)
+        # What is known of the source stays while it is asked at other times: a policy changes none of its keys.
+        self._stop(keys)
+        self._applied[keys] = issuer.jwks
         if inline is not None:
-            self._board.put_key_set(name, inline)
+            self._board.put_key_set(keys, inline)
         elif issuer.jwks is not None:
             refresher = JwksRefresher(
-                name, issuer.algorithm, issuer.jwks, fetch=self._fetch, board=self._board, metrics=self._metrics
+                name, issuer.algorithm, issuer.jwks, keys, fetch=self._fetch, board=self._board, metrics=self._metrics
             )
-            self._refreshers[name] = refresher
-            self._tasks[task] = asyncio.create_task(refresher.run())
+            self._refreshers[keys] = refresher
+            self._tasks[keys] = asyncio.create_task(refresher.run())
             await asyncio.wait({asyncio.ensure_future(refresher.refresh())}, timeout=_FIRST_FETCH)
         elif issuer.secret_file is not None:
-            await self._follow(task, partial(self._reload_symmetric, name, self._base / issuer.secret_file))
+            secret = _Watched(self._base / issuer.secret_file)
+            await self._follow(keys, partial(self._reload_symmetric, keys, secret))
         elif issuer.public_key_file is not None:
-            await self._follow(task, partial(self._reload_break_glass, name, self._base / issuer.public_key_file))
+            public = _Watched(self._base / issuer.public_key_file)
+            await self._follow(keys, partial(self._reload_break_glass, keys, name, public))
 
-    async def _follow_agents(self, gateway: Gateway) -> None:
-        directory = None if gateway.agents is None else gateway.agents.secrets_directory
-        if self._applied.get("agents") == directory:
+    async def _follow_agents(self, folder: str | None) -> None:
+        if self._folder == folder:
             return
-        self._stop("agents")
-        self._applied["agents"] = directory
-        if directory is not None:
-            await self._follow("agents", partial(self._reload_agents, self._base / directory))
+        self._stop(_AGENTS)
+        self._folder = folder
+        before = self._board.current.agent_secrets
+        if folder is not None:
+            await self._follow(_AGENTS, partial(self._reload_agents, _Watched(self._base / folder)))
+        if self._board.current.agent_secrets is before:
+            # Of another folder, which nobody names any more.
+            self._board.put_agent_secrets(None)
 
     async def _follow(self, name: str, reload: Callable[[], Awaitable[object]]) -> None:
         """Once now, then again and again."""
@@ -120,13 +150,13 @@ class CredentialSources:
         await reload()
         self._tasks[name] = asyncio.create_task(forever())
 
-    async def _reload_agents(self, directory: Path) -> None:
+    async def _reload_agents(self, folder: _Watched) -> None:
         try:
-            if not await self._changed(directory):
+            if not await folder.changed():
                 return
-            secrets, problems = await asyncio.to_thread(read_agents, directory)
+            secrets, problems = await asyncio.to_thread(read_agents, folder.path)
         except SecretFileError as error:
-            self._stamps.pop(directory, None)
+            folder.seen = None
             self._reloaded("agent_secrets", error)
             return
         for problem in problems:
@@ -134,38 +164,32 @@ class CredentialSources:
         self._board.put_agent_secrets(secrets)
         self._reloaded("agent_secrets", None)
 
-    async def _reload_symmetric(self, issuer: str, path: Path) -> None:
+    async def _reload_symmetric(self, keys: str, file: _Watched) -> None:
         try:
-            if not await self._changed(path):
+            if not await file.changed():
                 return
-            key_set = await asyncio.to_thread(read_symmetric, path)
+            key_set = await asyncio.to_thread(read_symmetric, file.path)
         except SecretFileError as error:
-            self._stamps.pop(path, None)
+            file.seen = None
             self._reloaded("issuer_secret", error)
             return
-        self._board.put_key_set(issuer, key_set)
+        self._board.put_key_set(keys, key_set)
         self._reloaded("issuer_secret", None)
 
-    async def _reload_break_glass(self, issuer: str, path: Path) -> None:
+    async def _reload_break_glass(self, keys: str, issuer: str, file: _Watched) -> None:
         try:
-            if not await self._changed(path):
+            if not await file.changed():
                 return
-            key_set = await asyncio.to_thread(read_public_key, path)
+            key_set = await asyncio.to_thread(read_public_key, file.path)
         except SecretFileError as error:
-            self._stamps.pop(path, None)
+            file.seen = None
             # To take the file away is how the door is closed; nobody is locked out by that of what is everyday.
-            self._board.drop_key_set(issuer)
+            self._board.drop_key_set(keys)
             self._reloaded("break_glass_key", error)
             return
-        self._board.put_key_set(issuer, key_set)
+        self._board.put_key_set(keys, key_set)
         self._reloaded("break_glass_key", None)
         _LOG.warning("break_glass_possible", issuer=issuer, keys=sorted(key_set.keys))
-
-    async def _changed(self, path: Path) -> bool:
-        found = await asyncio.to_thread(stamp, path)
-        changed = self._stamps.get(path) != found
-        self._stamps[path] = found
-        return changed
 
     def _reloaded(self, what: str, error: Exception | None) -> bool:
         self._metrics.reloaded(what, error is None)
@@ -177,16 +201,14 @@ class CredentialSources:
         return error is None
 
     def _stop(self, name: str) -> None:
+        """Follow a source no more; what is known of it stays on the board."""
         self._applied.pop(name, None)
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
-        issuer = name.removeprefix("issuer ")
-        if issuer != name:
-            refresher = self._refreshers.pop(issuer, None)
-            if refresher is not None:
-                refresher.close()
-            self._board.drop_key_set(issuer)
+        refresher = self._refreshers.pop(name, None)
+        if refresher is not None:
+            refresher.close()
 
 
 def _inline_keys(name: str, issuer: Issuer) -> KeySet | None:

@@ -60,7 +60,7 @@ def facts() -> Facts:
     scopes = frozenset({"partner:acme:marketing:*"})
     partner = PartnerKey("acme", scopes, "business", NOW + 1000, "key-1")
     return Facts(
-        key_sets={"customer": KeySet(keys)},
+        key_sets={rules("marketing").issuers["https://auth.waooaw.ai"].keys: KeySet(keys)},
         partner_keys=PartnerKeys({hashlib.sha256(API_KEY.encode()).digest(): partner}),
         agent_secrets=AgentSecrets({"vision": (SECRET,)}),
     )

@@ -25,9 +25,10 @@ _LAST_SECOND: Final = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class IssuerRules:
-    """What is checked of one issuer's tokens. Times in seconds."""
+    """What is checked of one issuer's tokens. Times in seconds; `keys` names its keys among the facts."""
 
     name: str
+    keys: str
     issuer: str
     audience: str
     algorithm: str

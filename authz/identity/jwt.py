@@ -37,12 +37,12 @@ _PLAIN_TYPES: Final = frozenset({None, "jwt", "at+jwt"})
 class VerifiedToken:
     """A good token: whose it is, and everything that must still hold when it is shown again.
 
-    `issuer` is policy's name of it, `iss` its own.
+    `keys` names its issuer's keys among the facts, `iss` is the issuer's own name.
     """
 
     principal: Principal
     claims: Claims
-    issuer: str
+    keys: str
     iss: str
     kid: str | None
     key: VerificationKey
@@ -115,7 +115,7 @@ def verify_token(
         return _refuse("alg")
     if not _type_fits(header, rules):
         return _refuse("typ")
-    key_set = facts.key_sets.get(rules.name)
+    key_set = facts.key_sets.get(rules.keys)
     if key_set is None or now > key_set.usable_until:
         return Refusal(Reason.ISSUER_UNAVAILABLE, f"no usable keys of issuer {rules.name}")
     message = octets[: len(segments[0]) + 1 + len(segments[1])]
@@ -130,7 +130,7 @@ def _find_signer(
 ) -> VerificationKey | Refusal | MissingKey:
     candidates = key_set.candidates(header.kid)
     if not candidates:
-        return _refuse("kid") if header.kid is None else MissingKey(rules.name, header.kid)
+        return _refuse("kid") if header.kid is None else MissingKey(rules.keys, header.kid)
     for key in candidates:
         # The key's own algorithm counts too: keys may have been read under an earlier policy.
         if key.algorithm.value == rules.algorithm and key.verifies(signature, message):
@@ -176,12 +176,12 @@ def _read_verified(
         remark=remark,
         claims=claims.declared,
     )
-    return VerifiedToken(principal, claims, rules.name, rules.issuer, kid, key)
+    return VerifiedToken(principal, claims, rules.keys, rules.issuer, kid, key)
 
 
 def still_holds(verified: VerifiedToken, facts: Facts, now: float) -> bool:
     """Whether a remembered token may pass without being verified again: its key is still there, it is not revoked."""
-    key_set = facts.key_sets.get(verified.issuer)
+    key_set = facts.key_sets.get(verified.keys)
     if key_set is None or now > key_set.usable_until or not key_set.holds(verified.kid, verified.key):
         return False
     claims, revocations = verified.claims, facts.revocations

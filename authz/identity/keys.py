@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import JsonValue
 
 from authz.identity import base64url
-from policy.access import Algorithm
+from policy.access import Algorithm, Issuer
 
 MAX_KEYS: Final = 32
 MAX_KID: Final = 200
@@ -99,6 +100,20 @@ class KeySet:
             held = self.keys.get(kid)
             return held is key or held == key
         return key in self.candidates(kid)
+
+
+def source_of(name: str, issuer: Issuer) -> str:
+    """Under what name an issuer's keys are kept: another one whenever they come from elsewhere or are for other tokens.
+
+    Policies that come after each other, or stand beside each other, so never verify one's tokens with another's keys,
+    and share them where nothing but times and figures differs. `name`: policy's name of the issuer.
+    """
+    jwks = issuer.jwks
+    written = None if jwks is None or jwks.keys is None else [dict(key) for key in jwks.keys]
+    url = None if jwks is None else jwks.url
+    files = issuer.secret_file, issuer.public_key_file
+    source = json.dumps([issuer.issuer, issuer.algorithm, issuer.break_glass, url, written, *files], sort_keys=True)
+    return f"{name}#{hashlib.sha256(source.encode()).hexdigest()[:16]}"
 
 
 def symmetric_key(secret: bytes) -> VerificationKey:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from authz.authorizer import Authorizer
 from authz.facts import Facts, FactsBoard
+from authz.identity.keys import source_of
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
 from authz.rules import compile_rules
@@ -53,6 +54,7 @@ class World:
     def __init__(self, publisher: Publisher, gateway: Gateway, sources: CredentialSources, board: FactsBoard) -> None:
         self.publisher, self.sources, self.board = publisher, sources, board
         self.now = time.time()
+        self.kept_as = source_of("customer", gateway.issuers["customer"])
         self.rules = compile_rules(gateway)
         self.authorizer = Authorizer(
             "marketing",
@@ -70,10 +72,10 @@ class World:
         return None if decision.refusal is None else decision.refusal.reason.value
 
     async def refresh(self) -> bool:
-        return await self.sources._refreshers["customer"].refresh()
+        return await self.sources._refreshers[self.kept_as].refresh()
 
     def wait_out_the_cooldown(self) -> None:
-        self.sources._refreshers["customer"]._fetched_at -= 60
+        self.sources._refreshers[self.kept_as]._fetched_at -= 60
 
 
 def of(kid: str, **changes: object) -> str:
@@ -160,7 +162,7 @@ async def test_a_hostile_or_broken_document_leaves_the_keys_until_they_are_too_o
     assert await world.ask(of("k1")) is None
     # Redirects are not followed, wherever they lead.
     assert world.publisher.reached == 0
-    loaded = world.board.current.key_sets["customer"].usable_until
+    loaded = world.board.current.key_sets[world.kept_as].usable_until
     world.now = loaded
     assert await world.ask(of("k1", iat=int(loaded) - 1, exp=int(loaded) + 600)) is None
     world.now = loaded + 1

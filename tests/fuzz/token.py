@@ -11,9 +11,9 @@ from authz.decision import MissingKey
 from authz.identity.claims import IssuerRules
 from authz.identity.jwt import VerifiedToken, verify_token
 from tests.fuzz.again import run_again
-from tests.unit.authz.world import AUDIENCE, ISSUER, NOW, SYMMETRIC_SECRET, b64, facts, symmetric_keys
+from tests.unit.authz.world import AUDIENCE, ISSUER, KEYS, NOW, SYMMETRIC_SECRET, b64, facts, symmetric_keys
 
-RULES = IssuerRules("customer", ISSUER, AUDIENCE, "HS256", None, 3600, 5)
+RULES = IssuerRules("customer", KEYS["customer"], ISSUER, AUDIENCE, "HS256", None, 3600, 5)
 FACTS = facts(key_sets={"customer": symmetric_keys()})
 DANGEROUS = {"crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"}
 

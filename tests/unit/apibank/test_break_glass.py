@@ -21,7 +21,7 @@ from authz.audit import AuditEvent, Pseudonyms, audit_event
 from authz.break_glass import BreakGlassAlarm
 from authz.decision import Decision
 from authz.facts import Facts, Revocations
-from authz.identity.keys import KeySet, ed25519_key
+from authz.identity.keys import KeySet, ed25519_key, source_of
 from authz.pipeline import decide
 from authz.principal import Kind
 from authz.reasons import Reason
@@ -39,6 +39,7 @@ DECLARED = {
     "break_glass": True,
     "public_key_file": "/run/secrets/break-glass.pub.pem",
 }
+KEPT_AS = source_of("break-glass", Issuer.model_validate(DECLARED))
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def declared(**changes: object) -> Rules:
 
 def known(key: BreakGlassKey, **changes: object) -> Facts:
     kid, verification = ed25519_key(key.private.public_key())
-    return replace(facts(), **{"key_sets": {"break-glass": KeySet({kid: verification})}, **changes})  # type: ignore[arg-type]
+    return replace(facts(), **{"key_sets": {KEPT_AS: KeySet({kid: verification})}, **changes})  # type: ignore[arg-type]
 
 
 def minted(key: BreakGlassKey, seconds: int = 900) -> str:

@@ -9,10 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from apibank.policies import PolicyFolder, shipped
-from apibank.policy_in_force import PolicyInForce, sources_of_both
+from apibank.policy_in_force import PolicyInForce
 from authz.audit import JsonLinesSink
 from authz.authorizer import Authorizer
 from authz.facts import FactsBoard
+from authz.identity.keys import KeySet, source_of
 from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
 from authz.sources import CredentialSources
@@ -36,6 +37,7 @@ class Process:
 
     def __init__(self, folder: PolicyFolder) -> None:
         registry, board = CollectorRegistry(), FactsBoard()
+        self.board = board
         metrics = AuthzMetrics(registry, "sales")
         self.authorizer = Authorizer(
             "sales", board=board, nonces=MemoryNonceStore(), audit=JsonLinesSink(lambda _: None), metrics=metrics
@@ -101,14 +103,20 @@ async def test_what_envoys_may_still_run_is_known_after_a_restart(folder: Policy
     await process.close()
 
 
-def test_of_sources_that_both_name_the_current_one_s_stands(folder: PolicyFolder) -> None:
-    current = folder.load_one("sales").gateway
-    (name, issuer), *_ = current.issuers.items()
-    other = issuer.model_copy(update={"issuer": "https://other.example"})
-    candidate = current.model_copy(update={"issuers": {name: other, "further": other}})
-    both = sources_of_both(current, candidate)
-    assert both.issuers[name] == issuer
-    assert both.issuers["further"] == other
+async def test_the_issuers_of_what_envoys_still_ask_by_are_known_until_it_is_long_gone(folder: PolicyFolder) -> None:
+    process = Process(folder)
+    await process.policy.take()
+    first = process.policy.gateway
+    assert first is not None
+    (name, issuer), *_ = first.issuers.items()
+    kept_as = source_of(name, issuer)
+    process.board.put_key_set(kept_as, KeySet())
+    document = first.model_dump(mode="json", exclude_defaults=True)
+    document["issuers"][name]["jwks"]["url"] = "http://127.0.0.1:9/moved"
+    for number in range(12):
+        await process.policy.put(Gateway.model_validate({**document, "description": f"{number}"}))
+        assert (kept_as in process.board.current.key_sets) == (number < 8)
+    await process.close()
 
 
 async def test_what_envoys_go_on_with_is_known_however_many_versions_they_refuse(folder: PolicyFolder) -> None:
@@ -118,7 +126,8 @@ async def test_what_envoys_go_on_with_is_known_however_many_versions_they_refuse
     assert first is not None
     process.still_run = [first]
     for number in range(40):
-        await process.policy.put(first.model_copy(update={"description": f"refused by Envoys, {number}"}))
+        document = first.model_dump(mode="json", exclude_defaults=True)
+        await process.policy.put(Gateway.model_validate({**document, "description": f"refused by Envoys, {number}"}))
         await process.policy.remember()
         assert first.version in process.authorizer.versions
     await process.close()

@@ -17,6 +17,7 @@ from authz.rules import Rules
 from tests.unit.authz.world import (
     AGENTS,
     API_KEY,
+    KEYS,
     NOW,
     agents_rules,
     facts,
@@ -198,8 +199,8 @@ async def test_a_token_of_a_new_key_passes_once_the_key_is_found() -> None:
     world = World(rules())
 
     def publish(missing: MissingKey) -> bool:
-        assert missing == MissingKey("customer", "new")
-        world.board.put_key_set("customer", key_set(rsa_jwk(rsa_key("new"), "new")))
+        assert missing == MissingKey(KEYS["customer"], "new")
+        world.board.put_key_set(KEYS["customer"], key_set(rsa_jwk(rsa_key("new"), "new")))
         return True
 
     finder = Finder(publish)

@@ -17,6 +17,7 @@ from tests.unit.authz.world import (
     ADMIN_ISSUER,
     AUDIENCE,
     ISSUER,
+    KEYS,
     NOW,
     SYMMETRIC_SECRET,
     b64,
@@ -36,8 +37,8 @@ from tests.unit.authz.world import (
     token,
 )
 
-CUSTOMER = IssuerRules("customer", ISSUER, AUDIENCE, "RS256", None, 3600, 5)
-ADMIN = IssuerRules("admin", ADMIN_ISSUER, AUDIENCE, "RS256", None, 3600, 5)
+CUSTOMER = IssuerRules("customer", KEYS["customer"], ISSUER, AUDIENCE, "RS256", None, 3600, 5)
+ADMIN = IssuerRules("admin", KEYS["admin"], ADMIN_ISSUER, AUDIENCE, "RS256", None, 3600, 5)
 PEM = rsa_key("customer").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 DER = rsa_key("customer").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 # SEC 2 §2.4.2.
@@ -332,9 +333,9 @@ def test_a_tier_that_could_not_be_one_is_none(tier: object) -> None:
 
 @pytest.mark.requirement("R24")
 def test_an_unknown_kid_is_reported_so_that_it_can_be_looked_for() -> None:
-    assert verify(token(header={"kid": "k2"})) == MissingKey("customer", "k2")
+    assert verify(token(header={"kid": "k2"})) == MissingKey(KEYS["customer"], "k2")
     for odd in ("../../dev/null", "' OR 1=1 --", "k1\u0000", "ключ"):
-        assert verify(token(header={"kid": odd})) == MissingKey("customer", odd)
+        assert verify(token(header={"kid": odd})) == MissingKey(KEYS["customer"], odd)
 
 
 def test_an_issuer_without_keys_is_unavailable_and_not_the_tokens_fault() -> None:

@@ -14,6 +14,7 @@ from tests.unit.authz.world import (
     AGENTS,
     API_KEY,
     CONTENT,
+    KEYS,
     MESSAGE,
     NOW,
     facts,
@@ -224,7 +225,7 @@ def test_an_unknown_key_is_reported_with_the_refusal() -> None:
     found = ask(request(token=token(header={"kid": "new"})))
     assert found.refusal is not None
     assert found.refusal.reason is Reason.TOKEN_INVALID
-    assert found.missing_key == MissingKey("customer", "new")
+    assert found.missing_key == MissingKey(KEYS["customer"], "new")
 
 
 @pytest.mark.attack("A18")

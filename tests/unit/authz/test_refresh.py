@@ -57,6 +57,7 @@ class World:
             "customer",
             Algorithm.RS256,
             Jwks.model_validate({"url": URL, **source}),
+            "customer",
             fetch=issuer,
             board=self.board,
             metrics=AuthzMetrics(self.registry, "marketing"),

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client import CollectorRegistry
 
 from authz.decision import MissingKey
 from authz.facts import FactsBoard
+from authz.identity.keys import KeySet, source_of
 from authz.metrics import AuthzMetrics
 from authz.rules import PolicyUnusableError
 from authz.secret_files import MAX_FILE, SecretFileError, read_agents, read_secrets, read_symmetric
 from authz.sources import CredentialSources
 from policy.model import Gateway
-from tests.unit.authz.world import AUDIENCE, ISSUER, agents_policy, policy, rsa_jwk, rsa_key
+from tests.unit.authz.world import AUDIENCE, ISSUER, agents_policy, ed_key, policy, rsa_jwk, rsa_key
 
 OLD, NEW = b"o" * 32, b"n" * 40
 
@@ -66,6 +68,7 @@ class World:
     def __init__(self, tmp_path: Path) -> None:
         self.published: dict[str, object] = {"k1": rsa_jwk(rsa_key("customer"))}
         self.asked: list[str] = []
+        self.down = False
         self.board = FactsBoard()
         self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
         self.sources = CredentialSources(
@@ -76,8 +79,15 @@ class World:
             poll=0.01,
         )
 
+    @property
+    def key_sets(self) -> Mapping[str, KeySet]:
+        """By policy's names of their issuers, where one of that name is known."""
+        return {keys.partition("#")[0]: each for keys, each in self.board.current.key_sets.items()}
+
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(str(request.url))
+        if self.down:
+            return httpx2.Response(503)
         return httpx2.Response(200, stream=httpx2.ByteStream(json.dumps({"keys": [*self.published.values()]}).encode()))
 
 
@@ -111,7 +121,7 @@ URL = {"jwks": {"url": "https://auth.example.com/jwks"}}
 async def test_keys_are_there_when_apply_returns(world: World) -> None:
     inline = {"jwks": {"keys": [rsa_jwk(rsa_key("other"), "k9")]}}
     await world.sources.apply(issuers(fetched=URL, inline=inline))
-    sets = world.board.current.key_sets
+    sets = world.key_sets
     assert set(sets["fetched"].keys) == {"k1"}
     assert set(sets["inline"].keys) == {"k9"}
     assert world.asked == ["https://auth.example.com/jwks"]
@@ -119,9 +129,9 @@ async def test_keys_are_there_when_apply_returns(world: World) -> None:
 
 async def test_the_same_policy_again_asks_nobody_again(world: World) -> None:
     await world.sources.apply(issuers(fetched=URL))
-    before = world.board.current.key_sets["fetched"]
+    before = world.key_sets["fetched"]
     await world.sources.apply(issuers(fetched=URL))
-    assert world.board.current.key_sets["fetched"] is before
+    assert world.key_sets["fetched"] is before
     assert len(world.asked) == 1
 
 
@@ -136,14 +146,16 @@ async def test_keys_in_the_policy_that_cannot_be_used_leave_everything_as_it_was
     await world.sources.apply(issuers(one=URL))
     with pytest.raises(PolicyUnusableError, match="two"):
         await world.sources.apply(issuers(two={"jwks": {"keys": [{"kty": "RSA"}]}}))
-    assert set(world.board.current.key_sets) == {"one"}
+    assert set(world.key_sets) == {"one"}
 
 
 async def test_a_key_that_a_token_names_is_looked_for_at_its_issuer_alone(world: World) -> None:
-    await world.sources.apply(issuers(one=URL))
-    assert await world.sources.find(MissingKey("one", "k1"))
-    assert not await world.sources.find(MissingKey("one", "k2"))
-    assert not await world.sources.find(MissingKey("two", "k1"))
+    applied = issuers(one=URL, two=URL)
+    await world.sources.apply(applied.model_copy(update={"issuers": {"one": applied.issuers["one"]}}))
+    one, two = (source_of(name, issuer) for name, issuer in applied.issuers.items())
+    assert await world.sources.find(MissingKey(one, "k1"))
+    assert not await world.sources.find(MissingKey(one, "k2"))
+    assert not await world.sources.find(MissingKey(two, "k1"))
 
 
 async def test_agents_secrets_are_read_again_when_a_file_changes_comes_or_goes(world: World, tmp_path: Path) -> None:
@@ -181,8 +193,100 @@ async def test_secrets_whose_directory_is_gone_stay_and_return_with_it(world: Wo
 async def test_a_symmetric_issuers_secret_is_read_again_when_it_changes(world: World, tmp_path: Path) -> None:
     (tmp_path / "hs").write_bytes(OLD)
     await world.sources.apply(issuers(symmetric={"algorithm": "HS256", "secret_file": "hs"}))
-    before = world.board.current.key_sets["symmetric"].secrets
+    before = world.key_sets["symmetric"].secrets
     assert len(before) == 1
     (tmp_path / "hs").write_bytes(NEW + b"\n" + OLD)
-    await eventually(lambda: len(world.board.current.key_sets["symmetric"].secrets) == 2)
-    assert world.board.current.key_sets["symmetric"].secrets[1] == before[0]
+    await eventually(lambda: len(world.key_sets["symmetric"].secrets) == 2)
+    assert world.key_sets["symmetric"].secrets[1] == before[0]
+
+
+SYMMETRIC: dict[str, object] = {"algorithm": "HS256", "secret_file": "hs"}
+SEALED: dict[str, object] = {"algorithm": "EdDSA", "break_glass": True, "public_key_file": "sealed.pem"}
+
+
+def with_files(folder: Path) -> None:
+    (folder / "hs").write_bytes(OLD)
+    public = ed_key("sealed").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "sealed.pem").write_bytes(public)
+
+
+@pytest.mark.parametrize("source", [URL, SYMMETRIC, SEALED], ids=["fetched", "symmetric", "sealed"])
+async def test_what_a_policy_says_of_an_issuers_tokens_costs_it_none_of_its_keys(
+    source: dict[str, object], world: World, tmp_path: Path
+) -> None:
+    with_files(tmp_path)
+    await world.sources.apply(issuers(one=source))
+    before = world.key_sets["one"]
+    world.down = True
+    await world.sources.apply(issuers(one={**source, "leeway_seconds": 30}))
+    assert world.key_sets == {"one": before}
+
+
+async def test_keys_that_are_asked_for_at_other_times_stay_while_their_issuer_is_down(world: World) -> None:
+    await world.sources.apply(issuers(one=URL))
+    before = world.key_sets["one"]
+    world.down = True
+    await world.sources.apply(issuers(one={"jwks": {**URL["jwks"], "refresh_seconds": 20}}))
+    assert world.key_sets == {"one": before}
+    assert len(world.asked) == 2
+
+
+@pytest.mark.parametrize("source", [SYMMETRIC, SEALED], ids=["symmetric", "sealed"])
+async def test_an_issuer_that_comes_back_has_its_file_read_again(
+    source: dict[str, object], world: World, tmp_path: Path
+) -> None:
+    with_files(tmp_path)
+    await world.sources.apply(issuers(one=source))
+    await world.sources.apply(issuers(two=URL))
+    assert set(world.key_sets) == {"two"}
+    await world.sources.apply(issuers(one=source))
+    assert set(world.key_sets) == {"one"}
+
+
+async def test_two_issuers_may_have_their_secret_in_one_file(world: World, tmp_path: Path) -> None:
+    with_files(tmp_path)
+    await world.sources.apply(issuers(one=SYMMETRIC, two=SYMMETRIC))
+    assert set(world.key_sets) == {"one", "two"}
+
+
+async def test_the_issuers_of_policies_that_envoys_still_ask_by_keep_their_keys(world: World) -> None:
+    old, new = issuers(one=URL), issuers(one={"jwks": {"url": "https://new.example.com/jwks"}})
+    await world.sources.apply(old)
+    world.down = True
+    await world.sources.apply(new, old)
+    known = world.board.current.key_sets
+    assert set(known) == {source_of("one", old.issuers["one"])}
+    await world.sources.apply(new)
+    assert dict(world.board.current.key_sets) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"issuer": "https://somebody.example.com"},
+        {"algorithm": "ES256"},
+        {"jwks": {"url": "https://new.example.com/jwks"}},
+        {"jwks": {"keys": [{"kty": "RSA"}]}},
+    ],
+    ids=["of another name", "of another algorithm", "from elsewhere", "written down"],
+)
+def test_keys_of_another_issuer_under_the_same_name_are_other_keys(changes: dict[str, object]) -> None:
+    one = issuers(one=URL).issuers["one"]
+    assert source_of("one", one) != source_of("one", issuers(one={**URL, **changes}).issuers["one"])
+
+
+def secrets_of(world: World) -> Mapping[str, tuple[bytes, ...]] | None:
+    known = world.board.current.agent_secrets
+    return None if known is None else known.by_agent
+
+
+async def test_agents_secrets_are_those_of_the_folder_that_the_policy_names(world: World, tmp_path: Path) -> None:
+    for folder, secret in (("here", OLD), ("there", NEW)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "content").write_bytes(secret)
+    for folder, secret in (("here", OLD), ("there", NEW), ("here", OLD)):
+        await world.sources.apply(agents_policy(agents={"secrets_directory": folder}))
+        assert secrets_of(world) == {"content": (secret,)}
+    # Nobody has said that the secrets of another folder are these agents'.
+    await world.sources.apply(agents_policy(agents={"secrets_directory": "nowhere"}))
+    assert secrets_of(world) is None

@@ -1,10 +1,14 @@
 """A remembered token changes no decision: it ends when the token, its key or its standing does (attack A18)."""
 
+from dataclasses import replace
+
 import pytest
 
+from authz.decision import Refusal
 from authz.facts import Revocations
 from authz.identity.jwt import VerifiedToken, digest, verify_token
 from authz.identity.verified_tokens import VerifiedTokens
+from authz.reasons import Reason
 from tests.unit.authz.test_jwt import CUSTOMER
 from tests.unit.authz.world import ISSUER, NOW, facts, key_set, rsa_jwk, rsa_key, token
 
@@ -84,3 +88,14 @@ def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
     assert len(tokens) == 2
     assert tokens.find(digest(texts[0]), facts(), NOW) is None
     assert tokens.find(digest(texts[2]), facts(), NOW) is not None
+
+
+def test_keys_that_an_issuer_of_the_same_name_has_under_another_policy_verify_nothing() -> None:
+    # The name is the policy's, and the next policy may mean somebody else by it.
+    moved = replace(CUSTOMER, issuer="https://new.example.com", keys="customer#moved")
+    found = verify_token(token(iss=moved.issuer), {moved.issuer: moved}, facts(), NOW)
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.ISSUER_UNAVAILABLE
+    tokens = VerifiedTokens()
+    tokens.remember(b"digest", replace(verified(token()), keys=moved.keys), NOW)
+    assert tokens.find(b"digest", facts(), NOW) is None

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from authz.facts import AgentSecrets, Facts, PartnerKey, PartnerKeys
-from authz.identity.keys import KeySet, read_keys, symmetric_key
+from authz.identity.keys import KeySet, read_keys, source_of, symmetric_key
 from authz.request import Request
 from authz.rules import Rules, compile_rules
 from policy.access import Algorithm
@@ -221,11 +221,14 @@ def agents_rules(**changes: object) -> Rules:
 
 
 def facts(**changes: object) -> Facts:
-    """Keys of both issuers, one partner key, two agents."""
+    """Keys of both issuers, one partner key, two agents. `key_sets` by policy's names of the issuers."""
+    if "key_sets" in changes:
+        named: Mapping[str, KeySet] = changes["key_sets"]  # type: ignore[assignment]
+        changes["key_sets"] = {KEYS.get(name, name): each for name, each in named.items()}
     known = Facts(
         key_sets={
-            "customer": key_set(rsa_jwk(rsa_key("customer"))),
-            "admin": key_set(rsa_jwk(rsa_key("admin"))),
+            KEYS["customer"]: key_set(rsa_jwk(rsa_key("customer"))),
+            KEYS["admin"]: key_set(rsa_jwk(rsa_key("admin"))),
         },
         partner_keys=PartnerKeys({hashlib.sha256(API_KEY.encode()).digest(): partner_key()}),
         agent_secrets=AgentSecrets({"content": (AGENT_SECRET,), "vision": (b"v" * 32, b"w" * 32)}),
@@ -312,4 +315,6 @@ def signed(
 
 
 VERSION = policy().version
+# What the keys of the policy's issuers are kept as.
+KEYS = {name: source_of(name, issuer) for name, issuer in policy().issuers.items()}
 AGENTS = agents_rules()
