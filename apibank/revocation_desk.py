@@ -79,7 +79,7 @@ class RevocationDesk:
         meant = {each.issuer for name, each in issuers if named in {name, each.issuer}}
         if len(meant) != 1:
             what = "more than one issuer" if meant else "no issuer"
-            known = sorted({each.issuer for _, each in issuers})
+            known = sorted({f"{name} ({each.issuer})" for name, each in issuers})
             raise Refused(422, "issuer_unknown", f"{what} is called {named}; there are: {', '.join(known) or 'none'}")
         (iss,) = meant
         longest = max(each.max_lifetime_seconds + 2 * each.leeway_seconds for _, each in issuers if each.issuer == iss)

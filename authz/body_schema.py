@@ -127,11 +127,16 @@ class BodySchema:
             return (FieldError("", "schema"),)
         found = islice(self._validator.iter_errors(document), MAX_ERRORS)
         return tuple(
-            dict.fromkeys(
-                FieldError(_pointer(error.instance_path, self._declared), self._rule(error.schema_path))
-                for error in found
-            )
+            dict.fromkeys(FieldError(self._place(error), self._rule(error.schema_path)) for error in found)
         ) or (FieldError("", "schema"),)
+
+    def _place(self, error: jsonschema_rs.ValidationError) -> str:
+        """Where something is wrong; of a member that is missing, where it belongs, which alone says which it is."""
+        place = _pointer(error.instance_path, self._declared)
+        if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
+            return place
+        # A word of the schema, declared among its properties or not.
+        return place + _pointer([error.kind.property], frozenset({error.kind.property}))
 
     def pointer(self, path: Sequence[str | int]) -> str:
         """RFC 6901, for the client: names that the schema does not declare stand as `*`."""

@@ -109,6 +109,16 @@ async def test_what_would_refuse_nothing_is_refused(body: dict[str, str], code: 
     assert (await http.get("/v1/revocations")).json() == []
 
 
+async def test_an_issuer_that_nobody_knows_is_answered_with_the_names_and_addresses_of_those_there_are(
+    http: httpx2.AsyncClient,
+) -> None:
+    detail = (await http.post("/v1/revocations", json={"issuer": "custmer", "jti": "t", "reason": "x"})).json()[
+        "detail"
+    ]
+    assert "custmer" in detail
+    assert f"customer ({ISSUER})" in detail
+
+
 async def test_a_name_that_two_policies_give_to_two_issuers_is_nobodys(database: Database) -> None:
     other = policy(
         issuers={"customer": {"issuer": ADMIN_ISSUER, "audience": AUDIENCE, "jwks": {"url": "https://x.example.com"}}},

@@ -43,7 +43,7 @@ def test_a_good_body_passes_and_is_read_once_for_the_checks_after_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"topic": ...}, FieldError("", "required")),
+        ({"topic": ...}, FieldError("/topic", "required")),
         ({"topic": ""}, FieldError("/topic", "minLength")),
         ({"topic": "\u200b\u200c \t"}, FieldError("/topic", "pattern")),
         ({"topic": "x" * 200}, FieldError("/topic", "maxLength")),
@@ -107,6 +107,14 @@ def test_an_error_repeats_nothing_that_the_client_sent() -> None:
     )
     (error,) = schema.errors({"secret-name": {"known/~": "secret-value"}})
     assert error == FieldError("/*/known~1~0", "type")
+
+
+def test_a_member_that_is_missing_is_named_where_it_belongs() -> None:
+    inner = {"type": "object", "required": ["a/b", "plain"], "dependentRequired": {"plain": ["because"]}}
+    schema = BodySchema({"type": "object", "required": ["topic"], "additionalProperties": inner})
+    told = schema.errors({"of-the-client": {"plain": 1}, "topic": {"a/b": 1, "plain": 1, "because": 1}})
+    assert set(told) == {FieldError("/*/a~1b", "required"), FieldError("/*/because", "dependentRequired")}
+    assert schema.errors({}) == (FieldError("/topic", "required"),)
 
 
 def test_the_errors_of_one_body_are_bounded() -> None:
