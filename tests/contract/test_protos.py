@@ -10,6 +10,7 @@ from typing import Any
 
 import betterproto2
 import pytest
+from envoy_data_plane.envoy.service.accesslog import v3 as accesslog
 from envoy_data_plane.envoy.service.auth import v3 as auth
 from envoy_data_plane.envoy.service.discovery import v3 as discovery
 from envoy_data_plane.envoy.service.load_stats import v3 as load_stats
@@ -20,7 +21,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protos import csds_pb2, discovery_pb2, ext_authz_pb2, lrs_pb2, rls_pb2
+from protos import als_pb2, csds_pb2, discovery_pb2, ext_authz_pb2, lrs_pb2, rls_pb2
 from tests.contract import envoy_api
 from tests.property.xds_compiler.envoy_messages import messages as full_messages
 
@@ -41,6 +42,8 @@ PAIRS: list[tuple[type[Message], type[betterproto2.Message]]] = [
     (csds_pb2.ClientStatusResponse, status.ClientStatusResponse),
     (lrs_pb2.LoadStatsRequest, load_stats.LoadStatsRequest),
     (lrs_pb2.LoadStatsResponse, load_stats.LoadStatsResponse),
+    (als_pb2.StreamAccessLogsMessage, accesslog.StreamAccessLogsMessage),
+    (als_pb2.StreamAccessLogsResponse, accesslog.StreamAccessLogsResponse),
 ]
 # Messages that the binary lacks, since Envoy has no part in the service.
 FOREIGN = {"envoy.service.status.v3.ClientStatusRequest", "envoy.service.status.v3.ClientStatusResponse"}
