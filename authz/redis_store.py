@@ -16,6 +16,7 @@ from records.password_file import Changes, split_reference
 
 # Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
 _TIMEOUT: Final = 0.1
+_WINDOW_MILLISECONDS: Final = int(WINDOW_SECONDS * 1000)
 
 
 class RedisNonceStore:
@@ -93,12 +94,19 @@ class RedisFailures:
             async with asyncio.timeout(self._timeout), self._client.pipeline(transaction=False) as pipe:
                 for address, count in failures.items():
                     # The window begins with the first failure, whichever replica sees it.
-                    pipe.set(self._prefix + address, b"0", nx=True, px=int(WINDOW_SECONDS * 1000))
+                    pipe.set(self._prefix + address, b"0", nx=True, px=_WINDOW_MILLISECONDS)
                     pipe.incrby(self._prefix + address, count)
-                answers = await pipe.execute()
+                    pipe.pttl(self._prefix + address)
+                answers = [int(answer or 0) for answer in await pipe.execute()]
+                # One that ended between the first two steps came back without an end, and would never be forgotten.
+                endless = [address for address, left in zip(failures, answers[2::3], strict=True) if left < 0]
+                for address in endless:
+                    pipe.pexpire(self._prefix + address, _WINDOW_MILLISECONDS)
+                if endless:
+                    await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise FailureStoreError(type(error).__name__) from error
-        return dict(zip(failures, (int(answer) for answer in answers[1::2]), strict=True))
+        return dict(zip(failures, answers[1::3], strict=True))
 
 
 def _client(url: str, timeout: float) -> tuple["Redis", Callable[[], bool]]:
