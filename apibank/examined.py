@@ -12,6 +12,7 @@ from authz.audit import redacted
 from authz.decision import Refusal
 from authz.examination import Examination, Said, Verdict, examine
 from authz.principal import Kind, Principal
+from authz.reasons import Reason
 from authz.request import Request
 from authz.rules import compile_rules
 from policy.descriptors import CLIENT_ADDRESS_HEADER, IDENTITY_HEADERS, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
@@ -22,6 +23,8 @@ CREDENTIAL_HEADERS: Final = frozenset(
 )
 _MASK: Final = "[redacted]"
 _SHORTEST_SECRET: Final = 4
+# With what is not known here another might admit the request.
+_NOT_KNOWN: Final = frozenset({Reason.ISSUER_UNAVAILABLE, Reason.CREDENTIALS_UNAVAILABLE, Reason.CONSENTS_UNAVAILABLE})
 FactsOf = Callable[[Gateway], AbstractAsyncContextManager[FactsAtHand]]
 
 
@@ -46,7 +49,8 @@ async def with_checks(
 ) -> Record:
     """The explanation with the checks of each gateway that routes the request, and what comes of them all.
 
-    Gateways behind one that refuses are examined too. `now`: seconds since the epoch.
+    Gateways behind one that refuses are examined too. `certain`: whether that would be the answer; it is not where the
+    refusal stands on something that could not be looked up here. `now`: seconds since the epoch.
     """
     record = explanation.as_record()
     hops, refused = [], None
@@ -54,7 +58,7 @@ async def with_checks(
         hops.append(hop)
         if refused is None and found is not None and found.decision.refusal is not None:
             refused = hop["gateway"], found.decision.refusal
-    record["hops"] = hops
+    record.update(hops=hops, certain=refused is None or refused[1].reason not in _NOT_KNOWN)
     if refused is not None:
         name, refusal = refused
         record.update(refused=True, status=refusal.status, detail=f"{refusal.reason}: {refusal.sentence}", by=name)

@@ -10,6 +10,7 @@ from apibank.examined import Sent, with_checks
 from apibank.explanation import CannotExplainError, explained
 from apibank.facts_at_hand import facts_at_hand
 from apibank.published import Published
+from apibank.untold import untold
 from policy.load import Loaded
 from policy.model import Gateway
 from portal.explain_api import ExplainRequest, Record
@@ -48,7 +49,10 @@ class ExplainDesk:
         headers = {name.lower(): value.get_secret_value() for name, value in (request.headers or {}).items()}
         sent = Sent(headers, request.body, str(request.address or "127.0.0.1"))
         async with self._places:
-            return await with_checks(told, policies, sent, partial(facts_at_hand, database=self._database), self._clock)
+            with untold():
+                return await with_checks(
+                    told, policies, sent, partial(facts_at_hand, database=self._database), self._clock
+                )
 
 
 def first_of(policies: Mapping[str, Loaded[Gateway]]) -> str:

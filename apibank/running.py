@@ -10,6 +10,7 @@ import structlog
 import uvloop
 
 from apibank.output import fail
+from apibank.untold import without_untold
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 # gRPC says with a RuntimeError that an address is taken.
@@ -21,6 +22,7 @@ def configure_logs(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
+            without_untold,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -11,7 +11,7 @@ import typer
 
 from apibank.commands.options import Output, Policies, Profile, StateDir, settings_of
 from apibank.commands.stack_policies import load_of_stack, open_of_stack
-from apibank.output import ANSWER_NO, OutputFormat, fail, print_value
+from apibank.output import ANSWER_NO, CANNOT, OutputFormat, fail, print_value
 
 if TYPE_CHECKING:
     from apibank.examined import Sent
@@ -93,6 +93,8 @@ def explain(
     else:
         print_value(told, output)
     sys.stdout.flush()
+    if not told.get("certain", True):
+        raise SystemExit(CANNOT)
     raise SystemExit(ANSWER_NO if told["refused"] else 0)
 
 

@@ -22,6 +22,8 @@ def print_explanation(told: dict[str, Any]) -> None:
 def _end(told: dict[str, Any]) -> str:
     status = "" if told["status"] is None else f"{told['status']}: "
     by = told.get("by", told["hops"][-1]["gateway"])
+    if not told.get("certain", True):
+        return f"that cannot be said: what {by} needs to decide could not be looked up; see the notes"
     return f"{'refused' if told['refused'] else 'routed'} by {by}: {status}{told['detail']}"
 
 
@@ -73,7 +75,7 @@ def _verdict(one: dict[str, Any]) -> str:
         said += f" Scope: {one['scope']}."
     if one["cause"]:
         said += f" ({one['cause']})"
-    errors = [f" [{each['pointer'] or '/'}: {each['rule']}]" for each in one["errors"]]
+    errors = [f" [{each['pointer'] or 'the whole body'}: {each['rule']}]" for each in one["errors"]]
     return "".join([said, *errors])
 
 
