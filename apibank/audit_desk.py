@@ -70,6 +70,8 @@ def with_database(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
         raise AuditDeskError(
             f"the database does not answer, or has no audit of this version: {said}; a gateway that starts brings it"
         ) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise AuditDeskError("a row holds what cannot be read: `apibank audit verify` names it") from error
 
 
 async def page(database: Database, query: AuditQuery) -> Sequence[StoredEntry]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from records.audit_chain import ChainEnd, row_hash
@@ -84,13 +84,16 @@ class AuditLog:
         chain = select(AuditChainRow.position, AuditChainRow.row_hash).where(AuditChainRow.gateway == gateway)
         said = ChainEnd(gateway, *(await session.execute(chain.with_for_update())).one())
         # Somebody who reached into the tables may have moved the end back, and that must not keep anybody from writing.
+        # Nor must a row that was put at the end of all positions: no chain is longer than it has rows.
+        others = (AuditRow.gateway == gateway, AuditRow.position > said.position)
+        count = await session.scalar(select(func.count()).select_from(AuditRow).where(*others)) or 0
         last = (
             select(AuditRow.position, AuditRow.row_hash)
-            .where(AuditRow.gateway == gateway, AuditRow.position > said.position)
+            .where(*others, AuditRow.position <= said.position + count)
             .order_by(AuditRow.position.desc())
             .limit(1)
         )
-        beyond = (await session.execute(last)).one_or_none()
+        beyond = (await session.execute(last)).one_or_none() if count else None
         return said if beyond is None else ChainEnd(gateway, beyond.position, beyond.row_hash or "")
 
     async def ends(self, gateway: str | None = None) -> Sequence[ChainEnd]:

@@ -8,7 +8,8 @@ from typing import Final
 from sqlalchemy import Select, or_, select
 
 from records.audit_chain import GENESIS, ChainEnd, row_hash
-from records.audit_entry import StoredEntry, read_row
+from records.audit_entry import StoredEntry
+from records.audit_pages import UnreadRow, read_page
 from records.database import Database
 from records.tables import AuditChainRow, AuditRow
 
@@ -88,33 +89,42 @@ class Walk:
         self._row_id = 0
         self._hash_known = True
 
-    def take(self, row: StoredEntry) -> Iterator[Finding]:
+    def take(self, row: StoredEntry | UnreadRow) -> Iterator[Finding]:
         """Look at the next row."""
         self.rows += 1
+        gateway = self.last.gateway
         position, expected = row.position or 0, self.last.position + 1
         if position < expected:
-            yield _at(row, Flaw.INSERTED, f"before the chain's first position, {expected}")
+            yield _at(gateway, row, Flaw.INSERTED, f"before the chain's first position, {expected}")
             return
         if position > expected:
-            yield _gap(row.entry.gateway, expected, position - 1, Flaw.MISSING, "missing")
-        elif self._hash_known and row.prev_hash != self.last.row_hash:
-            yield _at(row, Flaw.MISLINKED, f"does not follow the row at {expected - 1}: one of the two was replaced")
-        if row.row_hash != row_hash(row.entry, position, row.prev_hash or ""):
-            yield _at(row, Flaw.EDITED, "its content is not what its hash was made of")
+            yield _gap(gateway, expected, position - 1, Flaw.MISSING, "missing")
+        read = row if isinstance(row, StoredEntry) else None
+        if read is not None and position == expected and self._hash_known and read.prev_hash != self.last.row_hash:
+            what = f"does not follow the row at {expected - 1}: one of the two was replaced"
+            yield _at(gateway, row, Flaw.MISLINKED, what)
+        if read is None:
+            yield _at(gateway, row, Flaw.EDITED, "it holds what cannot be read, and was never written")
+        elif read.row_hash != _hash_of(read, position):
+            yield _at(gateway, row, Flaw.EDITED, "its content is not what its hash was made of")
         if row.row_id <= self._row_id:
-            yield _at(row, Flaw.REORDERED, "its id is below that of a row before it")
+            yield _at(gateway, row, Flaw.REORDERED, "its id is below that of a row before it")
+        digest = None if read is None else read.row_hash
         anchored = self._anchors.get(position)
-        if anchored is not None and anchored != row.row_hash:
-            yield _at(row, Flaw.NOT_ANCHORED, "not the row that the anchor names")
+        if anchored is not None and anchored != digest and read is not None:
+            yield _at(gateway, row, Flaw.NOT_ANCHORED, "not the row that the anchor names")
         self._row_id = max(self._row_id, row.row_id)
-        self.last = ChainEnd(row.entry.gateway, position, row.row_hash or "")
+        self.last = ChainEnd(gateway, position, digest or "")
         # One that lost its hash is one finding, and not another one at the row after it.
-        self._hash_known = row.row_hash is not None
+        self._hash_known = digest is not None
 
     def finish(self, end: ChainEnd, anchors: Iterable[int]) -> Iterator[Finding]:
         """After the last row: whether more was there once."""
         latest = max([end.position, *anchors])
-        if self.last.position < latest:
+        if self.rows == 0 and self.last.position > end.position:
+            detail = "the chain is said to begin beyond its own end"
+            yield Finding(end.gateway, Flaw.MISLINKED, self.last.position + 1, None, "", detail)
+        elif self.last.position < latest:
             detail = "missing at the end" if latest == end.position else "missing at the end, an anchor says"
             yield _gap(end.gateway, self.last.position + 1, latest, Flaw.TRUNCATED, detail)
         elif self.last.position == end.position and self.last.row_hash != end.row_hash:
@@ -164,7 +174,7 @@ class AuditVerification:
         if not chain.known:
             yield Finding(gateway, Flaw.TRUNCATED, None, None, "", "there is no record of where the chain ends")
         async for row in self._strangers(gateway):
-            yield _at(row, Flaw.INSERTED, "not written by the audit: it is no link of the chain")
+            yield _at(gateway, row, Flaw.INSERTED, "not written by the audit: it is no link of the chain")
         yield Verified(gateway, walk.rows, chain.first_position, chain.end, len(own), len(own) - len(checked))
 
     async def _chain(self, gateway: str) -> _Chain:
@@ -174,22 +184,21 @@ class AuditVerification:
                 return _Chain(ChainEnd(gateway), known=not await session.scalar(_any_of(gateway)))
             return _Chain(ChainEnd(gateway, row.position, row.row_hash), row.first_position, row.first_prev_hash)
 
-    async def _rows(self, gateway: str, end: int) -> AsyncIterator[StoredEntry]:
+    async def _rows(self, gateway: str, end: int) -> AsyncIterator[StoredEntry | UnreadRow]:
         """What is in place up to a position, in the order of positions."""
         after: int | None = None
         while True:
             page = select(AuditRow).where(AuditRow.gateway == gateway, AuditRow.position <= end)
             if after is not None:
                 page = page.where(AuditRow.position > after)
-            async with self._database.reading() as session:
-                rows = [read_row(row) for row in await session.scalars(page.order_by(AuditRow.position).limit(_PAGE))]
+            rows = await read_page(self._database, page.order_by(AuditRow.position).limit(_PAGE))
             for row in rows:
                 yield row
             if len(rows) < _PAGE:
                 return
             after = rows[-1].position
 
-    async def _strangers(self, gateway: str) -> AsyncIterator[StoredEntry]:
+    async def _strangers(self, gateway: str) -> AsyncIterator[StoredEntry | UnreadRow]:
         """Rows that are no link, or stand beyond the end; asked in one statement, since rows are being written."""
         after = 0
         beyond = or_(
@@ -203,8 +212,7 @@ class AuditVerification:
                 .order_by(AuditRow.id)
                 .limit(_PAGE)
             )
-            async with self._database.reading() as session:
-                rows = [read_row(row) for row in await session.scalars(page)]
+            rows = await read_page(self._database, page)
             for row in rows:
                 yield row
             if len(rows) < _PAGE:
@@ -216,8 +224,17 @@ def _any_of(gateway: str) -> Select[int]:
     return select(AuditRow.id).where(AuditRow.gateway == gateway).limit(1)
 
 
-def _at(row: StoredEntry, flaw: Flaw, detail: str) -> Finding:
-    return Finding(row.entry.gateway, flaw, row.position, row.row_id, row.entry.event_id, detail)
+def _hash_of(row: StoredEntry, position: int) -> str | None:
+    """None where the row holds what can be read and yet never was an entry's."""
+    try:
+        return row_hash(row.entry, position, row.prev_hash or "")
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return None
+
+
+def _at(gateway: str, row: StoredEntry | UnreadRow, flaw: Flaw, detail: str) -> Finding:
+    event_id = row.entry.event_id if isinstance(row, StoredEntry) else row.event_id
+    return Finding(gateway, flaw, row.position, row.row_id, event_id, detail)
 
 
 def _gap(gateway: str, first: int, last: int, flaw: Flaw, detail: str) -> Finding:
