@@ -6,6 +6,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import gcd, isqrt, prod
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +24,8 @@ MAX_KID: Final = 200
 MIN_SECRET: Final = 32
 # Below 2048 bits RSA is broken (RFC 7518 §3.3); above 4096 a verification costs a denial of service.
 RSA_BITS: Final = range(2048, 4097)
+# NIST SP 800-89 §5.3.3: what nobody's modulus is divided by unless by mistake, or on purpose.
+_SMALL_PRIMES: Final = prod(each for each in range(2, 752) if all(each % one for one in range(2, isqrt(each) + 1)))
 _P256_OCTETS: Final = 32
 
 # The points of small order on Curve25519 (RFC 8725 §3.4), with both spellings of y for those below 2^255 - 19, and
@@ -148,6 +151,8 @@ def _rsa(entry: Mapping[str, JsonValue]) -> PublicKey:
     modulus = int.from_bytes(_octets(entry, "n"), "big")
     if modulus.bit_length() not in RSA_BITS:
         raise ValueError(f"an RSA key has {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
+    if gcd(modulus, _SMALL_PRIMES) != 1:
+        raise ValueError("the modulus has a small factor, so that anybody can sign")
     if exponent < 65537 or exponent > 2**32 or exponent % 2 == 0:
         raise ValueError("the exponent is not an odd number from 65537 to 2^32")
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
@@ -191,7 +196,7 @@ def _read_key(entry: JsonValue, algorithm: Algorithm) -> tuple[str, Verification
     if entry.get("use", "sig") != "sig":
         raise ValueError("the key is not for signatures")
     operations = entry.get("key_ops", ["verify"])
-    if not isinstance(operations, Sequence) or "verify" not in operations:
+    if not isinstance(operations, list) or "verify" not in operations:
         raise ValueError("the key is not for verification")
     if entry.get("alg", algorithm.value) != algorithm.value:
         raise ValueError(f"the key is not for {algorithm}")
