@@ -14,6 +14,7 @@ from apibank.commands import (
     endpoints,
     explain,
     keys,
+    limits,
     policies,
     replay,
     serve,
@@ -38,6 +39,7 @@ app.command("replay", short_help="Show what a policy would change for checks tha
 app.command("token")(credentials.token)
 app.command("sign", short_help="Print the headers that sign a request.")(credentials.sign)
 app.add_typer(keys.app, name="keys")
+app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(consents.app, name="consents")

@@ -23,6 +23,7 @@ from apibank.plane import Plane
 from apibank.policies import PolicyFolder
 from apibank.ports import holder_of, is_free
 from apibank.revocation_desk import RevocationDesk
+from apibank.usage.desk import LimitDesk
 from apibank.web import serve_web
 from portal.control_api import control_app
 from records.api_keys import ApiKeys
@@ -98,6 +99,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             revoked,
             ConsentDesk(ConsentRecords(database), FactVersions(database)),
             ExplainDesk(plane.control.states, database),
+            LimitDesk(plane.control.states),
         )
         application.mount("/", observed_app(registry, _always))
         await plane.restore()

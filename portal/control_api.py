@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from portal.consents_api import Consents, consent_routes
 from portal.explain_api import Explanations, explain_routes
+from portal.limits_api import Limits, limit_routes
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
 from portal.revocations_api import Revocations, revocation_routes
@@ -144,6 +145,7 @@ def control_app(
     revocations: Revocations | None = None,
     consents: Consents | None = None,
     explanations: Explanations | None = None,
+    limits: Limits | None = None,
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
@@ -160,6 +162,8 @@ def control_app(
         app.include_router(consent_routes(consents))
     if explanations is not None:
         app.include_router(explain_routes(explanations))
+    if limits is not None:
+        app.include_router(limit_routes(limits))
 
     @app.get("/healthz", include_in_schema=False)
     async def health() -> dict[str, str]:

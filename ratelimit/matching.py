@@ -18,7 +18,7 @@ _PLAIN_DOMAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OVERRIDE = "override"
 
 
-# How metrics speak of what applies to a descriptor: (limit, unmatched | unlimited | enforced | shadow).
+# How metrics speak of what applies to a descriptor: (limit, unmatched | unlimited | asked | enforced | shadow).
 Label: TypeAlias = tuple[str, str]
 _UNMATCHED: Final[Label] = ("none", "unmatched")
 
@@ -56,15 +56,17 @@ def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
             limited.append(rule)
             key = counter_key(request.domain, rule.subject(descriptor.entries), rule.limit)
             charges.append(Charge(key, rule.limit, descriptor.hits, not rule.shadow))
-    labels = tuple(_label(rule) for rule in rules)
+    labels = tuple(_label(rule, each.hits) for rule, each in zip(rules, request.descriptors, strict=True))
     return Plan(request.domain, labels, rules, tuple(limited), tuple(charges), domain.headers)
 
 
-def _label(rule: Rule | None) -> Label:
+def _label(rule: Rule | None, hits: int) -> Label:
     if rule is None:
         return _UNMATCHED
     if rule.limit is None:
         return rule.name, "unlimited"
+    if not hits:
+        return rule.name, "asked"
     return rule.name, "shadow" if rule.shadow else "enforced"
 
 
