@@ -59,6 +59,7 @@ def _rule(name: str, limit: Written, counting: Limit | None) -> Rule:
         limit.refusal,
         fails_open=limit.on_store_failure is StoreFailure.OPEN,
         shadow=limit.shadow,
+        by_network=limit.per is Per.ADDRESS,
     )
 
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from pydantic import JsonValue
+
 from ratelimit.algorithms import FixedWindow, Limit
+from ratelimit.networks import network_of
 from ratelimit.request import Entries, Unit
 
 
@@ -17,6 +20,15 @@ class Headers(StrEnum):
     NEVER = "never"
 
 
+@dataclass(frozen=True, slots=True)
+class HeaderNames:
+    """Of the headers that tell one figure each, of the limit that is closest to its end."""
+
+    limit: str = "X-RateLimit-Limit"
+    remaining: str = "X-RateLimit-Remaining"
+    reset: str = "X-RateLimit-Reset"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """One limit and how it is spoken of; itself and no other, however alike. `limit` None: no bound.
@@ -25,6 +37,7 @@ class Rule:
     code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.
     replaces: names of rules that do not count in a request to which this one applies.
     shared: entries, by index, whose values share one counter, with what stands for them all.
+    by_network: the value of its last entry is an address, which shares its counter with its network.
     """
 
     name: str
@@ -36,6 +49,7 @@ class Rule:
     shadow: bool = False
     replaces: frozenset[str] = frozenset()
     shared: tuple[tuple[int, str], ...] = ()
+    by_network: bool = False
 
     @property
     def amount(self) -> int:
@@ -43,10 +57,39 @@ class Rule:
 
     def subject(self, entries: Entries) -> Entries:
         """Whose counter it is: the entries, with what is shared in place of the values that share it."""
+        if self.by_network:
+            key, address = entries[-1]
+            return (*entries[:-1], (key, network_of(address)))
         if not self.shared:
             return entries
         stands_for = dict(self.shared)
         return tuple((key, stands_for.get(index, value)) for index, (key, value) in enumerate(entries))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A value with `*` in it, each of which stands for any text, or none. The pieces are what stands between them."""
+
+    first: str
+    middle: tuple[str, ...]
+    last: str
+
+    @classmethod
+    def of(cls, text: str) -> "Pattern":
+        first, *middle, last = text.split("*")
+        return cls(first, tuple(piece for piece in middle if piece), last)
+
+    def fits(self, value: str) -> bool:
+        """In time that grows with the value's length only: each piece is looked for once, from the left."""
+        place, end = len(self.first), len(value) - len(self.last)
+        if place > end or not value.startswith(self.first) or not value.endswith(self.last):
+            return False
+        for piece in self.middle:
+            found = value.find(piece, place, end)
+            if found < 0:
+                return False
+            place = found + len(piece)
+        return True
 
 
 def nothing_admitted(unit: Unit) -> Limit:
@@ -58,13 +101,13 @@ def nothing_admitted(unit: Unit) -> Limit:
 class Node:
     """What a descriptor meets after some of its entries: a rule if it ends here, and the nodes that lie deeper.
 
-    exact: by (key, value); wildcard: (key, prefix of the value) in the order written; any_value: by key alone.
+    exact: by (key, value); wildcard: by key and pattern of the value, in the order written; any_value: by key alone.
     The first that fits decides, in that order, even where it leads to no rule.
     """
 
     rule: Rule | None = None
     exact: Mapping[tuple[str, str], "Node"] = field(default_factory=dict)
-    wildcard: tuple[tuple[str, str, "Node"], ...] = ()
+    wildcard: tuple[tuple[str, Pattern, "Node"], ...] = ()
     any_value: Mapping[str, "Node"] = field(default_factory=dict)
 
     def match(self, entries: Entries) -> Rule | None:
@@ -81,8 +124,8 @@ class Node:
         exact = self.exact.get((key, value))
         if exact is not None:
             return exact
-        for wildcard, prefix, node in self.wildcard:
-            if wildcard == key and value.startswith(prefix):
+        for wildcard, pattern, node in self.wildcard:
+            if wildcard == key and pattern.fits(value):
                 return node
         return self.any_value.get(key)
 
@@ -96,6 +139,8 @@ class DomainRules:
     """All limits of one domain.
 
     strict: a descriptor that no rule fits is refused, where it otherwise passes.
+    shadow: nothing is refused, not by limits that come with the request either.
+    names: of the headers with the figures; metadata: answers carry that of the rules that have room.
     earlier: the roots of the versions before, the newest first, for descriptors that `root` has no rule for.
     """
 
@@ -103,6 +148,9 @@ class DomainRules:
     root: Node
     headers: Headers = Headers.ALWAYS
     strict: bool = False
+    shadow: bool = False
+    names: HeaderNames = HeaderNames()
+    metadata: bool = False
     earlier: tuple[Node, ...] = ()
 
     def match(self, entries: Entries) -> Rule | None:

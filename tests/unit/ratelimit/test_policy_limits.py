@@ -87,6 +87,26 @@ def test_central_has_a_ceiling_for_the_whole_fleet_and_limits_addresses_where_no
     assert (fleet.limit, address.limit) == (burst(100_000), burst(1000))
 
 
+@pytest.mark.requirement("R104")
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:1::1", "2001:DB8:0:1:0::9", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("::1", "0.0.0.1", False),
+        ("unknown", "::", False),
+    ],
+)
+def test_an_address_counts_with_its_network(one: str, other: str, together: bool) -> None:
+    found = rule(gateway("central"), "address", address=one)
+    assert found is not None
+    subjects = {found.subject((("limit", "address"), ("address", each))) for each in (one, other)}
+    assert (len(subjects) == 1) is together
+
+
 def test_a_tenant_with_a_figure_of_its_own_has_that_one() -> None:
     own = with_limit(tiers={"enterprise": "business", "business": 500}, tenants={"acme": 7777}, burst={})
     acme = rule(own, "one", tier="enterprise", caller="tenant:acme")
