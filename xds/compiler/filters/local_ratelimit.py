@@ -6,7 +6,7 @@ The buckets are part of the listener, because buckets in a route configuration s
 from datetime import timedelta
 
 from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption, RuntimeFractionalPercent
-from envoy_data_plane.envoy.config.route.v3 import RateLimit, RateLimitAction, RateLimitActionRemoteAddress
+from envoy_data_plane.envoy.config.route.v3 import RateLimit, RateLimitAction, RateLimitActionMaskedRemoteAddress
 from envoy_data_plane.envoy.extensions.common.ratelimit.v3 import LocalRateLimitDescriptor, RateLimitDescriptorEntry
 from envoy_data_plane.envoy.extensions.filters.http.local_ratelimit.v3 import LocalRateLimit
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
@@ -20,6 +20,8 @@ NAME = "envoy.filters.http.local_ratelimit"
 
 # Addresses that have a bucket at one time. The one unused for longest makes room, and starts full when it returns.
 _ADDRESSES = 20_000
+# Whoever has one IPv6 address has all of its /64, and could give each of its requests a full bucket.
+_NETWORK = RateLimitActionMaskedRemoteAddress(v4_prefix_mask_len=32, v6_prefix_mask_len=64)
 
 
 def filter_(unit: ListenerUnit) -> HttpFilter | None:
@@ -37,10 +39,10 @@ def filter_(unit: ListenerUnit) -> HttpFilter | None:
         # An entry without a value has a bucket for each value.
         descriptors=[
             LocalRateLimitDescriptor(
-                entries=[RateLimitDescriptorEntry(key="remote_address")], token_bucket=_bucket(guard)
+                entries=[RateLimitDescriptorEntry(key="masked_remote_address")], token_bucket=_bucket(guard)
             )
         ],
-        rate_limits=[RateLimit(actions=[RateLimitAction(remote_address=RateLimitActionRemoteAddress())])],
+        rate_limits=[RateLimit(actions=[RateLimitAction(masked_remote_address=_NETWORK)])],
         response_headers_to_add=[HeaderValueOption(header=HeaderValue(key="retry-after", value="1"))],
         rate_limited_as_resource_exhausted=True,
     )
