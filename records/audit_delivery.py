@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 import structlog
+from sqlalchemy.exc import DataError
 
 from records.audit_entry import AuditEntry, storable
 from records.audit_figures import AuditFigures
@@ -82,12 +83,16 @@ class AuditDelivery:
             self._on_stored(end)
 
     async def _one_by_one(self, entries: Sequence[AuditEntry]) -> Mapping[str, ChainEnd]:
-        """One that the database will never take must not keep the others from it."""
+        """One that the database will never take must not keep the others from it.
+
+        A conflict is no fault of an event (its name is known, its place is looked up): ids that a restored dump has
+        taken already, say. It is tried again like anything else that keeps all of them away.
+        """
         ends: dict[str, ChainEnd] = {}
         for entry in entries:
             try:
                 ends.update(await self._log.write([entry]))
-            except REFUSED_BY_DATABASE as error:
+            except DataError as error:
                 await self._set_aside(orjson.dumps(entry), type(error).__name__)
                 self._figures.stored -= 1
         return ends

@@ -21,6 +21,10 @@ _LOG: Final = structlog.get_logger(__name__)
 _GROUP: Final = 256
 # What waits for the disk at one moment; it is in memory.
 _CAPACITY: Final = 1024
+# Of both, the memory and the spool, refusals take no more than the rest: anybody can be refused as often as they like,
+# and must not keep out by that who may pass.
+_KEPT_FREE: Final = 0.25
+_REFUSED: Final = "denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,23 @@ class AuditJournal:
         """Take an entry; the answer says whether it is on disk. Where it is False, the entry may still get there."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bool] = loop.create_future()
-        if self.spool is None or self._is_closed or len(self._waiting) >= _CAPACITY:
-            self._refuse(answer, Lost.BUSY if len(self._waiting) >= _CAPACITY else Lost.NO_SPOOL)
+        why = self._no_room(entry.outcome == _REFUSED)
+        if why is not None:
+            self._refuse(answer, why)
             return answer
         timer = loop.call_later(self._wait_seconds, self._refuse, answer, Lost.SLOW)
         answer.add_done_callback(lambda _: timer.cancel())
         self._waiting.append(_Waiting(orjson.dumps(storable(entry)), answer))
         self._wake.set()
         return answer
+
+    def _no_room(self, is_refusal: bool) -> Lost | None:
+        kept_free = _KEPT_FREE if is_refusal else 0.0
+        if len(self._waiting) >= _CAPACITY * (1 - kept_free):
+            return Lost.BUSY
+        if self.spool is None or self._is_closed:
+            return Lost.NO_SPOOL
+        return Lost.SPOOL_FULL if is_refusal and self.spool.room <= kept_free else None
 
     def _refuse(self, answer: "asyncio.Future[bool]", why: Lost) -> None:
         if not answer.done():

@@ -7,6 +7,8 @@ read again after a restart: whoever stores it must know it again.
 
 import fcntl
 import os
+import re
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,6 +28,7 @@ _SUFFIX: Final = ".spool"
 _KEPT_SUFFIX: Final = ".damaged"
 _SET_ASIDE: Final = "refused.jsonl"
 _SLOTS: Final = 64
+_NUMBERED: Final = re.compile(r"[0-9]{1,18}")
 
 
 class SpoolFullError(Exception):
@@ -69,9 +72,9 @@ class Spool:
         self._clock = clock
         self._guard = Lock()
         self._file: IO[bytes] | None = None
-        paths = sorted(folder.glob(f"*{_SUFFIX}"))
-        self._segments = deque(_found(path) for path in paths)
-        self._next = int(paths[-1].stem) + 1 if paths else 1
+        numbered = _numbered(folder)
+        self._segments = deque(_found(path) for _, path in numbered if _is_file(path))
+        self._next = numbered[-1][0] + 1 if numbered else 1
 
     @classmethod
     def claim(cls, root: Path, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.time) -> Self:
@@ -80,11 +83,12 @@ class Spool:
         OSError where that cannot be.
         """
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_writers(root)
         own: tuple[Path, IO[bytes]] | None = None
         for number in range(1, _SLOTS + 1):
             folder = root / str(number)
             if own is not None and not folder.exists():
-                break
+                continue
             lock = _try_lock(folder)
             if lock is None:
                 continue
@@ -102,6 +106,11 @@ class Spool:
         """The files' octets, those that were stored but share a file with others included."""
         with self._guard:
             return sum(one.size for one in self._segments)
+
+    @property
+    def room(self) -> float:
+        """The share of the spool that is free, from 0 to 1."""
+        return max(0.0, 1 - self.bytes_on_disk / self._max_bytes)
 
     @property
     def oldest_since(self) -> float | None:
@@ -249,11 +258,27 @@ def _octets(path: Path, start: int, count: int) -> bytes:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    # Whoever left a link here would choose what is written to.
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Everything that bears the name of a file of ours, by its number."""
+    return sorted((int(path.stem), path) for path in folder.glob(f"*{_SUFFIX}") if _NUMBERED.fullmatch(path.stem))
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _check_writers(folder: Path) -> None:
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise OSError(f"anybody may write to {folder}, and so to the audit: chmod o-w it")
 
 
 def _try_lock(folder: Path) -> IO[bytes] | None:
     folder.mkdir(mode=0o700, exist_ok=True)
+    _check_writers(folder)
     lock = open(folder / "lock", "ab", opener=_private)  # noqa: SIM115 held as long as the spool
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -265,9 +290,9 @@ def _try_lock(folder: Path) -> IO[bytes] | None:
 
 def _adopt(own: Path, other: Path) -> None:
     """Take over the files of a process that is no more."""
-    numbers = [int(path.stem) for path in own.glob(f"*{_SUFFIX}")]
-    first = max(numbers, default=0) + 1
-    for number, path in enumerate(sorted(other.glob(f"*{_SUFFIX}")), start=first):
+    first = max((number for number, _ in _numbered(own)), default=0) + 1
+    left = [path for _, path in _numbered(other) if _is_file(path)]
+    for number, path in enumerate(left, start=first):
         path.rename(own / f"{number:012d}{_SUFFIX}")
     _sync_folder(own)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from records.audit_delivery import AuditDelivery
 from records.audit_entry import AuditEntry, storable
@@ -31,12 +31,16 @@ class Failing(AuditLog):
     failures = 0
     after = False
     refused: frozenset[str] = frozenset()
+    conflicts = 0
     writes = 0
 
     async def write(self, entries: Sequence[AuditEntry]) -> dict[str, ChainEnd]:
         self.writes += 1
         if self.refused & {one.event_id for one in entries}:
             raise DataError("INSERT", {}, Exception("never"))
+        if self.conflicts:
+            self.conflicts -= 1
+            raise IntegrityError("INSERT", {}, Exception("admin_audit_logs_pkey"))
         if self.failures and not self.after:
             self.failures -= 1
             raise OperationalError("INSERT", {}, Exception("away"))
@@ -151,3 +155,15 @@ async def test_a_spool_whose_file_is_damaged_stores_the_rest_and_counts_once(
     assert await rows(database) == ["e1", "e3"]
     assert (figures.stored, figures.torn, figures.damaged) == (2, 1, 1)
     assert len(list(again.folder.glob("*.damaged"))) == 1
+
+
+async def test_a_conflict_is_no_fault_of_the_event_and_loses_none(database: Database, spool: Spool) -> None:
+    """As after a restored dump: the table's next ids are taken already, for as many rows as it holds."""
+    figures, log = AuditFigures(), Failing(database)
+    log.conflicts = 3
+    spool.append([record(number) for number in range(1, 4)])
+    await deliver(AuditDelivery(spool, log, figures), spool)
+    assert await rows(database) == ["e1", "e2", "e3"]
+    assert (figures.stored, figures.set_aside) == (3, 0)
+    assert figures.failures > 0
+    assert not (spool.folder / "refused.jsonl").exists()

@@ -1,6 +1,5 @@
 """The chain under somebody who knows how it is verified: what cannot be read, or leads astray, is a flaw by name."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -22,10 +21,10 @@ def entry(number: int) -> AuditEntry:
 
 
 @pytest.fixture
-async def log(database: Database) -> AsyncIterator[AuditLog]:
+async def log(database: Database) -> AuditLog:
     log = AuditLog(database)
     await log.write([entry(number) for number in range(1, ROWS + 1)])
-    yield log
+    return log
 
 
 async def execute(database: Database, *statements: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -158,3 +159,31 @@ async def test_whatever_a_client_sent_can_be_written(spool: SlowSpool) -> None:
     batch = spool.read(10)
     assert batch is not None
     assert (len(batch.records), batch.damaged, batch.torn) == (1, 0, 0)
+
+
+def refusal(number: int) -> AuditEntry:
+    return replace(entry(number), outcome="denied")
+
+
+async def test_refusals_leave_room_in_memory_for_what_may_pass(spool: SlowSpool) -> None:
+    """Anybody can be refused as often as they like; nobody is to be kept out by that."""
+    figures = AuditFigures()
+    async with running(spool, figures) as journal:
+        flood = [journal.record(refusal(number)) for number in range(2000)]
+        asked = [journal.record(entry(number)) for number in range(100)]
+        assert figures.lost[Lost.BUSY] == 2000 - 768
+        spool.gate.set()
+        assert await asyncio.gather(*asked) == [True] * 100
+        assert sum(await asyncio.gather(*flood)) == 768
+
+
+async def test_refusals_leave_room_on_disk_for_what_may_pass(tmp_path: Path) -> None:
+    small, figures = Spool.claim(tmp_path / "platform", max_bytes=40_000), AuditFigures()
+    async with running(small, figures) as journal:
+        while await journal.record(refusal(1)):
+            pass
+        assert figures.lost[Lost.SPOOL_FULL] == 1
+        assert 30_000 <= small.bytes_on_disk < 31_000
+        assert all([await journal.record(entry(number)) for number in range(10)])
+        assert not await journal.record(refusal(2))
+    small.close()

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -277,3 +278,64 @@ def test_a_line_end_within_a_record_cannot_make_two_of_it() -> None:
     lines = decode_lines(encode_line(forged), 10, is_all=True)
     assert lines.records == ()
     assert lines.torn + lines.damaged == 2
+
+
+@pytest.mark.parametrize("name", ["notes.spool", "-1.spool", "\u0661.spool", "1.spool.swp", ".spool"])
+def test_files_of_others_are_none_of_the_spools_and_stop_nobody(tmp_path: Path, name: str) -> None:
+    for slot in ("1", "2"):
+        (tmp_path / "platform" / slot).mkdir(parents=True)
+        (tmp_path / "platform" / slot / name).write_bytes(b"?")
+    spool = Spool.claim(tmp_path / "platform")
+    spool.append(numbers(1, 2))
+    assert drain(spool) == numbers(1, 2)
+    assert (spool.folder / name).read_bytes() == b"?"
+    spool.close()
+
+
+@pytest.mark.parametrize("name", ["lock", "refused.jsonl"])
+def test_nothing_is_written_through_a_link_that_somebody_left_there(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "elsewhere"
+    (tmp_path / "platform" / "1").mkdir(parents=True)
+    (tmp_path / "platform" / "1" / name).symlink_to(target)
+    with suppress(OSError):
+        spool = Spool.claim(tmp_path / "platform")
+        with suppress(OSError):
+            spool.set_aside(b"record")
+        spool.close()
+    assert not target.exists()
+
+
+def test_a_file_that_is_a_link_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(encode_line(b"{}"))
+    folder = tmp_path / "platform" / "1"
+    folder.mkdir(parents=True)
+    (folder / f"{1:012d}.spool").symlink_to(secret)
+    (folder / f"{2:012d}.spool").symlink_to(tmp_path / "nowhere")
+    spool = Spool.claim(tmp_path / "platform")
+    assert drain(spool) == []
+    spool.append(numbers(1, 1))
+    assert drain(spool) == numbers(1, 1)
+    spool.close()
+    assert secret.read_bytes() == encode_line(b"{}")
+
+
+def test_a_folder_that_anybody_may_write_to_holds_no_spool(tmp_path: Path) -> None:
+    root = tmp_path / "platform"
+    (root / "1").mkdir(parents=True)
+    (root / "1").chmod(0o777)
+    with pytest.raises(OSError, match="anybody may write"):
+        Spool.claim(root)
+    (root / "1").chmod(0o770)
+    Spool.claim(root).close()
+
+
+def test_what_is_left_in_a_folder_after_a_gap_is_taken_over_too(tmp_path: Path) -> None:
+    first, second, third = (Spool.claim(tmp_path / "platform") for _ in range(3))
+    third.append(numbers(1, 2))
+    for one in (first, second, third):
+        one.close()
+    shutil.rmtree(tmp_path / "platform" / "2")
+    again = Spool.claim(tmp_path / "platform")
+    assert drain(again) == numbers(1, 2)
+    again.close()
