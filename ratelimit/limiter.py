@@ -98,6 +98,7 @@ class RateLimiter:
 
     def _noted(self, planned: Plan, outcome: Outcome | Unavailable) -> Outcome | Unavailable:
         if isinstance(outcome, Outcome):
+            outcome = planned.settled(outcome)
             self.metrics.decided(planned, outcome.admitted, outcome.readings)
             return outcome
         self.metrics.lost(planned, outcome.loss)

@@ -9,14 +9,14 @@ from typing import Final, TypeAlias
 
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, SlidingWindow
 from ratelimit.request import Descriptor, Entries, Override, Request
-from ratelimit.rules import DomainRules, Headers, Rule
-from ratelimit.store import Charge
+from ratelimit.rules import USUAL_NAMES, DomainRules, HeaderNames, Headers, Rule
+from ratelimit.store import Charge, Outcome
 
 _KINDS: Mapping[type, bytes] = {Gcra: b"g", FixedWindow: b"f", SlidingWindow: b"s", CalendarQuota: b"q"}
 _PLAIN_DOMAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # An override's figures come with the request and would be without end as a metric label.
 _OVERRIDE = "override"
-
+_LONGEST_LABEL: Final = 128
 
 # How metrics speak of what applies to a descriptor: (limit, unmatched | unlimited | asked | enforced | shadow).
 Label: TypeAlias = tuple[str, str]
@@ -28,6 +28,7 @@ class Plan:
     """What a request comes to: a rule or none per descriptor, and a charge for each rule that has a limit.
 
     `limited` are the rules that have one, as the charges are ordered. `domain` is None where nobody configured it.
+    `quotas` are those of `limited`, by index, that refuse only all together: two or more, or none.
     """
 
     domain: str | None
@@ -36,6 +37,15 @@ class Plan:
     limited: tuple[Rule, ...]
     charges: tuple[Charge, ...]
     headers: Headers
+    names: HeaderNames = USUAL_NAMES
+    metadata: bool = False
+    quotas: tuple[int, ...] = ()
+
+    def settled(self, outcome: Outcome) -> Outcome:
+        """What a store's outcome means: no store knows of limits that refuse only together."""
+        if not self.quotas or any(outcome.readings[index][0] for index in self.quotas):
+            return outcome
+        return Outcome(False, outcome.readings)
 
     @property
     def fails_open(self) -> bool:
@@ -50,39 +60,61 @@ def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
         unmatched = len(request.descriptors)
         return Plan(None, (_UNMATCHED,) * unmatched, (None,) * unmatched, (), (), Headers.NEVER)
     rules = _unreplaced(tuple(_rule(domain, descriptor) for descriptor in request.descriptors))
-    limited, charges = [], []
-    for rule, descriptor in zip(rules, request.descriptors, strict=True):
-        if rule is not None and rule.limit is not None:
-            limited.append(rule)
-            key = counter_key(request.domain, rule.subject(descriptor.entries), rule.limit)
-            charges.append(Charge(key, rule.limit, descriptor.hits, not rule.shadow))
-    labels = tuple(_label(rule, each.hits) for rule, each in zip(rules, request.descriptors, strict=True))
-    return Plan(request.domain, labels, rules, tuple(limited), tuple(charges), domain.headers)
+    matched = [(rule, each) for rule, each in zip(rules, request.descriptors, strict=True) if rule is not None]
+    limited = tuple(rule for rule, _ in matched if rule.limit is not None)
+    quotas = tuple(index for index, rule in enumerate(limited) if rule.quota and not rule.shadow)
+    if len(quotas) == 1:
+        # All of one: it refuses like any other, and so before anything is charged.
+        quotas = ()
+    charges = tuple(
+        Charge(
+            counter_key(request.domain, rule.subject(descriptor.entries), rule.limit),
+            rule.limit,
+            descriptor.hits,
+            not rule.shadow and not (rule.quota and quotas),
+        )
+        for rule, descriptor in matched
+        if rule.limit is not None
+    )
+    labels = tuple(_label(rule, each) for rule, each in zip(rules, request.descriptors, strict=True))
+    return Plan(request.domain, labels, rules, limited, charges, domain.headers, domain.names, domain.metadata, quotas)
 
 
-def _label(rule: Rule | None, hits: int) -> Label:
+def _label(rule: Rule | None, descriptor: Descriptor) -> Label:
     if rule is None:
         return _UNMATCHED
+    name = rule.name if not rule.told else _telling(rule, rule.subject(descriptor.entries))
     if rule.limit is None:
-        return rule.name, "unlimited"
-    if not hits:
-        return rule.name, "asked"
-    return rule.name, "shadow" if rule.shadow else "enforced"
+        return name, "unlimited"
+    if not descriptor.hits:
+        return name, "asked"
+    return name, "shadow" if rule.shadow else "enforced"
+
+
+def _telling(rule: Rule, entries: Entries) -> str:
+    """The place of a rule with the values that its metrics are to tell; what is shared tells what it is shared as."""
+    places = (
+        f"{key}_{value}" if index in rule.told and value else place
+        for index, (place, (key, value)) in enumerate(zip(rule.places, entries, strict=True))
+    )
+    return ".".join(places)[:_LONGEST_LABEL]
 
 
 def _rule(domain: DomainRules, descriptor: Descriptor) -> Rule | None:
     if descriptor.override is not None:
-        return _overridden(descriptor.override)
+        return _overridden(descriptor.override, domain.shadow)
     return domain.match(descriptor.entries)
 
 
 def _unreplaced(rules: tuple[Rule | None, ...]) -> tuple[Rule | None, ...]:
     replaced = {name for rule in rules if rule is not None for name in rule.replaces}
-    return tuple(None if rule is not None and rule.name in replaced else rule for rule in rules) if replaced else rules
+    if not replaced:
+        return rules
+    return tuple(None if rule is not None and rule.known_as in replaced else rule for rule in rules)
 
 
-def _overridden(override: Override) -> Rule:
-    return Rule(_OVERRIDE, FixedWindow(override.amount, override.unit.microseconds), override.unit)
+def _overridden(override: Override, shadow: bool) -> Rule:
+    return Rule(_OVERRIDE, FixedWindow(override.amount, override.unit.microseconds), override.unit, shadow=shadow)
 
 
 def counter_key(domain: str, entries: Entries, limit: Limit) -> bytes:

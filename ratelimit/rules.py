@@ -29,14 +29,21 @@ class HeaderNames:
     reset: str = "X-RateLimit-Reset"
 
 
+USUAL_NAMES: Final = HeaderNames()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """One limit and how it is spoken of; itself and no other, however alike. `limit` None: no bound.
 
     name: as in policy: a metric label, and the policy's name in the RateLimit headers; never data of a request.
     code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.
+    quota: it refuses only together with all other rules in quota mode that apply to the request.
+    known_as: the name by which it may be replaced; empty: by none.
     replaces: names of rules that do not count in a request to which this one applies.
     shared: entries, by index, whose values share one counter, with what stands for them all.
+    places: each entry as it is configured, `key` or `key_value`. told: entries, by index, whose values metrics are to
+    tell (so many at most: metrics). metadata: for Envoy, while there is room.
     by_network: the value of its last entry is an address, which shares its counter with its network.
     """
 
@@ -47,8 +54,13 @@ class Rule:
     refusal: str = "Too many requests"
     fails_open: bool = False
     shadow: bool = False
+    quota: bool = False
+    known_as: str = ""
     replaces: frozenset[str] = frozenset()
     shared: tuple[tuple[int, str], ...] = ()
+    places: tuple[str, ...] = ()
+    told: frozenset[int] = frozenset()
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     by_network: bool = False
 
     @property
@@ -149,7 +161,7 @@ class DomainRules:
     headers: Headers = Headers.ALWAYS
     strict: bool = False
     shadow: bool = False
-    names: HeaderNames = HeaderNames()
+    names: HeaderNames = USUAL_NAMES
     metadata: bool = False
     earlier: tuple[Node, ...] = ()
 

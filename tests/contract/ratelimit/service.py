@@ -13,7 +13,7 @@ from ratelimit.algorithms import FixedWindow
 from ratelimit.limiter import RateLimiter
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.request import Unit
-from ratelimit.rules import DomainRules, Headers, Node, Rule
+from ratelimit.rules import DomainRules, Headers, Node, Pattern, Rule
 from ratelimit.server import serve
 from ratelimit.store import CounterStore
 from rpc.server import Running, ServerKind
@@ -68,14 +68,16 @@ def per(amount: int, unit: Unit, **more: bool) -> Rule:
 
 
 def tree(rules: Mapping[Path, Rule]) -> Node:
-    """A value of None stands for any, one that ends in * for all that begin so."""
+    """A value of None stands for any, one with * in it for all that fit."""
     here = rules.get(())
     firsts = dict.fromkeys(path[0] for path in rules if path)
     below = {first: tree({path[1:]: rule for path, rule in rules.items() if path[:1] == (first,)}) for first in firsts}
     return Node(
         here,
-        exact={(key, value): node for (key, value), node in below.items() if value and not value.endswith("*")},
-        wildcard=tuple((key, value[:-1], node) for (key, value), node in below.items() if value and value[-1] == "*"),
+        exact={(key, value): node for (key, value), node in below.items() if value and "*" not in value},
+        wildcard=tuple(
+            (key, Pattern.of(value), node) for (key, value), node in below.items() if value and "*" in value
+        ),
         any_value={key: node for (key, value), node in below.items() if value is None},
     )
 

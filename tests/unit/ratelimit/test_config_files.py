@@ -6,10 +6,11 @@ import pytest
 
 from policy.problem import PolicyError, Source
 from ratelimit.algorithms import FixedWindow
-from ratelimit.config_files import load_rules, read_folder
+from ratelimit.config_files import FileOptions, load_rules, read_folder
 from ratelimit.matching import Plan, plan
-from ratelimit.request import Descriptor, Request
-from ratelimit.rules import DomainRules, Headers
+from ratelimit.request import Descriptor, Override, Request, Unit
+from ratelimit.rules import DomainRules, Headers, Node, Rule
+from ratelimit.store import Outcome
 
 SECOND = 1_000_000
 
@@ -45,7 +46,9 @@ descriptors:
 
 
 def rules(*texts: str, merge: bool = False) -> dict[str, DomainRules]:
-    return load_rules([Source(f"{index}.yaml", text) for index, text in enumerate(texts)], merge_domains=merge)
+    return load_rules(
+        [Source(f"{index}.yaml", text) for index, text in enumerate(texts)], FileOptions(merge_domains=merge)
+    )
 
 
 def planned(*descriptors: tuple[tuple[str, str], ...], domain: str = "messaging", of: str = MESSAGING) -> Plan:
@@ -94,9 +97,12 @@ def test_a_rule_is_called_by_its_name_or_else_by_its_place() -> None:
     assert names == ["message_type_marketing.to_number"]
 
 
+ALWAYS = FileOptions(form=DomainRules("", Node(), Headers.ALWAYS))
+
+
 def test_headers_are_off_unless_asked_for() -> None:
     assert rules(MESSAGING)["messaging"].headers is Headers.NEVER
-    assert load_rules([Source("a", MESSAGING)], headers=Headers.ALWAYS)["messaging"].headers is Headers.ALWAYS
+    assert load_rules([Source("a", MESSAGING)], ALWAYS)["messaging"].headers is Headers.ALWAYS
 
 
 ONE = "domain: d\ndescriptors:\n"
@@ -119,10 +125,12 @@ ONE = "domain: d\ndescriptors:\n"
         (ONE + "  - {key: a, rate_limit: {unlimited: true, unit: second}}", "3", "no unit"),
         (ONE + "  - {key: a, rate_limit: {name: x, unit: day, replaces: [{name: x}]}}", "3", "cannot replace itself"),
         (ONE + "  - {key: a, rate_limit: {unit: day, replaces: [{name: ''}]}}", "3", ""),
-        (ONE + "  - {key: a, value: b, share_threshold: true}", "3", "ends in *"),
+        (ONE + "  - {key: a, value: b, share_threshold: true}", "3", "only values with a *"),
         (ONE + "  - {key: a, rate_limit: {unit: day, requests_per_unit: -1}}", "3", ""),
         (ONE + "  - {key: a, rate_limit: {unit: day, requests_per_unit: 4294967296}}", "3", ""),
         (ONE + "  - {key: a, rate_limit: {unit: day, requests_per_unit: many}}", "3", ""),
+        (ONE + "  - {key: 'a*', rate_limit: {unit: day, requests_per_unit: 1}}", "3", "a key stands for itself"),
+        (ONE + "  - {key: a, value: 1.5, rate_limit: {unit: day, requests_per_unit: 1}}", "3", ""),
         (ONE + "  - {key: a", "", ""),
         ("just text", "1", ""),
     ],
@@ -165,3 +173,123 @@ def test_a_deep_or_self_made_maze_of_descriptors_is_refused_and_harms_nothing() 
     for text in (deep, bomb):
         with pytest.raises(PolicyError):
             rules(text)
+
+
+def rule_of(text: str, *entries: tuple[str, str]) -> Rule:
+    (rule,) = planned(entries, domain="d", of=ONE + text).rules
+    assert rule is not None
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [("007", "007"), ("+1206", "+1206"), ("0x1F", "0x1F"), ("True", "True"), ("200", "200"), ("no", "no")],
+)
+def test_a_value_is_the_text_that_is_written_whatever_it_looks_like(written: str, sent: str) -> None:
+    text = f"  - {{key: 404, value: {written}, rate_limit: {{unit: day, requests_per_unit: 3}}}}"
+    assert rule_of(text, ("404", sent)).amount == 3
+
+
+def test_what_is_null_is_as_if_it_were_not_written() -> None:
+    text = """\
+  - key: a
+    value: ~
+    rate_limit: {unit: day, requests_per_unit: 3, name: null, replaces: null}
+    shadow_mode:
+    descriptors:
+"""
+    assert rule_of(text, ("a", "any")).shadow is False
+    with pytest.raises(PolicyError, match="unknown field"):
+        rules(ONE + "  - {key: a, shade: true}")
+
+
+def test_a_pattern_has_its_stars_anywhere_and_its_values_share_where_they_are_told_to() -> None:
+    text = (
+        ONE
+        + """\
+  - key: path
+    value: /api/*/action
+    share_threshold: true
+    descriptors:
+      - {key: method, rate_limit: {unit: minute, requests_per_unit: 3}}
+  - {key: path, value: "/api/*/*", rate_limit: {unit: minute, requests_per_unit: 4}}
+"""
+    )
+
+    def key(*entries: tuple[str, str]) -> bytes:
+        return planned(entries, domain="d", of=text).charges[0].key
+
+    assert key(("path", "/api/1/action"), ("method", "GET")) == key(("path", "/api/2/action"), ("method", "GET"))
+    assert key(("path", "/api/1/action"), ("method", "GET")) != key(("path", "/api/1/action"), ("method", "PUT"))
+    assert key(("path", "/api/1/x")) != key(("path", "/api/2/x"))
+
+
+def test_only_a_rule_that_was_given_a_name_can_be_replaced() -> None:
+    text = (
+        ONE
+        + """\
+  - {key: banned, rate_limit: {unit: minute, requests_per_unit: 0}}
+  - {key: pardoned, rate_limit: {unit: minute, requests_per_unit: 2, replaces: [{name: banned}]}}
+"""
+    )
+    both = planned((("banned", "a"),), (("pardoned", "a"),), domain="d", of=text)
+    assert [rule.amount for rule in both.limited] == [0, 2]
+
+
+QUOTAS = (
+    ONE
+    + """\
+  - {key: one, quota_mode: true, rate_limit: {unit: minute, requests_per_unit: 1}}
+  - {key: two, quota_mode: true, rate_limit: {unit: minute, requests_per_unit: 2}}
+  - {key: plain, rate_limit: {unit: minute, requests_per_unit: 3}}
+"""
+)
+
+
+def test_quotas_refuse_only_all_together_and_a_single_one_like_any_limit() -> None:
+    one, two, plain = (("one", "a"),), (("two", "a"),), (("plain", "a"),)
+    assert [charge.enforced for charge in planned(one, plain, domain="d", of=QUOTAS).charges] == [True, True]
+    both = planned(plain, one, two, domain="d", of=QUOTAS)
+    assert [charge.enforced for charge in both.charges] == [True, False, False]
+    room, none = (True, 1, 0, 1), (False, 0, 1, 1)
+    assert both.settled(Outcome(True, [room, none, room])).admitted
+    assert not both.settled(Outcome(True, [room, none, none])).admitted
+    assert not both.settled(Outcome(False, [none, room, room])).admitted
+
+
+def test_nothing_is_refused_where_everything_is_in_shadow() -> None:
+    made = load_rules([Source("a", QUOTAS)], FileOptions(shadow=True))
+    own = Descriptor((("x", "y"),), 1, Override(1, Unit.DAY))
+    asked = Request("d", (Descriptor((("plain", "a"),)), Descriptor((("one", "a"),)), own))
+    planned = plan(asked, made)
+    assert [charge.enforced for charge in planned.charges] == [False] * 3
+    assert planned.fails_open
+
+
+TOLD = """\
+domain: d
+descriptors:
+  - key: route
+    value: api/*
+    share_threshold: true
+    value_to_metric: true
+    descriptors:
+      - key: method
+        value_to_metric: true
+        descriptors:
+          - {key: user, rate_limit: {unit: minute, requests_per_unit: 60}}
+  - {key: detailed, value: x*, detailed_metric: true, rate_limit: {unit: minute, requests_per_unit: 60}}
+"""
+
+
+def test_metrics_tell_the_values_that_the_file_wants_told_and_no_others() -> None:
+    nested = (("route", "api/v1"), ("method", "GET"), ("user", "jane"))
+    assert planned(nested, domain="d", of=TOLD).labels == (("route_api/*.method_GET.user", "enforced"),)
+    assert planned((("detailed", "xyz"),), domain="d", of=TOLD).labels == (("detailed_xyz", "enforced"),)
+    ((long, _),) = planned((("detailed", "x" * 5000),), domain="d", of=TOLD).labels
+    assert len(long) == 128
+
+
+def test_metadata_are_kept_as_they_are_written() -> None:
+    text = "  - {key: a, metadata: {tier: {5: [x, null]}, key: 7}, rate_limit: {unit: day, requests_per_unit: 3}}"
+    assert rule_of(text, ("a", "b")).metadata == {"tier": {"5": ["x", None]}, "key": 7}

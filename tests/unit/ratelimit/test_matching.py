@@ -1,5 +1,7 @@
 """From descriptors to counters: which rule fits, and that no two subjects share a counter."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Period, SlidingWindow
 from ratelimit.matching import counter_key, plan
 from ratelimit.request import Descriptor, Override, Request, Unit
-from ratelimit.rules import DomainRules, Headers, Node, Rule
+from ratelimit.rules import DomainRules, Headers, Node, Pattern, Rule
 
 LIMIT = FixedWindow(1, 1_000_000)
 texts = st.text(max_size=8) | st.sampled_from(["", "_", ":", "|", "}", "{", "a:b", "a_b", "\x00"])
@@ -58,7 +60,7 @@ def test_another_figure_keeps_the_counter_and_another_algorithm_begins_one() -> 
 
 def test_the_exact_value_goes_before_the_prefix_and_the_prefix_before_any() -> None:
     exact, prefix, any_value = (Node(Rule(name, LIMIT)) for name in ("exact", "prefix", "any"))
-    root = Node(exact={("k", "foo"): exact}, wildcard=(("k", "fo", prefix),), any_value={"k": any_value})
+    root = Node(exact={("k", "foo"): exact}, wildcard=(("k", Pattern.of("fo*"), prefix),), any_value={"k": any_value})
     matches = {value: root.match((("k", value),)) for value in ("foo", "foobar", "bar")}
     assert {value: rule.name for value, rule in matches.items() if rule} == {
         "foo": "exact",
@@ -104,3 +106,26 @@ def test_what_no_rule_fits_passes_unless_its_domain_is_strict(strict: bool) -> N
     assert planned.fails_open is not strict
     matched = plan(Request("d", (Descriptor((("k", "1"), ("l", "2"))),)), {"d": domain})
     assert matched.charges[0].limit == LIMIT
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting", "others"),
+    [
+        ("foo*", ["foo", "foo1", "foo*"], ["fo", "bar", "xfoo"]),
+        ("*foo", ["foo", "xfoo", "foofoo"], ["foo1"]),
+        ("/api/*/action", ["/api/1/action", "/api//action", "/api/a/b/action"], ["/api/action", "/api/1/other"]),
+        ("/a/*/b/*/c", ["/a/1/b/2/c", "/a/b/b/b/c"], ["/a/1/c", "/a/b/2/c", "/a/1/b/c"]),
+        ("ab*ba", ["abba", "abxba"], ["aba", "ab", "ba"]),
+        ("*", ["", "x"], []),
+        ("a**b", ["ab", "axb"], ["a", "b"]),
+    ],
+)
+def test_each_star_of_a_pattern_stands_for_any_text(pattern: str, fitting: list[str], others: list[str]) -> None:
+    made = Pattern.of(pattern)
+    assert [value for value in (*fitting, *others) if made.fits(value)] == fitting
+
+
+@given(st.text("ab*", max_size=6).filter(lambda text: "*" in text), st.text("ab", max_size=8))
+def test_a_pattern_fits_what_the_regular_expression_fits(pattern: str, value: str) -> None:
+    meant = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value, re.DOTALL)
+    assert Pattern.of(pattern).fits(value) == (meant is not None)
