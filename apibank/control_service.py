@@ -17,7 +17,7 @@ from apibank.key_desk import KeyDesk
 from apibank.key_reminders import KeyReminders
 from apibank.linter import complaints_of
 from apibank.migrating import migrate_later, migrated
-from apibank.observed import listener_of, observed_app, process_registry
+from apibank.observed import listener_of, observe, observed_app, process_registry
 from apibank.plain_resources import follow_resources
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
@@ -101,7 +101,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             ExplainDesk(plane.control.states, database),
             LimitDesk(plane.control.states),
         )
-        application.mount("/", observed_app(registry, _always))
+        observe(application, registry, _always)
         await plane.restore()
         server = await _serve_xds(publisher, service.xds, metrics, reports, LINGER_SECONDS)
         try:

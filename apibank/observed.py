@@ -13,7 +13,7 @@ from prometheus_client import (
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from apibank.web import WebListener
@@ -30,6 +30,15 @@ def process_registry() -> CollectorRegistry:
 
 def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]]) -> ASGIApp:
     """`/metrics` for Prometheus, `/ready` with 200 or 503, `/healthz` with 200 while the process lives."""
+    return Starlette(routes=_routes(registry, ready))
+
+
+def observe(application: Starlette, registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]]) -> None:
+    """The same beside an application's own routes; what neither has is answered as the application does."""
+    application.router.routes.extend(_routes(registry, ready))
+
+
+def _routes(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]]) -> list[BaseRoute]:
 
     async def readiness(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ready\n") if await ready() else PlainTextResponse("not ready\n", 503)
@@ -40,13 +49,7 @@ def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool
     async def health(_: Request) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
-    return Starlette(
-        routes=[
-            Route("/ready", readiness),
-            Route("/healthz", health),
-            Route("/metrics", metrics),
-        ]
-    )
+    return [Route("/ready", readiness), Route("/healthz", health), Route("/metrics", metrics)]
 
 
 def listener_of(application: ASGIApp, listen: str) -> WebListener:

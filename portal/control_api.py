@@ -24,6 +24,7 @@ from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized,
 from portal.problems import Refused, problem
 from portal.revocations_api import Revocations, revocation_routes
 
+_CHALLENGE: Final = 'Bearer realm="control"'
 # Codes of problems that routing finds.
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
@@ -169,6 +170,23 @@ def control_app(
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    _refusals_are_problems(app)
+
+    @app.middleware("http")
+    async def token_first(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        # Ahead of routing and of the body: a stranger learns nothing, and has nothing read.
+        if request.url.path.startswith("/v1/") and not _knows(secret(), request):
+            detail = "Send the control token as Bearer; see control.token."
+            return problem(401, "control_token_invalid", detail, headers={"www-authenticate": _CHALLENGE})
+        refusal = oversized(request)
+        return await call(request) if refusal is None else refusal
+
+    return app
+
+
+def _refusals_are_problems(app: FastAPI) -> None:
+    """Whatever an application refuses, it answers as a problem."""
+
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refused)
@@ -186,17 +204,7 @@ def control_app(
     async def elsewhere(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "request_invalid")
-        return problem(error.status_code, code, str(error.detail))
-
-    @app.middleware("http")
-    async def token_first(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        # Ahead of routing and of the body: a stranger learns nothing, and has nothing read.
-        if request.url.path.startswith("/v1/") and not _knows(secret(), request):
-            return problem(401, "control_token_invalid", "Send the control token as Bearer; see control.token.")
-        refusal = oversized(request)
-        return await call(request) if refusal is None else refusal
-
-    return app
+        return problem(error.status_code, code, str(error.detail), headers=error.headers)
 
 
 def _knows(secret: str, request: Request) -> bool:

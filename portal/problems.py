@@ -13,8 +13,14 @@ class Refused(Exception):  # noqa: N818 - a refusal, which becomes an answer
         super().__init__(detail)
 
 
-def problem(status: int, code: str, detail: str, errors: Sequence[Mapping[str, object]] = ()) -> JSONResponse:
-    """The answer to a request that is refused."""
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[Mapping[str, object]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The answer to a request that is refused. `headers`: such as those that its status demands."""
     body: dict[str, object] = {
         "type": f"https://waooaw.ai/problems/{code}",
         "title": code.replace("_", " ").capitalize(),
@@ -24,4 +30,4 @@ def problem(status: int, code: str, detail: str, errors: Sequence[Mapping[str, o
     }
     if errors:
         body["errors"] = [dict(one) for one in errors]
-    return JSONResponse(body, status, media_type="application/problem+json")
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
