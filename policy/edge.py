@@ -260,7 +260,17 @@ class FloodGuard(Model):
     burst: Count = 1000
 
 
+class Telemetry(Model):
+    """Who the Envoys tell of every request that has ended.
+
+    No request waits for it, and what cannot be told while it is away is not told later.
+    """
+
+    endpoint: Endpoint
+
+
 class Services(Model):
     authz: Authorization
     ratelimit: RateLimiting
+    telemetry: Telemetry | None = None
     flood_guard: FloodGuard | None = None

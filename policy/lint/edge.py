@@ -74,6 +74,8 @@ def no_service(gateway: Gateway) -> Iterator[Fault]:
         (("services", "authz", "endpoint"), gateway.services.authz.endpoint),
         (("services", "ratelimit", "endpoint"), gateway.services.ratelimit.endpoint),
     ]
+    if gateway.services.telemetry is not None:
+        named.append((("services", "telemetry", "endpoint"), gateway.services.telemetry.endpoint))
     for name, upstream in gateway.upstreams.items():
         named += [(("upstreams", name, "endpoints", index), one) for index, one in enumerate(upstream.endpoints)]
     for at, endpoint in named:

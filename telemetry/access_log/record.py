@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class AccessRecord:
     """`at`: when it came, in seconds since the epoch. Durations in milliseconds; None where nothing came of it.
 
-    `gateway` and `node` are who reports. `path` has no query. `status`: 0 where no answer was begun. `flags`: Envoy's
+    `gateway` and `node` are who reports. `path` has no query, and is what
+    the service was asked for, where the route rewrites it. `status`: 0 where no answer was begun. `flags`: Envoy's
     short names, such as UF, in their order (envoy.data.accesslog.v3.ResponseFlags). `details`: Envoy's
     response_code_details. What authorization said of the caller is empty where it was not asked, or knew nobody.
     `caller` has its kind ahead, as limits count it (policy.descriptors).

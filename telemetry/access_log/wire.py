@@ -57,7 +57,6 @@ def _records(message: pb.StreamAccessLogsMessage, reporter: Reporter) -> Iterato
 def _record(entry: pb.HTTPAccessLogEntry, reporter: Reporter) -> AccessRecord:
     common, request, response = entry.common_properties, entry.request, entry.response
     said = _said(common)
-    path = request.original_path or request.path
     method = request.request_method
     return AccessRecord(
         at=common.start_time.seconds + common.start_time.nanos / 1e9,
@@ -66,7 +65,7 @@ def _record(entry: pb.HTTPAccessLogEntry, reporter: Reporter) -> AccessRecord:
         request_id=request.request_id[:_MOST_NAME],
         method="" if not method else _METHODS.Name(method) if method in _METHODS.values() else "OTHER",
         # A query can hold anything, also what should be in no log.
-        path=path.partition("?")[0].partition("#")[0][:_MOST_PATH],
+        path=request.path.partition("?")[0].partition("#")[0][:_MOST_PATH],
         route=common.route_name[:_MOST_NAME],
         status=response.response_code.value,
         details=response.response_code_details[:_MOST_NAME],

@@ -76,7 +76,10 @@ def upstream_cluster(name: str, upstream: Upstream) -> Cluster:
 
 
 def service_cluster(name: str, endpoint: str) -> Cluster:
-    """The cluster of authz or ratelimit. It sends no keepalive pings: gRPC servers close connections that do."""
+    """The cluster of one of the gateway's own services.
+
+    It sends no keepalive pings: gRPC servers close connections that do.
+    """
     cluster = Cluster(
         name=name,
         connect_timeout=timedelta(milliseconds=250),

@@ -77,6 +77,8 @@ def _resources(gateway: Gateway, material: Mapping[str, Material], origins: _Pro
 
 def _clusters(gateway: Gateway, origins: _Provenance) -> Iterator[_Typed]:
     services = {names.AUTHZ: gateway.services.authz.endpoint, names.RATELIMIT: gateway.services.ratelimit.endpoint}
+    if gateway.services.telemetry is not None:
+        services[names.TELEMETRY] = gateway.services.telemetry.endpoint
     for name, endpoint in services.items():
         origin = origins.of(*name.split("/"))
         yield snapshot.CLUSTER, Resource.of(name, _service_body(name, endpoint), origin)

@@ -23,6 +23,7 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 
 from policy.edge import ClientAddress
 from xds.compiler import names
+from xds.compiler.access_logs import access_logs
 from xds.compiler.encode import pack
 from xds.compiler.filters import filters_of
 from xds.compiler.filters.header_mutation import hsts, stripped
@@ -86,6 +87,7 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
             initial_stream_window_size=_WINDOW,
             initial_connection_window_size=_CONNECTION_WINDOW,
         ),
+        access_log=access_logs(unit),
         local_reply_config=local_replies(always=hsts(unit.listener)),
     )
 

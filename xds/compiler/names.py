@@ -8,6 +8,7 @@ from typing import Final
 # Clusters of the gateway's own services.
 AUTHZ: Final = "services/authz"
 RATELIMIT: Final = "services/ratelimit"
+TELEMETRY: Final = "services/telemetry"
 
 
 def certificate(name: str) -> str:

@@ -26,8 +26,8 @@ def message(*, named: bool = True) -> pb.StreamAccessLogsMessage:
     fields = common.metadata.filter_metadata["envoy.filters.http.ext_authz"].fields
     for name in ("caller", "subject", "tenant", "tier", "role", "outcome"):
         fields[name].string_value = f"the-{name}"
-    request.request_method, request.path = pb.HTTPRequestProperties.POST, "/rewritten?key=secret"
-    request.original_path, request.request_id = "/api/marketing/content?api_key=mkt_sk_secret#x", "r-1"
+    request.request_method, request.request_id = pb.HTTPRequestProperties.POST, "r-1"
+    request.path = "/api/marketing/content?api_key=mkt_sk_secret#x"
     request.user_agent = "curl/8"
     request.request_headers_bytes, request.request_body_bytes = 300, 50
     response.response_code.value, response.response_code_details = 200, "via_upstream"
@@ -94,7 +94,7 @@ def test_every_flag_that_can_be_told_has_a_name() -> None:
 def test_texts_have_a_bound() -> None:
     written = message()
     entry = written.http_logs.log_entry[0]
-    entry.request.original_path = "/" + "x" * 100_000
+    entry.request.path = "/" + "x" * 100_000
     entry.request.user_agent = entry.request.request_id = "y" * 100_000
     fields = entry.common_properties.metadata.filter_metadata["envoy.filters.http.ext_authz"].fields
     fields["caller"].string_value = "z" * 100_000
