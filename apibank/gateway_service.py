@@ -38,14 +38,13 @@ from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore, NonceStore
 from authz.redis_store import RedisFailures, RedisNonceStore
 from authz.sources import CredentialSources
-from policy.edge import Services
+from policy.edge import LimitsAnswered, Services
 from policy.model import Gateway
 from policy.problem import PolicyError
 from ratelimit.limiter import RateLimiter
-from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
-from ratelimit.redis_store import RedisStore
 from ratelimit.store import CounterStore
+from ratelimit.stores import MEMORY, open_store
 from records.api_keys import ApiKeys
 from records.consents import ConsentRecords
 from records.database import Database
@@ -58,7 +57,6 @@ from records.revocations import TokenRevocations
 from records.snapshots import Snapshots
 
 _LOG = structlog.get_logger(__name__)
-MEMORY = "memory"
 _SHARE_OF_TIME = 0.75
 _AUDIT_SHARE = 0.6
 
@@ -67,7 +65,7 @@ _AUDIT_SHARE = 0.6
 class GatewayService:
     """What a gateway's process is told when it starts.
 
-    `store`: memory, or a redis URL. `samples`: the folder of checks that are kept to be replayed.
+    `store`: memory, or a store's URL. `samples`: the folder of checks that are kept to be replayed.
     """
 
     name: str
@@ -177,16 +175,25 @@ async def _last_good_policies(database: Database, name: str, known: Container[st
 def _stores(
     service: GatewayService, services: Services, held: AsyncExitStack
 ) -> tuple[CounterStore, NonceStore, FailureStore | None]:
-    if service.store == MEMORY:
-        return MemoryStore(), MemoryNonceStore(), None
     # Well inside Envoy's time-outs, so that the client gets our answer and not Envoy's.
+    counters = open_store(service.store, services.ratelimit.timeout_ms * _SHARE_OF_TIME / 1000)
+    held.push_async_callback(counters.close)
+    if service.store == MEMORY:
+        return counters, MemoryNonceStore(), None
     nonces = RedisNonceStore.from_url(service.store, service.name, services.authz.timeout_ms * _SHARE_OF_TIME / 1000)
     held.push_async_callback(nonces.close)
-    counters = RedisStore.from_url(service.store, services.ratelimit.timeout_ms * _SHARE_OF_TIME / 1000)
+    counters = RedisStore.from_url(service.store, _asked_for_ms(services) * _SHARE_OF_TIME / 1000)
     held.push_async_callback(counters.close)
     failures = RedisFailures.from_url(service.store, service.name)
     held.push_async_callback(failures.close)
     return counters, nonces, failures
+
+
+def _asked_for_ms(services: Services) -> int:
+    """How long Envoy waits for whoever counts."""
+    if services.ratelimit.answered_by is LimitsAnswered.RATELIMIT:
+        return services.ratelimit.timeout_ms
+    return min(services.ratelimit.timeout_ms, services.authz.timeout_ms)
 
 
 def _followers(

@@ -239,7 +239,7 @@ class Authorizer:
         try:
             outcomes = await self._limits.count(asked)
             for each, counted in zip(waiting, outcomes, strict=True):
-                each.decision = as_counted(each.decision, counted)
+                each.decision = as_counted(each.request, each.decision, counted)
                 each.counting = each.counting if counted.charged else None
         except Exception as error:  # noqa: BLE001 nobody knows which of them were counted
             for each in waiting:
@@ -291,7 +291,9 @@ class Authorizer:
             counted = self._limits.count_now(asked)
         if counted is None:
             return Unsettled(request, decision, now, started, Awaited.COUNT, asked)
-        return self._record(request, as_counted(decision, counted), now, started, asked if counted.charged else None)
+        return self._record(
+            request, as_counted(request, decision, counted), now, started, asked if counted.charged else None
+        )
 
     def _record(
         self, request: Request, decision: Decision, now: float, started: float, asked: Counting | None = None

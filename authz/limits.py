@@ -5,7 +5,7 @@ Who counts is no part of authorization: it is handed in by whoever puts a gatewa
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from authz.decision import Decision, Refusal
 from authz.principal import Principal
@@ -13,6 +13,11 @@ from authz.request import Request
 from authz.rules import RouteRules
 from policy.descriptors import CLIENT_ADDRESS_HEADER
 from policy.limit_shapes import LimitShape
+
+_TOO_MANY: Final = 429
+_GRPC: Final = "application/grpc"
+# As the rate-limit filter says it to gRPC clients; for 429 alone Envoy would say UNAVAILABLE (14).
+_RESOURCE_EXHAUSTED: Final = ("grpc-status", "8")
 
 
 class Counting(NamedTuple):
@@ -57,8 +62,11 @@ def counting(request: Request, route: RouteRules, principal: Principal) -> Count
     return Counting(route.limits, principal.counted_tier, principal.caller, address)
 
 
-def as_counted(decision: Decision, counted: Counted) -> Decision:
+def as_counted(request: Request, decision: Decision, counted: Counted) -> Decision:
     """A decision to let pass, with what the limits say of it."""
-    if counted.refusal is not None:
-        return replace(decision, refusal=counted.refusal)
-    return replace(decision, told=counted.headers) if counted.headers else decision
+    refusal = counted.refusal
+    if refusal is None:
+        return replace(decision, told=counted.headers) if counted.headers else decision
+    if refusal.status == _TOO_MANY and request.headers.get("content-type", "").startswith(_GRPC):
+        refusal = replace(refusal, headers=(*refusal.headers, _RESOURCE_EXHAUSTED))
+    return replace(decision, refusal=refusal)

@@ -1,12 +1,18 @@
 """How often: routes without limits, and limits that refuse nobody."""
 
+import ipaddress
 from collections.abc import Iterator
+from typing import Final
 
+from policy.limit_shapes import answered_by_check, asked_by_envoy
 from policy.limits import Limit, Per, StoreFailure
 from policy.lint.access import answers_itself
 from policy.lint.finding import Fault
 from policy.model import Access, Gateway
+from policy.problem import FieldPath
 from policy.route import Route
+
+_ANSWERED_BY: Final[FieldPath] = ("services", "ratelimit", "answered_by")
 
 
 def unlimited_public(gateway: Gateway) -> Iterator[Fault]:
@@ -57,6 +63,29 @@ def fails_open(gateway: Gateway) -> Iterator[Fault]:
             yield Fault(
                 ("limits", name, "on_store_failure"), "while its counter cannot be reached there is no limit at all"
             )
+
+
+def counted_apart(gateway: Gateway) -> Iterator[Fault]:
+    authz, ratelimit = gateway.services.authz.endpoint, gateway.services.ratelimit.endpoint
+    if not asked_by_envoy(gateway) and _machine(authz) != _machine(ratelimit):
+        what = f"Checks count at {authz}, and {ratelimit} is another machine, which is asked by nobody"
+        yield Fault(_ANSWERED_BY, what)
+
+
+def nothing_to_count(gateway: Gateway) -> Iterator[Fault]:
+    counted = any(answered_by_check(gateway, route) for route in gateway.routes.values())
+    if not asked_by_envoy(gateway) and not counted:
+        yield Fault(_ANSWERED_BY, "no route has a limit that a Check could count")
+
+
+def _machine(endpoint: str) -> str:
+    """The host of an endpoint; the same for everything on this machine."""
+    host = "" if endpoint.startswith("unix:") else endpoint.rpartition(":")[0].strip("[]").lower()
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    return "" if here else host
 
 
 def _figures(gateway: Gateway, route: Route, limit: Limit) -> list[int | None]:

@@ -29,6 +29,14 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB203", _WARNING, "limits that only count", "a limit that refuses beside it", limits.refuses_nobody),
     ("AB204", _WARNING, "limit that fails open", "on_store_failure: closed", limits.fails_open),
     ("AB205", _WARNING, "one caller takes all", "more for all than for one", limits.one_takes_all),
+    (
+        "AB206",
+        _WARNING,
+        "counted apart",
+        "both services in one process, or answered_by: ratelimit",
+        limits.counted_apart,
+    ),
+    ("AB207", _WARNING, "nothing to count", "limits, or no answered_by", limits.nothing_to_count),
     # Routes.
     ("AB301", _ERROR, "route out of reach", "what it is to admit, or no such route", routes.unreachable),
     ("AB302", _ERROR, "unchecked bodies", "a schema for each method with a body", routes.unchecked_body),

@@ -356,5 +356,16 @@ async def test_the_answer_to_what_a_limit_refuses_says_what_the_limit_says() -> 
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("application/grpc", True), ("application/grpc+proto", True), ("application/json", False), ("", False)],
+)
+async def test_clients_of_grpc_are_told_that_something_is_used_up(kind: str, told: bool) -> None:
+    policy = known()
+    decision, _ = await ended(policy, Counter(FULL, near=True), asked(policy, headers={"content-type": kind}))
+    assert decision.refusal is not None
+    assert (("grpc-status", "8") in decision.refusal.headers) == told
+
+
 def test_agents_of_the_tests_have_no_limits() -> None:
     assert all(route.limits == () for route in AGENTS.routes.values())
