@@ -30,6 +30,12 @@ _MAX_AGENT: Final = 200
 # Things in a path or a user agent that could be a credential. The search takes what it has looked at along even where
 # that is none, and so never looks at it again: its time is linear in the text.
 _SUSPECT: Final = re.compile(r"waw_[a-z]++_sk_[0-9A-Za-z]*+|ey[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_.-]*+)?")
+# What follows the name in an e-mail address, what ends the name, and a phone number in its international form: who is
+# asked about is nobody's business either.
+_DOMAIN: Final = re.compile(r"@(?:[\w-]{1,63}+\.){1,8}+[^\W\d_]{2,}+")
+_NO_NAME: Final = frozenset("/()<>;,:\"'@ \t")
+_LONGEST_NAME: Final = 64
+_PHONE: Final = re.compile(r"\+[0-9](?:[ ().-]{0,2}+[0-9]){7,14}+(?![0-9])")
 _HALF_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]?\Z")
 _MASK: Final = "[redacted]"
 
@@ -40,8 +46,9 @@ class AuditEvent:
 
     Nobody writes to it; it is not frozen because freezing costs microseconds per request.
 
-    `subject` is a keyed hash: equal for equal subjects, and nobody's name. `path` has no query. Partners and agents
-    are organisations and programs and stand by name.
+    `subject` is a keyed hash: equal for equal subjects, and nobody's name; so are `tenant` and `credential_id` where
+    they are e-mail addresses. `path` has no query. Partners and agents are organisations and programs and stand by
+    name.
     """
 
     at: float
@@ -100,7 +107,12 @@ class Pseudonyms:
 
 
 def _masked(text: str, is_cut: bool) -> str:
-    """The text without what is a credential, or the beginning of one that goes on where the text was cut."""
+    """The text without who is named, and without what is a credential, or the beginning of one that goes on where the
+    text was cut."""
+    if "@" in text:
+        text = _without_addresses(text)
+    if "+" in text:
+        text = _PHONE.sub(_MASK, text)
     # Hardly any text holds either of the two, and looking for them is cheaper than searching for the pattern.
     if "_sk_" not in text and "ey" not in text:
         return text
@@ -112,10 +124,24 @@ def _masked(text: str, is_cut: bool) -> str:
     return _SUSPECT.sub(mask, text)
 
 
+def _without_addresses(text: str) -> str:
+    kept: list[str] = []
+    done = 0
+    for found in _DOMAIN.finditer(text):
+        at = start = found.start()
+        while start > max(done, at - _LONGEST_NAME) and text[start - 1] not in _NO_NAME:
+            start -= 1
+        if start < at:
+            kept += (text[done:start], _MASK)
+            done = found.end()
+    return "".join((*kept, text[done:]))
+
+
 def redacted(text: str, limit: int = _MAX_PATH) -> str:
-    """The beginning of a text, without what could be a credential."""
-    if len(text) <= limit and "%" not in text and "ey" not in text and "_sk_" not in text:
-        return text
+    """The beginning of a text, without what could be a credential or names a person."""
+    # Most texts hold nothing that begins any of them.
+    if len(text) <= limit and "%" not in text and "ey" not in text and "@" not in text and "+" not in text:
+        return text if "_sk_" not in text else _masked(text, is_cut=False)[:limit]
     # Whatever a client sends, only this much is looked at; it is more than is kept, since a mask can be shorter than
     # what it covers.
     looked_at = text[: 2 * limit]
@@ -146,15 +172,20 @@ def audit_event(request: Request, decision: Decision, at: float, pseudonyms: Pse
         subject=pseudonyms.of(principal.subject) if principal.kind is Kind.TOKEN else principal.subject,
         role=principal.role,
         tier=principal.tier,
-        tenant=principal.tenant,
+        tenant=unnamed(principal.tenant, pseudonyms),
         partner=principal.partner,
         agent=principal.agent,
-        credential_id=principal.credential_id,
+        credential_id=unnamed(principal.credential_id, pseudonyms),
         outcome=_outcome(decision),
         reason=principal.remark if refusal is None else refusal.code,
         status=200 if decision.refusal is None else decision.refusal.status,
         cause=principal.remark or ("" if refusal is None else refusal.cause),
     )
+
+
+def unnamed(name: str, pseudonyms: Pseudonyms) -> str:
+    """What an issuer calls something else than a person, unless it bears a person's name."""
+    return pseudonyms.of(name) if "@" in name else name
 
 
 def _outcome(decision: Decision) -> str:

@@ -116,6 +116,10 @@ def sample_of(request: Request, decision: Decision, rules: Rules, at: float, pse
     route, refusal = decision.route, decision.refusal or decision.waived
     if route is None or rules.replay is None or redacted(request.path, _MAX_PATH) != request.path:
         return None
+    headers = {name: request.headers[name][:_MAX_HEADER] for name in _KEPT_HEADERS if name in request.headers}
+    authority = request.authority[:261]
+    if any(redacted(text) != text for text in (authority, *headers.values())):
+        return None
     reason = None if refusal is None else refusal.reason
     if refusal is not None and refusal.reason is Reason.TOO_MANY_FAILURES:
         reason = Reason(refusal.cause)
@@ -137,9 +141,9 @@ def sample_of(request: Request, decision: Decision, rules: Rules, at: float, pse
         listener=request.listener,
         route=route.name,
         method=request.method[:32],
-        authority=request.authority[:261],
+        authority=authority,
         path=request.path,
-        headers={name: request.headers[name][:_MAX_HEADER] for name in _KEPT_HEADERS if name in request.headers},
+        headers=headers,
         size=max(request.size, len(request.body or b"")),
         body="" if body is None else base64.b64encode(body).decode(),
         has_body=request.body is not None,

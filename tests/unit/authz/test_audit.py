@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from authz import audit
 from authz.audit import AuditEvent, JsonLinesSink, Pseudonyms, audit_event
 from authz.decision import Decision
-from authz.principal import NOBODY
+from authz.principal import NOBODY, Kind, Principal
 from tests.unit.authz.world import API_KEY, NOW, request, token
 
 EVENT = audit_event(request(), Decision(None, NOBODY), NOW, Pseudonyms(b"k"))
@@ -51,6 +51,48 @@ def test_no_credential_is_recorded_wherever_a_client_puts_it(secret: str) -> Non
     found = audit_event(asked, Decision(None, NOBODY), NOW, Pseudonyms())
     assert secret not in repr(found)
     assert "[redacted]" in found.path
+
+
+@pytest.mark.attack("A75")
+@pytest.mark.requirement("R106")
+@pytest.mark.parametrize(
+    "person",
+    [
+        *("ada@example.com", "Ada.Lovelace+x@mail.example.co.uk", "ада@пример.рф", "ada%40example.com"),
+        *("%61da@example.com", "+4930901820", "+49 (30) 901-820", "%2B4930901820", "mailto:ada@example.com"),
+    ],
+)
+def test_nobody_is_named_in_a_path_or_a_program(person: str) -> None:
+    asked = request(path=f"/api/platform/users/{person}/keys", headers={"user-agent": f"bot (+{person})"})
+    found = audit_event(asked, Decision(None, NOBODY), NOW, Pseudonyms())
+    for text in (found.path, found.user_agent):
+        assert person not in text
+        assert "example.co" not in unquote_plus(text)
+        assert "30901820" not in text
+        assert "[redacted]" in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/platform/users/@me", "/npm/left-pad@1.3.0", "/orders/4930901820", "/a+b", "/1+2", "/2026-11-23+01"),
+        *("/@scope/name", "/c++", "/eyes", "/v1.2.3+build.5"),
+    ],
+)
+def test_what_names_nobody_stays_in_the_record(path: str) -> None:
+    found = audit_event(request(path=path, headers={"user-agent": path}), Decision(None, NOBODY), NOW, Pseudonyms())
+    assert (found.path, found.user_agent) == (path, path)
+
+
+@pytest.mark.requirement("R106")
+def test_a_tenant_or_a_token_that_bears_the_name_of_a_person_is_a_pseudonym() -> None:
+    names = Pseudonyms(b"k")
+    who = Principal(Kind.TOKEN, subject="u1", role="admin", tenant="ada@example.com", credential_id="ada@example.com/7")
+    found = audit_event(request(), Decision(None, who), NOW, names)
+    assert "ada" not in repr(found)
+    assert found.tenant == names.of("ada@example.com")
+    plain = Principal(Kind.TOKEN, subject="u1", role="admin", tenant="acme", credential_id="jti-7")
+    assert (audit_event(request(), Decision(None, plain), NOW, names).tenant) == "acme"
 
 
 def test_what_a_client_writes_is_bounded() -> None:

@@ -183,6 +183,17 @@ def test_a_path_with_a_credential_is_not_kept_at_all() -> None:
     assert kept(request(path=f"/api/marketing/content/{token()}")) is None
 
 
+@pytest.mark.parametrize("secret", [token(), API_KEY, "ada@example.com"], ids=["token", "key", "person"])
+def test_what_a_client_hides_in_a_header_that_is_kept_is_not_kept(secret: str) -> None:
+    hidden = f"application/json; boundary={secret}"
+    assert kept(request(token=token(), headers={"content-type": hidden})) is None
+    assert kept(request(token=token(), headers={"upgrade": secret})) is None
+    elsewhere = request(token=token())
+    elsewhere.authority = f"{secret}.example.com"
+    sample = kept(elsewhere)
+    assert sample is None or secret not in sample.line().decode()
+
+
 def test_a_line_that_is_no_sample_is_no_sample() -> None:
     for line in (b"", b"{", b"[]", b"{}", b'{"at": 1}', b'"x"'):
         with pytest.raises(ValueError, match=r".*"):
