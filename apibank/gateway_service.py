@@ -176,14 +176,12 @@ def _stores(
     service: GatewayService, services: Services, held: AsyncExitStack
 ) -> tuple[CounterStore, NonceStore, FailureStore | None]:
     # Well inside Envoy's time-outs, so that the client gets our answer and not Envoy's.
-    counters = open_store(service.store, services.ratelimit.timeout_ms * _SHARE_OF_TIME / 1000)
+    counters = open_store(service.store, _asked_for_ms(services) * _SHARE_OF_TIME / 1000)
     held.push_async_callback(counters.close)
     if service.store == MEMORY:
         return counters, MemoryNonceStore(), None
     nonces = RedisNonceStore.from_url(service.store, service.name, services.authz.timeout_ms * _SHARE_OF_TIME / 1000)
     held.push_async_callback(nonces.close)
-    counters = RedisStore.from_url(service.store, _asked_for_ms(services) * _SHARE_OF_TIME / 1000)
-    held.push_async_callback(counters.close)
     failures = RedisFailures.from_url(service.store, service.name)
     held.push_async_callback(failures.close)
     return counters, nonces, failures

@@ -3,28 +3,31 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 import ratelimit.server
+from apibank.folder_changes import FolderChanges
+from apibank.limit_calls import calls_app
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.settings import GrpcServer
-from apibank.watching import bursts
-from apibank.web import serve_web
+from apibank.web import WebListener, serve_web
 from policy.problem import PolicyError
-from ratelimit.config_files import read_folder, reload_folder
+from ratelimit.config_files import FileOptions, config_files, reload_folder
 from ratelimit.limiter import RateLimiter
 from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.redis_store import RedisStore
+from rpc.server import is_private
 
 _LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitService:
-    """What the service is told when it starts. `store`: memory, or a redis URL."""
+    """What the service is told when it starts. `store`: memory, or a redis URL. `http_listen`: apibank.limit_calls."""
 
     config: Path
     listen: str
@@ -32,6 +35,8 @@ class RateLimitService:
     store: str
     grpc_server: GrpcServer
     exposed: bool = False
+    http_listen: str | None = None
+    options: FileOptions | None = None
 
 
 async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
@@ -44,20 +49,31 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
         counters = MemoryStore() if service.store == "memory" else RedisStore.from_url(service.store)
         held.push_async_callback(counters.close)
         limiter = RateLimiter(counters, RateLimitMetrics(registry))
-        try:
-            limiter.install_all(await asyncio.to_thread(read_folder, service.config))
-        except PolicyError as error:
-            raise ValueError(str(error)) from error
+        changes = FolderChanges(partial(config_files, service.config))
+        wrong = await asyncio.to_thread(reload_folder, limiter, service.config, service.options)
+        if wrong is not None:
+            raise ValueError(str(wrong)) if isinstance(wrong, PolicyError) else wrong
+        listeners = [listener_of(observed_app(registry, limiter.ready), service.metrics_listen)]
+        if service.http_listen is not None:
+            listeners.append(_calls(limiter, service.http_listen, service.exposed))
         running = await ratelimit.server.serve(limiter, service.listen, service.grpc_server, exposed=service.exposed)
         held.push_async_callback(running.stop)
-        application = observed_app(registry, limiter.ready)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_follow(service.config, limiter, stop))
-            tasks.create_task(serve_web([listener_of(application, service.metrics_listen)], stop))
+            tasks.create_task(_follow(service, changes, limiter, stop))
+            tasks.create_task(serve_web(listeners, stop))
 
 
-async def _follow(config: Path, limiter: RateLimiter, stop: asyncio.Event) -> None:
-    async for _ in bursts(config, stop=stop):
-        wrong = reload_folder(limiter, config)
+def _calls(limiter: RateLimiter, listen: str, exposed: bool) -> WebListener:
+    if not exposed and not is_private(listen):
+        raise ValueError(f"HTTP on {listen} is not protected: only a loopback address goes without --exposed")
+    return listener_of(calls_app(limiter), listen)
+
+
+async def _follow(service: RateLimitService, changes: FolderChanges, limiter: RateLimiter, stop: asyncio.Event) -> None:
+    async for _ in changes.until(stop):
+        # On the event loop's own thread: a decision never sees half of the new rules.
+        wrong = reload_folder(limiter, service.config, service.options)
         if wrong is not None:
             _LOG.error("config_refused", error=str(wrong))
+        else:
+            _LOG.info("config_loaded", domains=len(limiter.domains))

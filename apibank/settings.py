@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from records.store_address import parse_store_url
+
 GrpcServer = Literal["native", "grpcio"]
 
 
@@ -26,7 +28,7 @@ class Settings(BaseSettings):
         True,
         description="A saved policy file is live at once; without it `apibank policy apply` makes it so.",
     )
-    store: str = Field("valkey", description="Counters and nonces: valkey (embedded), memory, or redis://HOST:PORT/DB.")
+    store: str = Field("valkey", description="Counters and nonces: valkey (embedded), memory, or a URL, such as redis://HOST:PORT/DB.")
     database: str | None = Field(
         None, description="sqlite:///PATH or postgresql://...; unset: SQLite in the state directory."
     )
@@ -57,9 +59,12 @@ class Settings(BaseSettings):
     @field_validator("store")
     @classmethod
     def _known_store(cls, store: str) -> str:
-        if store in {"valkey", "memory"} or store.startswith(("redis://", "rediss://", "unix://")):
-            return store
-        raise ValueError("valkey, memory, or a redis://, rediss:// or unix:// URL")
+        if store not in {"valkey", "memory"}:
+            try:
+                parse_store_url(store)
+            except ValueError as error:
+                raise ValueError(f"valkey, memory, or a store's URL: {error}") from None
+        return store
 
     @field_validator("database")
     @classmethod

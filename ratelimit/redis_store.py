@@ -8,25 +8,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
+from typing import Final
 
-import orjson
-import redis.asyncio as redis
+import structlog
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    MovedError,
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as SocketTimeout
 
-from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, SlidingWindow
+from ratelimit.near_cache import NearCache
+from ratelimit.script_call import call_of, outcomes_of
 from ratelimit.store import Charge, Loss, Outcome, Reading, Unavailable
-from records.password_file import Changes, split_reference
+from records.password_file import Changes, PasswordFile
+from records.redis_link import Place, ask, place_of
+from records.store_address import Kind, Node, check_tls, parse_store_url
 
+_LOG: Final = structlog.get_logger(__name__)
 _Requests = Sequence[Sequence[Charge]]
 _Results = list[Outcome | Unavailable]
 
 # Keys of one script call. Lua's stack holds 8,000, and a longer script would keep the server's other clients waiting.
 _MOST_KEYS = 1000
+# Of a cluster, how often one call is sent on, and what it waits for a slot that is just being moved.
+_MOST_REDIRECTIONS = 16
+_WHILE_MOVING = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,56 +61,63 @@ class RedisStore:
     """
 
     def __init__(
-        self, client: redis.Redis, timeout: float = 0.15, pause: float = 0.2, script: str | None = None
+        self,
+        place: Place,
+        timeout: float = 0.15,
+        *,
+        password: PasswordFile | None = None,
+        near: NearCache | None = None,
+        pause: float = 0.2,
+        script: str | None = None,
     ) -> None:
-        self._client, self._timeout, self._pause = client, timeout, pause
+        """`near`: where requests are refused without asking, if the store has just refused the like of them."""
+        self._place, self._timeout, self._pause = place, timeout, pause
+        self._near = near
         self._script = script or resources.files("ratelimit").joinpath("lua/charge.lua").read_text("utf-8")
         self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._connection: AbstractConnection | None = None
-        self._changed = Changes(None)
+        self._changed = Changes(password)
         self._waiting: deque[_Call] = deque()
         self._group: list[_Call] = []
         self._flight: asyncio.Task[None] | None = None
         self._loss: Loss | None = None
         self._shunned_until = 0.0
-        # The server's clock minus our steady one, in microseconds; a guess until the server has answered.
+        # The server's clock minus our steady one, in microseconds, at least and at most; before it has answered, a
+        # guess of what it is at least.
         self._ahead = (time.time_ns() - time.monotonic_ns()) // 1000
+        self._ahead_at_most: int | None = None
 
     @classmethod
     def from_url(cls, url: str, timeout: float = 0.15) -> "RedisStore":
-        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them.
+        """One server, or the master that Sentinels name (records.store_address).
 
-        `?password_file=PATH` instead of a password: the file's, also after it has changed.
+        Raises ValueError for a URL or a certificate that cannot be used.
         """
-        # A charge that was lost may have been made, so redis-py must not try again; and the one time-out is ours.
-        address, password = split_reference(url)
-        client = redis.Redis.from_url(
-            address,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=None,
-            socket_connect_timeout=timeout,
-            credential_provider=password,
-        )
-        store = cls(client, timeout)
-        store._changed = Changes(password)
-        return store
+        address = parse_store_url(url)
+        if address.kind is Kind.CLUSTER:
+            raise ValueError("a cluster's counters are not on one server")
+        if address.tls is not None:
+            check_tls(address.tls)
+        return cls(place_of(address, timeout), timeout, password=address.login.file, near=NearCache())
 
     async def charge(self, charges: Sequence[Charge]) -> Outcome | Unavailable:
         return (await self.charge_many((charges,)))[0]
 
     async def charge_many(self, requests: _Requests) -> _Results:
-        if not requests:
-            return []
-        now = time.monotonic()
-        if now < self._shunned_until and self._loss is not None:
+        refused = self._refused_nearby(requests)
+        asked = [charges for charges, known in zip(requests, refused, strict=True) if known is None]
+        if not asked:
+            return [known for known in refused if known is not None]
+        rest = iter(await self._decided(asked))
+        return [next(rest) if known is None else known for known in refused]
+
+    def charge_now(self, requests: _Requests) -> _Results | None:
+        """Only what is refused without asking, and what is lost without trying."""
+        if time.monotonic() < self._shunned_until and self._loss is not None:
             return [Unavailable(self._loss)] * len(requests)
-        decided: asyncio.Future[_Results] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(requests, decided, now + self._timeout))
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._fly(), name="ratelimit-group-commit")
-            self._flight.add_done_callback(self._landed)
-        return await decided
+        refused = self._refused_nearby(requests)
+        known = [outcome for outcome in refused if outcome is not None]
+        return [*known] if len(known) == len(refused) else None
 
     async def peek(self, charges: Sequence[Charge]) -> Sequence[Reading] | Unavailable:
         outcome = await self.charge([Charge(charge.key, charge.limit, 0, enforced=False) for charge in charges])
@@ -110,7 +131,28 @@ class RedisStore:
             self._flight.cancel()
             await asyncio.gather(self._flight, return_exceptions=True)
         await self._hang_up()
-        await self._client.aclose()
+
+    def _refused_nearby(self, requests: _Requests) -> list[Outcome | None]:
+        if self._near is None or self._ahead_at_most is None:
+            return [None] * len(requests)
+        moment = time.monotonic_ns() // 1000
+        now = moment + self._ahead_at_most
+        known = [self._near.refusal(charges, now, moment) for charges in requests]
+        if len(known) > 1 and any(known) and any(charge.hits < 0 for charges in requests for charge in charges):
+            # One after the other: what is given back may be what the next one needs.
+            return [None] * len(requests)
+        return known
+
+    async def _decided(self, requests: _Requests) -> _Results:
+        now = time.monotonic()
+        if now < self._shunned_until and self._loss is not None:
+            return [Unavailable(self._loss)] * len(requests)
+        decided: asyncio.Future[_Results] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Call(requests, decided, now + self._timeout))
+        if self._flight is None:
+            self._flight = asyncio.create_task(self._fly(), name="ratelimit-group-commit")
+            self._flight.add_done_callback(self._landed)
+        return await decided
 
     async def _fly(self) -> None:
         while self._waiting:
@@ -118,11 +160,13 @@ class RedisStore:
             result = await self._decide() if self._group else []
             if isinstance(result, Loss):
                 self._lose(result)
-            else:
+                continue
+            if self._loss is not None and self._group:
+                _LOG.info("store_back", place=str(self._place))
                 self._loss = None
-                rest = iter(result)
-                for call in self._group:
-                    _deliver(call, list(islice(rest, len(call.requests))))
+            rest = iter(result)
+            for call in self._group:
+                _deliver(call, list(islice(rest, len(call.requests))))
         self._flight = None
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
@@ -154,6 +198,8 @@ class RedisStore:
             lost = [*lost, *self._waiting]
             self._waiting.clear()
         self._loss = loss
+        if self._near is not None:
+            self._near.forget()
         for call in lost:
             _deliver(call, [Unavailable(loss)] * len(call.requests))
 
@@ -163,51 +209,83 @@ class RedisStore:
             async with asyncio.timeout(self._group[0].deadline - time.monotonic()):
                 # Twice, as a day may end between our reading of the server's clock and its own.
                 for _ in range(2):
-                    keys, batch = _batch(requests, time.monotonic_ns() // 1000 + self._ahead)
-                    reply = await self._evaluate(keys, orjson.dumps(batch))
+                    sent = time.monotonic_ns() // 1000
+                    keys, batch = call_of(requests, sent + self._ahead)
+                    reply = await self._evaluate(keys, batch)
                     self._ahead = reply[0] - time.monotonic_ns() // 1000
+                    self._ahead_at_most = reply[0] - sent
                     if len(reply) > 1:
-                        return _outcomes(requests, reply)
+                        return self._learnt(requests, outcomes_of(requests, reply), reply[0], sent)
                 return Loss.REFUSED
-        except (TimeoutError, SocketTimeout):
+        except (RedisError, OSError, TimeoutError) as error:
             await self._hang_up()
-            return Loss.TIMEOUT
-        except (Disconnected, OSError):
-            await self._hang_up()
-            return Loss.UNREACHABLE
-        except RedisError:
-            # Out of memory, a replica that is read-only, no permission: it runs, and will not count.
-            await self._hang_up()
-            return Loss.REFUSED
+            loss = _loss(error)
+            if loss is Loss.TIMEOUT:
+                self._place.silent()
+            if self._loss is None:
+                _LOG.warning("store_lost", place=str(self._place), loss=loss.value, error=str(error))
+            return loss
+
+    def _learnt(self, requests: _Requests, outcomes: list[Outcome], now: int, moment: int) -> list[Outcome]:
+        if self._near is not None:
+            for charges, outcome in zip(requests, outcomes, strict=True):
+                self._near.learn(charges, outcome, now, moment)
+        return outcomes
 
     async def _evaluate(self, keys: Sequence[bytes], *arguments: bytes) -> list[int]:
         command: list[str | int | bytes] = ["EVALSHA", self._sha, len(keys), *keys, *arguments]
-        try:
-            return await self._send(command)
-        except NoScriptError:
-            await self._send(["SCRIPT", "LOAD", self._script])
-            return await self._send(command)
+        for _ in range(_MOST_REDIRECTIONS):
+            try:
+                return await self._run(await self._linked(), command)
+            except MovedError as error:
+                await self._hang_up()
+                self._place.moved(Node(error.host, error.port)) if error.host else self._place.silent()
+            except AskError as error:
+                return await self._run_there(Node(error.host, error.port), command)
+            except TryAgainError:
+                await asyncio.sleep(_WHILE_MOVING)
+        raise Disconnected("the cluster sends from node to node")
 
-    async def _send(self, command: Sequence[str | int | bytes]) -> list[int]:
-        """One command on the connection that is ours alone: half the cost of the client's own way round it."""
+    async def _run(
+        self, connection: AbstractConnection, command: Sequence[str | int | bytes], *, asking: bool = False
+    ) -> list[int]:
+        for _ in range(2):
+            if asking:
+                await ask(connection, "ASKING")
+            # Half the cost of the client's own way round it.
+            await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            try:
+                reply: list[int] = await connection.read_response()
+            except NoScriptError:
+                await ask(connection, "SCRIPT", "LOAD", self._script)
+            else:
+                return reply
+        raise Disconnected("the server keeps forgetting the script")
+
+    async def _run_there(self, node: Node, command: Sequence[str | int | bytes]) -> list[int]:
+        """Once, at the node that a slot is being moved to."""
+        connection = await self._place.connect_to(node)
+        try:
+            return await self._run(connection, command, asking=True)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _linked(self) -> AbstractConnection:
+        """The connection that is ours alone."""
         # Closed from the other side, as by a restart, or with an answer that nobody asked for. Only before sending may
         # it be replaced: then nothing can have been charged.
         # A connection that was made with another password is replaced likewise.
         if self._connection is not None and (self._changed() or await self._connection.can_read()):
             await self._hang_up()
         if self._connection is None:
-            self._connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-        connection = self._connection
-        await connection.send_packed_command(connection.pack_command(*command), check_health=False)
-        reply: list[int] = await connection.read_response()
-        return reply
+            self._connection = await self._place.connect()
+        return self._connection
 
     async def _hang_up(self) -> None:
         """Whatever is still under way there must not be taken for the answer to what comes next."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-            await self._client.connection_pool.release(connection)
 
 
 def _deliver(call: _Call, results: _Results) -> None:
@@ -215,45 +293,16 @@ def _deliver(call: _Call, results: _Results) -> None:
         call.decided.set_result(results)
 
 
-def _batch(requests: Sequence[Sequence[Charge]], now: int) -> tuple[list[bytes], list[object]]:
-    """KEYS and the decoded ARGV[1] of lua/charge.lua."""
-    keys: dict[bytes, int] = {}
-    numbers: dict[int, int] = {}
-    limits: list[list[str | int]] = []
-    encoded: list[list[int]] = []
-    for charges in requests:
-        request: list[int] = []
-        for charge in charges:
-            limit = charge.limit
-            number = numbers.get(id(limit))
-            if number is None:
-                limits.append(_encoded(limit, now))
-                number = numbers[id(limit)] = len(limits)
-            key = keys.setdefault(charge.key, len(keys) + 1)
-            request += (key, number, charge.hits, charge.enforced)
-        encoded.append(request)
-    return list(keys), [limits, encoded]
-
-
-def _encoded(limit: Limit, now: int) -> list[str | int]:
-    match limit:
-        case Gcra():
-            return ["g", limit.grain, limit.spacing, limit.capacity]
-        case FixedWindow():
-            return ["f", limit.amount, limit.period]
-        case SlidingWindow():
-            return ["s", limit.amount, limit.period, limit.resolution]
-        case CalendarQuota():
-            return ["q", limit.amount, *limit.bounds(now)]
-
-
-def _outcomes(requests: Sequence[Sequence[Charge]], reply: Sequence[int]) -> list[Outcome]:
-    at, outcomes = 1, []
-    for charges in requests:
-        admitted, readings = reply[at] == 1, []
-        at += 1
-        for _ in charges:
-            readings.append((reply[at] == 1, reply[at + 1], reply[at + 2], reply[at + 3]))
-            at += 4
-        outcomes.append(Outcome(admitted, readings))
-    return outcomes
+def _loss(error: Exception) -> Loss:
+    match error:
+        case SocketTimeout() | TimeoutError():
+            return Loss.TIMEOUT
+        case OutOfMemoryError():
+            return Loss.FULL
+        case AuthenticationError() | AuthorizationError():
+            return Loss.REFUSED
+        case Disconnected() | OSError():
+            return Loss.UNREACHABLE
+        case _:
+            # A replica that is read-only, no permission, a cluster that is down: it runs, and will not count.
+            return Loss.REFUSED

@@ -43,7 +43,7 @@ class Links:
     async def _open(self, node: Node, login: Login, db: int) -> AbstractConnection:
         connection = _connection(node, login, db, self.address.tls, self._timeout)
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -52,7 +52,7 @@ class Links:
 
 def _connection(node: Node, login: Login, db: int, tls: Tls | None, timeout: float) -> AbstractConnection:
     # Neither SETINFO nor the notifications that redis-py would ask for are worth a round trip before a decision.
-    common = {
+    common: dict[str, object] = {
         "db": db,
         "protocol": 2,
         "socket_timeout": None,
@@ -65,7 +65,7 @@ def _connection(node: Node, login: Login, db: int, tls: Tls | None, timeout: flo
     if not node.port:
         return UnixDomainSocketConnection(path=node.host, **common)
     if tls is None:
-        return Connection(host=node.host, port=node.port, socket_keepalive=True, **common)
+        return Connection(host=node.host, port=node.port, socket_keepalive=True, **common)  # type: ignore[arg-type]
     # A context of its own for each, so that certificates that were renewed are used by the next connection.
     return SSLConnection(
         host=node.host,
@@ -75,7 +75,7 @@ def _connection(node: Node, login: Login, db: int, tls: Tls | None, timeout: flo
         ssl_certfile=_text(tls.cert_file),
         ssl_keyfile=_text(tls.key_file),
         ssl_check_hostname=True,
-        **common,
+        **common,  # type: ignore[arg-type]
     )
 
 
@@ -122,6 +122,9 @@ class OneServer:
         self._links = links
         (self._node,) = links.address.nodes
 
+    def __str__(self) -> str:
+        return str(self._links.address)
+
     async def connect(self) -> AbstractConnection:
         return await self._links.open(self._node)
 
@@ -140,6 +143,9 @@ class Master:
 
     def __init__(self, links: Links) -> None:
         self._links = links
+
+    def __str__(self) -> str:
+        return str(self._links.address)
 
     async def connect(self) -> AbstractConnection:
         return await first_of([self._by(sentinel) for sentinel in self._links.address.nodes])
@@ -183,6 +189,9 @@ class SlotOwner:
     def __init__(self, links: Links, slot: int) -> None:
         self._links, self._slot = links, slot
         self._owner: Node | None = None
+
+    def __str__(self) -> str:
+        return f"{self._links.address}, slot {self._slot}"
 
     async def connect(self) -> AbstractConnection:
         if self._owner is not None:

@@ -155,7 +155,9 @@ def _node(text: str, kind: Kind) -> Node:
     if text == "" and kind is Kind.SERVER:
         host = "localhost"
     if not host or "," in host or port == 0:
-        raise ValueError("a store's nodes are HOST:PORT" + ("" if kind is Kind.SERVER else ", with a comma between two"))
+        raise ValueError(
+            "a store's nodes are HOST:PORT" + ("" if kind is Kind.SERVER else ", with a comma between two")
+        )
     return Node(host, port or _PORTS[kind])
 
 

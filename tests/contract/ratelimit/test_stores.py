@@ -314,7 +314,7 @@ async def test_a_valkey_that_hangs_costs_nobody_more_than_the_time_out() -> None
 async def test_a_valkey_without_memory_is_a_loss_and_not_an_admission() -> None:
     with valkey(maxmemory="1mb", maxmemory_policy="noeviction") as (url, _):
         store = RedisStore.from_url(url, timeout=10)
-        assert (await loss_of(store))[0] is Loss.REFUSED
+        assert (await loss_of(store))[0] is Loss.FULL
         await store.close()
 
 

@@ -17,6 +17,8 @@ from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Period, Slidi
 from ratelimit.memory_store import MemoryStore
 from ratelimit.redis_store import RedisStore
 from ratelimit.store import Charge
+from records.redis_link import place_of
+from records.store_address import parse_store_url
 from tests.contract.ratelimit.valkey import valkey
 
 SECOND = 1_000_000
@@ -93,7 +95,7 @@ def test_memory_and_valkey_decide_alike(url: str, schedule: list[tuple[int, list
     async def drive() -> None:
         async with Redis.from_url(url) as client:
             await client.flushall()
-            clocked = ClockedStore(client, timeout=10, script=script_with_a_clock())
+            clocked = ClockedStore(place_of(parse_store_url(url), 10), 10, script=script_with_a_clock())
             memory = MemoryStore(steady=lambda: clocked.now, wall=lambda: clocked.now, spare=3600 * SECOND)
             for gap, requests in schedule:
                 clocked.now += gap
