@@ -32,6 +32,8 @@ class KeysOnBoard:
     async def reload(self) -> int:
         """Read every live key; the version that was read."""
         live = await self._keys.live(datetime.fromtimestamp(self._clock(), UTC))
+        if live.unreadable:
+            _LOG.error("api_keys_unreadable", key_ids=live.unreadable)
         by_digest = {digest: _as_fact(key) for digest, key in live.by_digest.items()}
         self._latest = PartnerKeys(by_digest, self._clock() + FRESH_SECONDS)
         return live.version

@@ -7,7 +7,7 @@ import hashlib
 import re
 import secrets
 import string
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -69,10 +69,15 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True)
 class LiveKeys:
-    """Every key that is neither revoked nor expired, by the SHA-256 (32 bytes) of its text."""
+    """Every key that is neither revoked nor expired, by the SHA-256 (32 bytes) of its text.
+
+    `unreadable`: ids of keys that say what this version knows nothing of, such as one that a later version has made.
+    They open nothing here, and close nothing to the others.
+    """
 
     version: int
     by_digest: Mapping[bytes, ApiKey]
+    unreadable: tuple[str, ...] = ()
 
 
 class ApiKeys:
@@ -161,7 +166,7 @@ class ApiKeys:
         if partner is not None:
             query = query.where(KeyRow.partner == partner)
         async with self._database.reading() as session:
-            return [_read(row) for row in await session.scalars(query)]
+            return _readable(await session.scalars(query))[0]
 
     async def expiring(self, now: datetime, within: timedelta | None = None) -> Sequence[ApiKey]:
         """Live keys that nothing has replaced, those that end first first; `within`: that end so soon."""
@@ -169,7 +174,7 @@ class ApiKeys:
         if within is not None:
             query = query.where(KeyRow.expires_at <= now + within)
         async with self._database.reading() as session:
-            return [_read(row) for row in await session.scalars(query.order_by(KeyRow.expires_at, KeyRow.id))]
+            return _readable(await session.scalars(query.order_by(KeyRow.expires_at, KeyRow.id)))[0]
 
     async def live(self, now: datetime) -> LiveKeys:
         """What authz decides by. Keys that expire later are still in it: authz looks at `expires_at` itself."""
@@ -177,8 +182,9 @@ class ApiKeys:
         async with self._database.reading() as session:
             # The version first: keys that are newer than it do no harm, a version that is newer than them would.
             version = await version_of(session, API_KEYS)
-            rows = await session.scalars(query)
-            return LiveKeys(version, {bytes.fromhex(row.digest): _read(row) for row in rows})
+            rows = {row.id: row for row in await session.scalars(query)}
+            keys, unreadable = _readable(rows.values())
+            return LiveKeys(version, {bytes.fromhex(rows[key.key_id].digest): key for key in keys}, unreadable)
 
     async def _issue(self, session: AsyncSession, row: KeyRow) -> IssuedKey:
         text = PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_RANDOM_CHARACTERS))
@@ -195,6 +201,19 @@ async def _row(session: AsyncSession, key_id: str) -> KeyRow:
     if row is None:
         raise UnknownKeyError(f"there is no key {key_id}")
     return row
+
+
+def _readable(rows: Iterable[KeyRow]) -> tuple[list[ApiKey], tuple[str, ...]]:
+    """The keys, and the ids of those that cannot be read."""
+    keys: list[ApiKey] = []
+    unreadable: list[str] = []
+    for row in rows:
+        try:
+            bytes.fromhex(row.digest)
+            keys.append(_read(row))
+        except (ValueError, TypeError):
+            unreadable.append(row.id)
+    return keys, tuple(unreadable)
 
 
 def _read(row: KeyRow) -> ApiKey:

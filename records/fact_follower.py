@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from records.errors import LOST_DATABASE
 from records.fact_versions import FRESH_SECONDS, GONE_SECONDS, FactVersions
 
 POLL_SECONDS: Final = 0.5
@@ -41,7 +40,8 @@ class FactFollower:
         lost: Callable[[Exception], None],
     ) -> None:
         """`instance` names the process and stays the same when it is started again; `clock` gives seconds that only
-        grow; `lost` is told of each look that failed, because the database did not answer."""
+        grow; `lost` is told of each look that failed, because the database did not answer or what it holds cannot be
+        read."""
         self._versions = versions
         self._facts = facts
         self._instance = instance
@@ -88,5 +88,5 @@ class FactFollower:
     def _telling(self) -> Iterator[None]:
         try:
             yield
-        except LOST_DATABASE as error:
+        except Exception as error:  # noqa: BLE001 what cannot be read is not confirmed, and ends nothing else
             self._lost(error)

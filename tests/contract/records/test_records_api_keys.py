@@ -223,3 +223,20 @@ async def test_uses_that_could_not_be_written_are_written_later(keys: ApiKeys, d
         await session.execute(text("ALTER TABLE elsewhere RENAME TO api_keys"))
     assert await usage.flush() == 1
     assert (await keys.list())[0].last_used_at == NOW
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["tier = 'gold'", """networks = '["192.0.2.1/24"]'""", "networks = '7'", "scopes = '7'", "digest = 'no digest'"],
+)
+async def test_a_key_that_a_later_version_has_made_closes_nothing_to_the_others(
+    what: str, keys: ApiKeys, database: Database
+) -> None:
+    odd, good = await made(keys), await made(keys)
+    async with database.writing() as session:
+        await session.execute(text(f"UPDATE api_keys SET {what} WHERE id = :id"), {"id": odd.key.key_id})
+    live = await keys.live(NOW)
+    assert list(live.by_digest.values()) == [good.key]
+    assert live.unreadable == (odd.key.key_id,)
+    assert await keys.list() == [good.key]
+    assert await keys.expiring(NOW) == [good.key]

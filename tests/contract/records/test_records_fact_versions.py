@@ -261,3 +261,24 @@ async def test_a_lost_database_is_told_and_does_not_end_the_following(
         await asyncio.sleep(0.01)
     stop.set()
     await running
+
+
+async def test_facts_that_cannot_be_read_are_told_not_confirmed_and_do_not_end_the_following(
+    versions: FactVersions, database: Database
+) -> None:
+    gateway = Gateway(versions, "a-1")
+
+    async def unreadable() -> int:
+        raise ValueError("written by a later version")
+
+    gateway.facts.reload, read = unreadable, gateway.facts.reload  # type: ignore[method-assign]
+    stop = asyncio.Event()
+    running = asyncio.create_task(gateway.follower.run(stop))
+    while not gateway.failures:
+        await asyncio.sleep(0.01)
+    assert gateway.facts.confirmed == 0
+    gateway.facts.reload = read  # type: ignore[method-assign]
+    while not gateway.facts.confirmed:
+        await asyncio.sleep(0.01)
+    stop.set()
+    await running
