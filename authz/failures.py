@@ -130,7 +130,8 @@ async def exchange(failures: Failures, store: FailureStore, stop: asyncio.Event)
         try:
             failures.hear(await store.add(untold))
             away = False
-        except FailureStoreError as error:
+        except Exception as error:  # noqa: BLE001 to count together is a help, and whatever spoils it must end nothing else
             if not away:
-                _LOG.warning("failures_not_shared", error=str(error))
+                why = str(error) if isinstance(error, FailureStoreError) else type(error).__name__
+                _LOG.warning("failures_not_shared", error=why)
             away = True

@@ -176,3 +176,24 @@ async def test_while_the_store_is_away_each_goes_by_its_own_count_and_says_so_on
         await exchanged(store, failures)
     assert [one["event"] for one in logs] == ["failures_not_shared"]
     assert judged(failures) is Reason.TOO_MANY_FAILURES
+
+
+async def test_what_nobody_has_foreseen_of_the_store_does_not_end_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authz.failures.EXCHANGE_SECONDS", 0.001)
+
+    class Odd(Store):
+        async def add(self, failures: Mapping[str, int]) -> Mapping[str, int]:
+            await super().add(failures)
+            raise ValueError("an answer that is no number")
+
+    failures, stop, store = Failures(Clock()), asyncio.Event(), Odd()
+    running = asyncio.create_task(exchange(failures, store, stop))
+    with capture_logs() as logs:
+        for _ in range(2):
+            judged(failures)
+            store.asked.clear()
+            async with asyncio.timeout(5):
+                await store.asked.wait()
+    stop.set()
+    await running
+    assert [one["error"] for one in logs] == ["ValueError"]
