@@ -26,7 +26,7 @@ gateways:
     limits: {requests: {unit: day, burst: null}, admin: {unit: day, burst: null}, health: {unit: day, burst: null}}
   marketing:
     limits:
-      requests: {unit: day, burst: null, tenants: {TENANT: 7}}
+      requests: {unit: day, burst: null, tenants: {TENANT: 7, tenant-that-grows: 3}}
       second: {unit: second, requests: 3}
       sliding: {unit: second, requests: 3, algorithm: sliding_window}
     upstreams:
@@ -46,12 +46,11 @@ gateways:
 TENANT = "tenant-with-a-contract"
 
 
-def by_day(**changes: str) -> str:
-    """The overlay; `changes` replace a text of it by another."""
+def by_day(old: str = "", new: str = "") -> str:
+    """The overlay, with a text of it replaced by another."""
     text = BY_DAY.replace("TENANT", TENANT)
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    return text
+    assert old in text
+    return text.replace(old, new) if old else text
 
 
 @dataclass(frozen=True, slots=True)
