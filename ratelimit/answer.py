@@ -4,13 +4,16 @@ RateLimit and RateLimit-Policy are those of draft-ietf-httpapi-ratelimit-headers
 that is closest to its end, for clients that know nothing newer.
 """
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+from pydantic import JsonValue
 
 from ratelimit.algorithms import NEVER
 from ratelimit.matching import Plan
-from ratelimit.rules import Headers, Rule
+from ratelimit.rules import USUAL_NAMES, HeaderNames, Headers, Rule
 from ratelimit.store import Reading
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -18,8 +21,12 @@ TYPE_PREFIX: Final = "https://waooaw.ai/problems/"
 _SECOND: Final = 1_000_000
 
 
-# In this order; what `Figures.of` returns stands beside it.
-FIGURES: Final = ("RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+def figure_names(names: HeaderNames) -> tuple[str, str, str, str]:
+    """The headers with figures; what `Figures.of` returns stands in the same order."""
+    return "RateLimit", names.limit, names.remaining, names.reset
+
+
+FIGURES: Final = figure_names(USUAL_NAMES)
 RETRY_AFTER: Final = "Retry-After"
 
 
@@ -40,6 +47,28 @@ def fixed_headers(plan: Plan, admitted: bool) -> list[tuple[str, str]]:
     if not admitted:
         result += [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")]
     return result
+
+
+def metadata_of(plan: Plan, readings: Sequence[Reading]) -> dict[str, JsonValue]:
+    """What Envoy is told beside the decision: the domain, and the metadata of the limits that are not exceeded.
+
+    Maps are merged, whole trees of them; of two other values in one place, that of the earlier descriptor stays.
+    """
+    passed: dict[str, JsonValue] = {}
+    for rule, reading in zip(plan.limited, readings, strict=True):
+        if reading[0] or rule.shadow:
+            _merge(passed, rule.metadata)
+    told: dict[str, JsonValue] = {"domain": plan.domain}
+    return {**told, "metadata": passed} if passed else told
+
+
+def _merge(into: dict[str, JsonValue], other: Mapping[str, JsonValue]) -> None:
+    for name, value in other.items():
+        present = into.get(name)
+        if isinstance(present, dict) and isinstance(value, dict):
+            _merge(present, value)
+        elif name not in into:
+            into[name] = copy.deepcopy(value)
 
 
 def problem_body(rule: Rule) -> bytes:

@@ -72,6 +72,11 @@ class RateLimiter:
         self._domains = dict(rules)
         self.generation += 1
 
+    @property
+    def domains(self) -> Mapping[str, DomainRules]:
+        """The rules in force."""
+        return self._domains
+
     def plan(self, request: Request) -> Plan:
         """What a request is charged; good until `generation` changes."""
         if self._strict and request.domain not in self._domains:

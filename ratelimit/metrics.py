@@ -1,8 +1,11 @@
-"""Figures of the rate-limit service. Labels are domains and limits as configured, never data of a request."""
+"""Figures of the rate-limit service. Labels are domains and limits as configured, never data of a request,
+unless a rule asks for values of its own.
+"""
 
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Final
 
@@ -11,10 +14,15 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from ratelimit.matching import Label, Plan
+from ratelimit.rules import Rule
 from ratelimit.store import Loss, Reading
 
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5)
 _UNKNOWN: Final = "unknown"
+# Names with values of requests in them, where the rules want that; further ones are counted under the rule's own name.
+_MOST_TOLD: Final = 1000
+# Requests may combine limits as they like: of more combinations than this, only the limits are counted on.
+_MOST_EVENTS: Final = 10_000
 
 # What became of one request: its domain and limits, whether it passed, and whether each limit had room.
 _Event = tuple[str | None, tuple[Label, ...], bool, tuple[bool, ...]]
@@ -25,6 +33,7 @@ class RateLimitMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = _Requests()
+        self._told: set[tuple[str | None, str]] = set()
         registry.register(self._requests)
         self._lost = Counter(
             "apibank_ratelimit_store_losses_total",
@@ -54,9 +63,28 @@ class RateLimitMetrics:
         """The configuration files were read."""
         self._loads.labels("ok" if succeeded else "failed").inc()
 
+    def named(self, plan: Plan) -> Plan:
+        """The plan as it is counted: with names that tell values only while there are not too many of them."""
+        if not any(rule is not None and rule.told for rule in plan.rules):
+            return plan
+        labels = zip(plan.labels, plan.rules, strict=True)
+        return replace(plan, labels=tuple(self._bounded(plan.domain, label, rule) for label, rule in labels))
+
+    def _bounded(self, domain: str | None, label: Label, rule: Rule | None) -> Label:
+        name, kind = label
+        if rule is None or not rule.told or (domain, name) in self._told:
+            return label
+        if len(self._told) >= _MOST_TOLD:
+            return rule.name, kind
+        self._told.add((domain, name))
+        return label
+
     def decided(self, plan: Plan, admitted: bool, readings: Sequence[Reading]) -> None:
         """One request; each of its limits is counted by what became of it."""
-        self._requests.events[plan.domain, plan.labels, admitted, tuple([each[0] for each in readings])] += 1
+        events = self._requests.events
+        events[plan.domain, plan.labels, admitted, tuple([each[0] for each in readings])] += 1
+        if len(events) > _MOST_EVENTS:
+            self._requests.fold()
 
     def lost(self, plan: Plan, loss: Loss) -> None:
         """One request that the store did not decide."""
@@ -80,8 +108,14 @@ class _Requests(Collector):
 
     def __init__(self) -> None:
         self.events: Tally[_Event] = Tally()
+        self._folded: Tally[tuple[str, str, str]] = Tally()
         self.buckets = [0] * (len(_SECONDS) + 1)
         self.seconds = 0.0
+
+    def fold(self) -> None:
+        """Forget which limits came together."""
+        self._folded += _by_limit(self.events)
+        self.events.clear()
 
     def collect(self) -> Iterable[Metric]:
         decisions = CounterMetricFamily(
@@ -89,7 +123,7 @@ class _Requests(Collector):
             "Limits asked, by domain, limit and outcome.",
             labels=("domain", "limit", "outcome"),
         )
-        for labels, count in sorted(_by_limit(self.events).items()):
+        for labels, count in sorted((self._folded + _by_limit(self.events)).items()):
             decisions.add_metric(labels, count)
         yield decisions
         seconds = HistogramMetricFamily(

@@ -21,7 +21,7 @@ class PlanCache:
         self._generation = limiter.generation
         self._young: dict[bytes, tuple[Plan, AnswerWriter]] = {}
         self._old: dict[bytes, tuple[Plan, AnswerWriter]] = {}
-        self._writers: dict[tuple[Rule | None, ...], AnswerWriter] = {}
+        self._writers: dict[tuple[str | None, tuple[Rule | None, ...]], AnswerWriter] = {}
 
     def find(self, raw: bytes) -> tuple[Plan, AnswerWriter]:
         """The plan of a request under the rules of this moment. Raises UnreadableRequestError."""
@@ -39,11 +39,12 @@ class PlanCache:
         return found
 
     def _made(self, raw: bytes) -> tuple[Plan, AnswerWriter]:
-        plan = self._limiter.plan(read_request(raw))
+        plan = self._limiter.metrics.named(self._limiter.plan(read_request(raw)))
         # All callers under the same rules are answered in the same form.
-        writer = self._writers.get(plan.rules)
+        form = plan.domain, plan.rules
+        writer = self._writers.get(form)
         if writer is None:
             if len(self._writers) >= _MOST_WRITERS:
                 self._writers.clear()
-            writer = self._writers[plan.rules] = AnswerWriter(plan)
+            writer = self._writers[form] = AnswerWriter(plan)
         return plan, writer

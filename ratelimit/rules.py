@@ -1,5 +1,6 @@
 """The limits of a domain, as a tree over descriptors."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -10,6 +11,9 @@ from pydantic import JsonValue
 from ratelimit.algorithms import FixedWindow, Limit
 from ratelimit.networks import network_of
 from ratelimit.request import Entries, Unit
+
+# RFC 9110 §5.6.2.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
 class Headers(StrEnum):
@@ -22,11 +26,16 @@ class Headers(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeaderNames:
-    """Of the headers that tell one figure each, of the limit that is closest to its end."""
+    """Of the headers that tell one figure each, of the limit that is closest to its end. ValueError if it is none."""
 
     limit: str = "X-RateLimit-Limit"
     remaining: str = "X-RateLimit-Remaining"
     reset: str = "X-RateLimit-Reset"
+
+    def __post_init__(self) -> None:
+        for name in (self.limit, self.remaining, self.reset):
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a header")
 
 
 USUAL_NAMES: Final = HeaderNames()

@@ -6,14 +6,16 @@ Requests are parsed once per distinct request (plan_cache); an answer is made fo
 from collections.abc import Sequence
 from typing import Final
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from protos import rls_pb2 as pb
 from ratelimit.answer import (
-    FIGURES,
     RETRY_AFTER,
     Figures,
+    figure_names,
     fixed_headers,
+    metadata_of,
     problem_body,
     retry_after,
     until,
@@ -86,6 +88,7 @@ class AnswerWriter:
     """
 
     def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self._limited = plan.limited
         self._counted = [index for index, rule in enumerate(plan.rules) if rule is not None and rule.limit is not None]
         self._figures = Figures(plan)
@@ -110,6 +113,8 @@ class AnswerWriter:
             wait = None if binding is None else retry_after(readings[binding])
             if wait is not None:
                 headers.add(key=RETRY_AFTER, value=wait)
+        if self._plan.metadata:
+            message.dynamic_metadata.update(metadata_of(self._plan, readings))
         return message.SerializeToString()
 
     def _set_statuses(self, message: pb.RateLimitResponse, readings: Sequence[Reading]) -> None:
@@ -144,7 +149,7 @@ def _refusing(plan: Plan, rule: Rule) -> pb.RateLimitResponse:
 
 
 def _add_headers(message: pb.RateLimitResponse, plan: Plan, admitted: bool) -> None:
-    for name in FIGURES:
+    for name in figure_names(plan.names):
         message.response_headers_to_add.add(key=name)
     for name, value in fixed_headers(plan, admitted):
         message.response_headers_to_add.add(key=name, value=value)
@@ -163,3 +168,17 @@ def _template(plan: Plan) -> pb.RateLimitResponse:
         status.current_limit.unit = _UNITS[rule.unit]
         status.current_limit.name = rule.name
     return message
+
+
+def request_of_json(text: bytes) -> bytes:
+    """A serialised RateLimitRequest of one in protobuf's JSON. Raises UnreadableRequestError."""
+    try:
+        return json_format.Parse(text, pb.RateLimitRequest()).SerializeToString()
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableRequestError("not a RateLimitRequest in JSON") from error
+
+
+def answer_as_json(raw: bytes) -> tuple[bool, str]:
+    """Whether a serialised RateLimitResponse admits the request, and the response in protobuf's JSON."""
+    message = pb.RateLimitResponse.FromString(raw)
+    return message.overall_code == pb.RateLimitResponse.OK, json_format.MessageToJson(message, indent=None)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -29,6 +29,7 @@ Follow = Annotated[
     ),
 ]
 _CONTROL_LISTEN: Final = "127.0.0.1:18001"
+HeaderName = Annotated[str, typer.Option(metavar="NAME", help="What that header is called.")]
 MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT of /metrics, /ready and /healthz.")]
 
 
@@ -207,6 +208,23 @@ def ratelimit(
         bool, typer.Option("--exposed", help="Listen beyond loopback without TLS: the network itself keeps others out.")
     ] = False,
     metrics_listen: MetricsListen = "127.0.0.1:18002",
+    http_listen: Annotated[
+        str | None,
+        typer.Option("--http-listen", help="HOST:PORT of /json, /healthcheck and /rlconfig; none unless set."),
+    ] = None,
+    merge_domains: Annotated[
+        bool, typer.Option("--merge-domains", help="A domain may stand in several files, as MERGE_DOMAIN_CONFIG.")
+    ] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Count and refuse nothing, as SHADOW_MODE.")] = False,
+    metadata: Annotated[
+        bool, typer.Option("--metadata", help="Answer with the rules' metadata, as RESPONSE_DYNAMIC_METADATA.")
+    ] = False,
+    headers: Annotated[
+        Literal["never", "refusal", "always"], typer.Option("--headers", help="When answers have RateLimit headers.")
+    ] = "never",
+    limit_header: HeaderName = "X-RateLimit-Limit",
+    remaining_header: HeaderName = "X-RateLimit-Remaining",
+    reset_header: HeaderName = "X-RateLimit-Reset",
     store: Store = None,
     state_dir: StateDir = None,
     grpc_server: GrpcServerOption = None,
@@ -217,7 +235,13 @@ def ratelimit(
     Example: apibank serve ratelimit --config ./config --store memory --listen 127.0.0.1:8081
     """
     from apibank.ratelimit_service import RateLimitService, run_ratelimit
+    from ratelimit.config_files import FileOptions
+    from ratelimit.rules import DomainRules, HeaderNames, Headers, Node
 
+    try:
+        names = HeaderNames(limit_header, remaining_header, reset_header)
+    except ValueError as error:
+        fail(f"error: {error}")
     settings = settings_of(store=store, state_dir=state_dir, grpc_server=grpc_server, log_level=log_level)
     service = RateLimitService(
         config=config,
@@ -227,6 +251,10 @@ def ratelimit(
         store="memory" if settings.store == "valkey" else settings.store,
         grpc_server=settings.grpc_server,
         exposed=exposed,
+        http_listen=http_listen,
+        options=FileOptions(
+            merge_domains, shadow, DomainRules("", Node(), Headers(headers), names=names, metadata=metadata)
+        ),
     )
     _run(partial(run_ratelimit, service), log_level=settings.log_level)
 

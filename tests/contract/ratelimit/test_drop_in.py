@@ -1,0 +1,170 @@
+"""What else users of envoyproxy/ratelimit expect of the process: its options, its HTTP, its reloads, its health."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.contract.ratelimit.process import Served, get, served, within_one
+from tests.contract.ratelimit.service import OK, OVER, descriptor, headers_of
+
+FILE = """\
+domain: d
+descriptors:
+  - {key: one, rate_limit: {unit: hour, requests_per_unit: 1}, metadata: {backend: large, tier: {a: 1}}}
+  - {key: two, rate_limit: {unit: hour, requests_per_unit: 2}, metadata: {backend: small, tier: {b: 2}}}
+  - {key: quota1, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 1}}
+  - {key: quota2, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 2}}
+  - {key: user, value: known*, value_to_metric: true, rate_limit: {unit: hour, requests_per_unit: 5}}
+"""
+HOUR = 3600
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rl-") as name:
+        yield Path(name)
+
+
+def config(place: Path, text: str = FILE, name: str = "config") -> Path:
+    folder = place / name
+    folder.mkdir()
+    (folder / "file.yaml").write_text(text)
+    return folder
+
+
+def start(place: Path, *options: str, folder: Path | None = None) -> AbstractContextManager[Served]:
+    return served(folder or config(place), "memory", place, *options)
+
+
+def test_quotas_metrics_and_the_http_endpoints_are_there_without_an_option(place: Path) -> None:
+    with start(place) as it:
+
+        def test() -> None:
+            quotas = descriptor(("quota1", it.fresh())), descriptor(("quota2", it.fresh()))
+            answers = [it.ask(*quotas, domain="d") for _ in range(3)]
+            assert [answer.overall_code for answer in answers] == [OK, OK, OVER]
+            assert [status.code for status in answers[1].statuses] == [OVER, OK]
+            assert [it.ask(quotas[0], domain="d").overall_code] == [OVER]
+
+            body = {"domain": "d", "descriptors": [{"entries": [{"key": "one", "value": it.fresh()}]}]}
+            asked = json.dumps(body).encode()
+            status, first = get(it.http_url + "/json", asked)
+            assert (status, json.loads(first)["overallCode"]) == (200, "OK")
+            status, second = get(it.http_url + "/json", asked)
+            limit = json.loads(second)["statuses"][0]["currentLimit"]
+            assert (status, limit) == (429, {"requestsPerUnit": 1, "unit": "HOUR", "name": "one"})
+
+        within_one(HOUR, test)
+        assert [get(it.http_url + "/json", body)[0] for body in (b"{", b'{"domain": "d"}', b"[" * 70_000)] == [
+            400,
+            400,
+            413,
+        ]
+        assert get(it.http_url + "/healthcheck") == (200, b"OK\n")
+        assert "d.quota1: 1 per hour quota_mode" in get(it.http_url + "/rlconfig")[1].decode().splitlines()
+        assert get(it.http_url + "/json")[0] == 405
+        assert headers_of(it.ask(descriptor(("one", it.fresh())), domain="d")) == {}
+
+        health = health_pb2_grpc.HealthStub(it.channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+        it.ask(descriptor(("user", "known1")), domain="d")
+        labels = {"domain": "d", "limit": "user_known1", "outcome": "admitted"}
+        assert it.metric("apibank_ratelimit_decisions_total", **labels) == 1
+
+
+def test_options_name_headers_merge_domains_and_answer_with_metadata(place: Path) -> None:
+    folder = config(place)
+    (folder / "more.yml").write_text("domain: d\ndescriptors: [{key: more, rate_limit: {unit: day}}]\n")
+    names = ["--limit-header", "RateLimit-Limit", "--remaining-header", "Left", "--reset-header", "RateLimit-Reset"]
+    options = ["--merge-domains", "--headers", "always", "--metadata", *names]
+    with start(place, *options, folder=folder) as it:
+
+        def test() -> None:
+            one, two = descriptor(("one", it.fresh())), descriptor(("two", it.fresh()))
+            first, second = (it.ask(one, two, domain="d") for _ in range(2))
+            headers = headers_of(first)
+            assert (headers["RateLimit-Limit"], headers["Left"]) == ("1", "0")
+            assert 0 < int(headers["RateLimit-Reset"]) <= HOUR
+            assert not any(name.startswith("X-RateLimit") for name in headers)
+            told = json_format.MessageToDict(first.dynamic_metadata)
+            assert told == {"domain": "d", "metadata": {"backend": "large", "tier": {"a": 1, "b": 2}}}
+            # The first is exceeded now: its backend is not for this request.
+            told = json_format.MessageToDict(second.dynamic_metadata)
+            assert told["metadata"] == {"backend": "small", "tier": {"b": 2}}
+
+        within_one(HOUR, test)
+        assert it.ask(descriptor(("more", it.fresh())), domain="d").overall_code == OVER
+
+
+def test_in_shadow_everything_is_counted_and_nothing_refused(place: Path) -> None:
+    with start(place, "--shadow") as it:
+        assert it.codes(descriptor(("one", it.fresh())), times=3, domain="d") == [OK] * 3
+        labels = {"domain": "d", "limit": "one", "outcome": "shadow_refused"}
+        assert it.metric("apibank_ratelimit_decisions_total", **labels) == 2
+
+
+def turned(link: Path, target: Path) -> None:
+    """Turn a link as releases and ConfigMaps do: in one step."""
+    new = link.with_name("new")
+    new.symlink_to(target)
+    new.replace(link)
+
+
+@pytest.mark.parametrize("linked", ["the folder", "a folder above it", "its files"])
+def test_a_link_that_is_turned_to_other_files_is_followed(place: Path, linked: str) -> None:
+    texts = {name: FILE.replace("domain: d", f"domain: {name}") for name in ("old", "new")}
+    releases = {name: place / f"release-{name}" / "config" for name in texts}
+    for name, folder in releases.items():
+        folder.parent.mkdir()
+        config(folder.parent, texts[name])
+    if linked == "its files":
+        # As Kubernetes mounts a ConfigMap: file -> ..data/file, ..data -> a folder with a time in its name.
+        folder, link = place / "mounted", place / "mounted" / "..data"
+        folder.mkdir()
+        (folder / "file.yaml").symlink_to("..data/file.yaml")
+    else:
+        link = place / "current"
+        folder = link if linked == "the folder" else link / "config"
+    targets = {name: folder.parent if linked == "a folder above it" else folder for name, folder in releases.items()}
+    link.symlink_to(targets["old"])
+    with start(place, folder=folder) as it:
+        assert it.ask(descriptor(("one", it.fresh())), domain="old").statuses[0].HasField("current_limit")
+        it.loaded(lambda: turned(link, targets["new"]))
+        assert not it.ask(descriptor(("one", it.fresh())), domain="old").statuses[0].HasField("current_limit")
+        assert it.ask(descriptor(("one", it.fresh())), domain="new").statuses[0].HasField("current_limit")
+
+
+def test_a_folder_that_goes_away_leaves_its_rules_in_force_until_it_is_back(place: Path) -> None:
+    folder = config(place)
+    with start(place, folder=folder) as it:
+        it.loaded(lambda: folder.rename(place / "away"), outcome="failed")
+        assert it.ask(descriptor(("one", it.fresh())), domain="d").statuses[0].HasField("current_limit")
+        it.loaded(lambda: (place / "away").rename(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("domain: d\ndescriptors: [{key: ''}]\n", [], "file.yaml:2"),
+        (FILE, ["--reset-header", "no name"], "'no name' is no name of a header"),
+        (FILE, ["--http-listen", "0.0.0.0:0"], "--exposed"),
+    ],
+)
+def test_what_is_wrong_at_the_start_is_told_and_nothing_is_served(
+    place: Path, text: str, options: list[str], words: str
+) -> None:
+    with (
+        pytest.raises(AssertionError) as raised,
+        ExitStack() as held,
+    ):
+        held.enter_context(start(place, *options, folder=config(place, text)))
+    assert words in str(raised.value)
+    assert "Traceback" not in str(raised.value)
