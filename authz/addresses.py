@@ -7,6 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+# RFC 4291 §2.5.5.2: IPv4 in IPv6 clothes.
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 # Whoever has one IPv6 address has all of its /64.
 _IPV6_PREFIX: Final = 64
 
@@ -26,6 +29,15 @@ def read_address(text: str) -> Address | None:
     return address
 
 
+def read_network(text: str) -> Network:
+    """A network, one of IPv4 in IPv6 clothes as what it is: `read_address` undresses its addresses too. ValueError."""
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        bits = int(network.network_address) & 0xFFFFFFFF
+        return IPv4Network((bits, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
 def counted(address: Address | None) -> str:
     """Under what name an address is counted; whoever has none that can be read shares one count."""
     if isinstance(address, IPv6Address):
@@ -37,11 +49,11 @@ def counted(address: Address | None) -> str:
 class AllowList:
     """Networks whose addresses are admitted. An empty list admits nobody, and so does an unknown address."""
 
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: tuple[Network, ...]
 
     @classmethod
     def of(cls, networks: Iterable[str]) -> "AllowList":
-        return cls(tuple(ip_network(each) for each in networks))
+        return cls(tuple(read_network(each) for each in networks))
 
     def admits(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self.networks)

@@ -263,6 +263,11 @@ def _scopes(partner: str, scopes: Collection[str]) -> list[str]:
 
 def _networks(networks: Sequence[str]) -> Networks:
     try:
-        return tuple(dict.fromkeys(ip_network(network) for network in networks))
+        read = tuple(dict.fromkeys(ip_network(network) for network in networks))
     except ValueError as error:
         raise KeyRefusedError(f"not a network: {error}") from error
+    for network in read:
+        if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+            # Clients are known by their IPv4 address, so that nobody would ever be in such a network.
+            raise KeyRefusedError(f"{network} is a network of IPv4: write it as one, such as 203.0.113.0/24")
+    return read

@@ -159,6 +159,7 @@ async def test_a_key_that_is_not_there_is_said_so(keys: ApiKeys) -> None:
         ("acme", {"tier": "Enterprise"}),
         ("acme", {"networks": ["10.0.0.1/8"]}),
         ("acme", {"networks": ["anywhere"]}),
+        ("acme", {"networks": ["::ffff:203.0.113.0/120"]}),
         ("acme", {"lifetime": timedelta()}),
         ("acme", {"lifetime": -DAY}),
         ("acme", {"lifetime": 90 * DAY + timedelta(seconds=1)}),
