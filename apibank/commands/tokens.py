@@ -38,7 +38,7 @@ def revoke(
 ) -> None:
     """Refuse a token, or all of a subject's so far; returns when every gateway does.
 
-    Example: apibank tokens revoke --issuer customer --sub user_12345 --reason 'laptop stolen'
+    Example: apibank tokens revoke --issuer customer --sub user_678 --reason 'laptop stolen'
     """
     if token_file is not None:
         if issuer or jti or sub:

@@ -5,6 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx2
@@ -59,6 +63,32 @@ def run(folder: Path, *command: str, **environment: str) -> str:
     return done.stdout
 
 
+@contextmanager
+def taking_one() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A server on loopback that keeps the headers and bodies of what it is sent; its authority, and what it keeps."""
+    taken: list[tuple[dict[str, str], bytes]] = []
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"taken")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Taking) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", taken
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def send(client: Client, target: str, headers: dict[str, str]) -> httpx2.Response:
     sent = {"content-type": "application/json", **headers}
     return client.call("POST", target, content=BODY, headers=sent, door="internal_https")
@@ -74,7 +104,7 @@ def accepted_once(client: Client, target: str, headers: dict[str, str]) -> None:
 def test_every_snippet_of_the_page_is_one_that_is_tested() -> None:
     text = PAGE.read_text(encoding="utf-8")
     code = re.findall(r"```(?:sh|bash|js|javascript|python)\n", text)
-    assert set(snippets()) == {"sign.sh", "call.sh", "sign.mjs"}
+    assert set(snippets()) == {"sign.sh", "call.sh", "sign.mjs", "call.mjs", "sign-in.sh", "refresh.sh"}
     assert len(code) == len(snippets())
 
 
@@ -111,6 +141,38 @@ def test_javascript_signs(target: str, folder: Path, secret_file: Path, stack: S
     url = stack.ready.central.internal_https + target
     printed = run(folder, node, "driver.mjs", url, "message.json", "vision", str(secret_file))
     accepted_once(internal, target, json.loads(printed))
+
+
+@pytest.mark.requirement("R60", "R118")
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_node_sends_what_javascript_signed(folder: Path, secret_file: Path, internal: Client) -> None:
+    # Node's fetch cannot choose the address that it calls from, and only the internal network may call the gateway: it
+    # sends to a server of this test, and the gateway is then shown the same request.
+    node = shutil.which("node") or "node"
+    environment = {"AGENT": "vision", "SECRET_FILE": str(secret_file)}
+    with taking_one() as (authority, taken):
+        printed = run(folder, node, "call.mjs", f"http://{authority}{PATH}", "message.json", **environment)
+    assert printed == "200 taken\n"
+    (headers, body), signed = taken[0], ("content-digest", "signature-input", "signature", "content-type", "host")
+    answer = internal.call(
+        "POST", PATH, content=body, headers={name: headers[name] for name in signed}, door="internal_https"
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["headers"]["x-waooaw-agent"] == "vision"
+
+
+@pytest.mark.requirement("R92")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_shell_signs_in_and_refreshes(folder: Path, stack: Stack, client: Client) -> None:
+    signed_in = json.loads(run(folder, "sh", "sign-in.sh", stack.ready.issuers["customer"]))
+    refreshed = [
+        json.loads(run(folder, "sh", "refresh.sh", stack.ready.central.https, CA_FILE=stack.ca_file)) for _ in range(2)
+    ]
+    tokens = [one["access_token"] for one in (signed_in, *refreshed)]
+    assert len(set(tokens)) == 3
+    for token in tokens:
+        assert client.call("GET", "/api/marketing/content", token=token).status_code == 200
 
 
 @pytest.mark.requirement("R60", "R118")
