@@ -62,22 +62,22 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_c
 _WARY_DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_members, parse_float=_float, parse_int=_integer, parse_constant=_constant
 )
-# Every digit becomes 0 and every e small; a sign disappears, so that it does not stand between an e and its digits.
-_DIGITS: Final = bytes.maketrans(b"123456789E", b"000000000e")
+# Every digit becomes 0 and every e small. White space disappears, and a sign, so that it does not stand between an e
+# and its digits.
+_OUTLINE: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_LEFT_OUT: Final = b"+ \t\n\r"
 
 
-def _may_hold_large_numbers(octets: bytes) -> bool:
+def _may_hold_large_numbers(outline: bytes) -> bool:
     """Whether some number has so many digits, or such an exponent, that it has to be looked at by itself.
 
     An integer beyond 2**53 has 16 digits; a double that is not finite has 16 digits or an exponent of three.
     """
-    digits = octets.translate(_DIGITS, b"+")
-    return b"0" * 16 in digits or b"e000" in digits
+    return b"0" * 16 in outline or b"e000" in outline
 
 
-def _values_at_most(octets: bytes) -> int:
-    """Each value is the text itself, or follows a bracket or a comma. Those inside strings count as well."""
-    return 1 + octets.count(b",") + octets.count(b"[") + octets.count(b"{")
+# In one object, as making it takes as long as using it.
+_CONTAINERS: Final = (dict, list)
 
 
 def _deeper_than(value: JsonValue, limit: int) -> bool:
@@ -101,12 +101,62 @@ def read_json(octets: bytes, max_depth: int = MAX_DEPTH, max_values: int = MAX_V
     `max_values` bounds the work of this reader and of whoever goes through what it has read: objects, lists and
     scalars together, with commas and brackets in strings taken for more of them.
     """
-    if _values_at_most(octets) > max_values:
+    objects = octets.count(b"{")
+    containers = objects + octets.count(b"[")
+    # Each value is the text itself, or follows a bracket or a comma. Those inside strings count as well.
+    if 1 + containers + octets.count(b",") > max_values:
         return Malformed("count")
-    decoder = _WARY_DECODER if _may_hold_large_numbers(octets) else _DECODER
+    outline = octets.translate(_OUTLINE, _LEFT_OUT)
+    has_large = _may_hold_large_numbers(outline)
+    # Nesting cannot be deeper than there are opening brackets, and most texts have few.
+    if not has_large and containers <= max_depth:
+        try:
+            value: JsonValue = orjson.loads(octets)
+        except ValueError:
+            pass
+        else:
+            if outline.count(b'":') == _members_in(value, objects):
+                return value
+    return read_warily(octets, max_depth, has_large)
+
+
+def _members_in(value: JsonValue, objects: int) -> int:
+    """The members of all the objects in a value, of which there are so many at most.
+
+    Of what `read_warily` refuses, orjson takes numbers that are too large, deep nesting, and repeated names, of which
+    it keeps the last. Without white space each name of a text ends in `":`, so there are at most as many names as
+    there are of these. If orjson has read as many members, none was lost to a repeated name; if it has read fewer,
+    perhaps a string holds what looks like the end of a name, and who reads warily decides.
+    """
+    if objects == 0:
+        return 0
+    return len(value) if objects == 1 and isinstance(value, dict) else _members_below(value)
+
+
+def _members_below(value: JsonValue) -> int:
+    # As deep as the text's brackets let it, which are few.
+    if isinstance(value, dict):
+        found = len(value)
+        for each in value.values():
+            if isinstance(each, _CONTAINERS):
+                found += _members_below(each)
+        return found
+    found = 0
+    if isinstance(value, list):
+        for each in value:
+            if isinstance(each, _CONTAINERS):
+                found += _members_below(each)
+    return found
+
+
+def read_warily(octets: bytes, max_depth: int, has_large: bool = True) -> JsonValue | Malformed:
+    """What `read_json` says of a text with few enough values, found out in the slow way: each rule by itself.
+
+    `has_large`: whether a number may have to be looked at by itself.
+    """
     try:
         text = octets.decode("utf-8")
-        value: JsonValue = decoder.decode(text)
+        value: JsonValue = (_WARY_DECODER if has_large else _DECODER).decode(text)
         if "\\u" in text:
             # The only way to a lone surrogate is an escape, and orjson refuses it (RFC 8259 §8.2).
             orjson.loads(octets)
@@ -118,7 +168,4 @@ def read_json(octets: bytes, max_depth: int = MAX_DEPTH, max_values: int = MAX_V
         return Malformed("depth")
     except ValueError:
         return Malformed("syntax")
-    # Nesting cannot be deeper than there are opening brackets, and most texts have few.
-    if text.count("{") + text.count("[") > max_depth and _deeper_than(value, max_depth):
-        return Malformed("depth")
-    return value
+    return Malformed("depth") if _deeper_than(value, max_depth) else value
