@@ -40,8 +40,8 @@ class RevocationDesk:
         now = self._clock()
         iss, lifetime = self._issuer(new.issuer)
         issued_until = None if new.subject is None else new.issued_until or now
-        # Whatever is covered was issued by now, or by then: after its longest life it is refused for its age.
-        until = new.until or max(issued_until or now, now) + lifetime
+        # Whatever is covered was issued by then: after its longest life it is refused for its age.
+        until = new.until or _later(issued_until or now, lifetime)
         wanted = Wanted(iss, new.jti, new.subject, issued_until, until, new.reason, CREATED_BY)
         try:
             entry, version = await self._revocations.revoke(wanted, now=now)
@@ -84,6 +84,14 @@ class RevocationDesk:
         (iss,) = meant
         longest = max(each.max_lifetime_seconds + 2 * each.leeway_seconds for _, each in issuers if each.issuer == iss)
         return iss, timedelta(seconds=longest) + _MARGIN
+
+
+def _later(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:
+        # The last day that there is, for whoever means always.
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _record(entry: Revocation) -> Record:

@@ -91,12 +91,25 @@ async def test_an_entry_lasts_as_long_as_a_token_that_it_covers_may_live(http: h
     assert longer.json()["until"] == (NOW + 2 * HOUR + timedelta(seconds=2 * 5 + 60)).isoformat()
 
 
+async def test_a_subject_may_be_refused_for_as_long_as_there_are_dates(http: httpx2.AsyncClient) -> None:
+    always = {"issuer": ISSUER, "subject": "u", "issued_until": "9999-12-31T23:59:59Z", "reason": "banned"}
+    made = await http.post("/v1/revocations", json=always)
+    assert made.status_code == 201
+    assert made.json()["until"].startswith("9999-12-31T23:59:59")
+    (listed,) = (await http.get("/v1/revocations")).json()
+    assert listed["issued_until"].startswith("9999-12-31T23:59:59")
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
         ({"issuer": "nobody", "jti": "t-1", "reason": "x"}, "issuer_unknown"),
         ({"issuer": ISSUER, "jti": "no blanks", "reason": "x"}, "revocation_not_possible"),
         ({"issuer": ISSUER, "jti": "t", "until": "2020-01-01T00:00:00Z", "reason": "x"}, "revocation_not_possible"),
+        (
+            {"issuer": ISSUER, "subject": "u", "issued_until": "2020-01-01T00:00:00Z", "reason": "x"},
+            "revocation_not_possible",
+        ),
         ({"issuer": ISSUER, "reason": "x"}, "request_invalid"),
         ({"issuer": ISSUER, "jti": "t", "subject": "u", "reason": "x"}, "request_invalid"),
         ({"issuer": ISSUER, "jti": "t"}, "request_invalid"),
