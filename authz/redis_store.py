@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from authz.decision import NonceClaim
 from authz.failures import WINDOW_SECONDS, FailureStoreError
 from authz.nonces import NonceStoreError, one_of
-from records.password_file import Changes, split_reference
+from records.password_file import Changes
+from records.redis_client import LOST_STORE, Client, client_of, reconnect
+from records.store_address import parse_store_url
 
 # Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
 _TIMEOUT: Final = 0.1
@@ -26,7 +23,7 @@ class RedisNonceStore:
     """
 
     def __init__(
-        self, client: "Redis", gateway: str, timeout: float = _TIMEOUT, changed: Callable[[], bool] = lambda: False
+        self, client: Client, gateway: str, timeout: float = _TIMEOUT, changed: Callable[[], bool] = lambda: False
     ) -> None:
         self._client = client
         self._changed = changed
@@ -35,10 +32,7 @@ class RedisNonceStore:
 
     @classmethod
     def from_url(cls, url: str, gateway: str, timeout: float = _TIMEOUT) -> Self:
-        """`redis://`, `rediss://` or `unix://` with user, password and database, as redis-py reads them.
-
-        `?password_file=PATH` instead of a password: the file's, also after it has changed.
-        """
+        """The URL of any store (records.store_address). Raises ValueError for what cannot be used."""
         # A nonce whose answer was lost may have been spent, so redis-py must not try again; the one time-out is ours.
         client, changed = _client(url, timeout)
         return cls(client, gateway, timeout, changed)
@@ -54,13 +48,13 @@ class RedisNonceStore:
     async def spend_many(self, claims: Sequence[NonceClaim]) -> Sequence[bool | NonceStoreError]:
         try:
             if self._changed():
-                await self._client.connection_pool.disconnect(inuse_connections=False)
+                await reconnect(self._client)
             async with asyncio.timeout(self._timeout), self._client.pipeline(transaction=False) as pipe:
                 for claim in claims:
                     key = f"{self._prefix}{claim.key_id}:{claim.nonce}"
                     pipe.set(key, b"1", nx=True, px=claim.seconds * 1000)
                 answers = await pipe.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError) as error:
+        except LOST_STORE as error:
             # Which of them were spent is not known, so none of them is taken for unspent.
             return [NonceStoreError(type(error).__name__)] * len(claims)
         return [_outcome(answer) for answer in answers]
@@ -70,7 +64,7 @@ class RedisFailures:
     """The common count of failed credentials: one key per address, gone a minute after its first failure."""
 
     def __init__(
-        self, client: "Redis", gateway: str, timeout: float = _TIMEOUT, changed: Callable[[], bool] = lambda: False
+        self, client: Client, gateway: str, timeout: float = _TIMEOUT, changed: Callable[[], bool] = lambda: False
     ) -> None:
         self._client = client
         self._prefix = f"apibank:authz:{gateway}:failures:"
@@ -90,7 +84,7 @@ class RedisFailures:
     async def add(self, failures: Mapping[str, int]) -> Mapping[str, int]:
         try:
             if self._changed():
-                await self._client.connection_pool.disconnect(inuse_connections=False)
+                await reconnect(self._client)
             async with asyncio.timeout(self._timeout), self._client.pipeline(transaction=False) as pipe:
                 for address, count in failures.items():
                     # The window begins with the first failure, whichever replica sees it.
@@ -104,22 +98,14 @@ class RedisFailures:
                     pipe.pexpire(self._prefix + address, _WINDOW_MILLISECONDS)
                 if endless:
                     await pipe.execute()
-        except (RedisError, OSError, TimeoutError) as error:
+        except LOST_STORE as error:
             raise FailureStoreError(type(error).__name__) from error
         return dict(zip(failures, answers[1::3], strict=True))
 
 
-def _client(url: str, timeout: float) -> tuple["Redis", Callable[[], bool]]:
-    address, password = split_reference(url)
-    client = Redis.from_url(
-        address,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=None,
-        socket_connect_timeout=timeout,
-        credential_provider=password,
-    )
-    return client, Changes(password)
+def _client(url: str, timeout: float) -> tuple[Client, Callable[[], bool]]:
+    address = parse_store_url(url)
+    return client_of(address, timeout), Changes(address.login.file)
 
 
 def _outcome(answer: object) -> bool | NonceStoreError:
