@@ -234,3 +234,62 @@ class RevocationRow(Table):
     reason: Mapped[str] = mapped_column(Text)
     revoked_by: Mapped[str] = mapped_column(String(128))
     revoked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class UsageRow(Table):
+    """Requests of one caller on one route with one result, in the time of its grain. Rows add up (records.usage)."""
+
+    __tablename__ = "usage"
+    __table_args__ = (Index(None, "scope", "start"), Index(None, "tenant", "start"), Index(None, "grain", "start"))
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    grain: Mapped[int] = mapped_column(Integer)
+    start: Mapped[int] = mapped_column(BigInteger)
+    scope: Mapped[str] = mapped_column(String(16))
+    gateway: Mapped[str] = mapped_column(String(128))
+    route: Mapped[str] = mapped_column(String(128))
+    caller: Mapped[str] = mapped_column(String(128))
+    tenant: Mapped[str] = mapped_column(String(128))
+    tier: Mapped[str] = mapped_column(String(32))
+    status: Mapped[int] = mapped_column(Integer)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    octets_in: Mapped[int] = mapped_column(BigInteger)
+    octets_out: Mapped[int] = mapped_column(BigInteger)
+    duration: Mapped[float] = mapped_column(Double)
+    histogram: Mapped[str] = mapped_column(Text)
+
+
+class AccessLogRow(Table):
+    """One request, as an Envoy told of it (records.request_log)."""
+
+    __tablename__ = "access_log"
+    __table_args__ = (
+        Index(None, "at"), Index(None, "gateway", "at"), Index(None, "tenant", "at"), Index(None, "request_id"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
+    gateway: Mapped[str] = mapped_column(String(128))
+    node: Mapped[str] = mapped_column(String(128))
+    request_id: Mapped[str] = mapped_column(String(128))
+    method: Mapped[str] = mapped_column(String(16))
+    path: Mapped[str] = mapped_column(String(512))
+    route: Mapped[str] = mapped_column(String(128))
+    status: Mapped[int] = mapped_column(Integer)
+    details: Mapped[str] = mapped_column(String(128))
+    flags: Mapped[str] = mapped_column(String(128))
+    duration: Mapped[float | None] = mapped_column(Double)
+    upstream_duration: Mapped[float | None] = mapped_column(Double)
+    upstream: Mapped[str] = mapped_column(String(128))
+    attempts: Mapped[int] = mapped_column(Integer)
+    octets_in: Mapped[int] = mapped_column(BigInteger)
+    octets_out: Mapped[int] = mapped_column(BigInteger)
+    address: Mapped[str] = mapped_column(String(128))
+    user_agent: Mapped[str] = mapped_column(String(256))
+    caller: Mapped[str] = mapped_column(String(128))
+    subject: Mapped[str] = mapped_column(String(128))
+    tenant: Mapped[str] = mapped_column(String(128))
+    tier: Mapped[str] = mapped_column(String(32))
+    role: Mapped[str] = mapped_column(String(128))
+    outcome: Mapped[str] = mapped_column(String(32))

@@ -1,0 +1,85 @@
+"""Single requests, as Envoys told of them: looked up by whoever asks what became of one, and gone after their time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, delete, func, insert, select
+
+from records.database import Database
+from records.tables import AccessLogRow
+
+_STEP: Final = 10_000
+_FIELDS: Final = tuple(column.name for column in AccessLogRow.__table__.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests: all that meet everything that is said. Times in seconds since the epoch.
+
+    `status`: one, or a class such as 4 for 400 to 499. `before`: only rows with a lower id, to page on.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    gateway: str | None = None
+    tenant: str | None = None
+    caller: str | None = None
+    route: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+    before: int | None = None
+
+
+class RequestLog:
+    """The table `access_log`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Rows by the names of the columns, without ids; all of them, or none."""
+        if rows:
+            async with self._database.writing() as session:
+                await session.execute(insert(AccessLogRow), list(rows))
+
+    async def find(self, wanted: Wanted, count: int = 100) -> Sequence[Mapping[str, Any]]:
+        """The newest first."""
+        query = _wanted(select(AccessLogRow), wanted).order_by(AccessLogRow.id.desc()).limit(count)
+        async with self._database.reading() as session:
+            return [{name: getattr(row, name) for name in _FIELDS} for row in await session.scalars(query)]
+
+    async def prune(self, before: float, most: int) -> int:
+        """Remove what came before a moment, and what is more than so many rows; how many that were."""
+        async with self._database.reading() as session:
+            newest = await session.scalar(select(func.max(AccessLogRow.id))) or 0
+            kept = select(AccessLogRow.id).where(AccessLogRow.at >= before).order_by(AccessLogRow.at).limit(1)
+            first = await session.scalar(kept)
+        # Ids go up as time does, but for requests that lasted; the newest rows are the highest ids.
+        bound = max(newest + 1 if first is None else first, newest - most + 1)
+        gone = 0
+        while True:
+            some = select(AccessLogRow.id).where(AccessLogRow.id < bound).order_by(AccessLogRow.id).limit(_STEP)
+            step = delete(AccessLogRow).where(AccessLogRow.id.in_(some)).execution_options(synchronize_session=False)
+            async with self._database.writing() as session:
+                removed = int((await session.execute(step)).rowcount)  # type: ignore[attr-defined]
+            gone += removed
+            if removed < _STEP:
+                return gone
+
+
+def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    if wanted.since is not None:
+        query = query.where(AccessLogRow.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(AccessLogRow.at < wanted.until)
+    if wanted.before is not None:
+        query = query.where(AccessLogRow.id < wanted.before)
+    if wanted.status is not None and wanted.status < 10:
+        query = query.where(AccessLogRow.status.between(wanted.status * 100, wanted.status * 100 + 99))
+    elif wanted.status is not None:
+        query = query.where(AccessLogRow.status == wanted.status)
+    for name in ("gateway", "tenant", "caller", "route", "request_id"):
+        if (value := getattr(wanted, name)) is not None:
+            query = query.where(getattr(AccessLogRow, name) == value)
+    return query
