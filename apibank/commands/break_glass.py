@@ -46,7 +46,9 @@ def init(
     key = make_key(issuer or DEFAULT_ISSUER, audience or DEFAULT_AUDIENCE)
     try:
         text = seal(key, _passphrase(passphrase_file, confirm=True))
-        private_directory(out)
+        # A folder that is there already may be anybody's: its files are private, and it stays as it is.
+        if not out.is_dir():
+            private_directory(out)
         write_private(sealed, text.encode())
         public.write_bytes(key.public_pem)
     except SealError as error:

@@ -302,3 +302,11 @@ def test_the_command_says_what_is_wrong(changes: dict[str, str], tmp_path: Path)
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ")
     assert done.stdout == ""
+
+
+def test_a_folder_that_is_there_already_stays_as_it_is_and_the_key_is_its_owners_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    made = run("init", "--out", str(tmp_path), given=f"{PASSPHRASE}\n{PASSPHRASE}\n")
+    assert made.exit_code == 0, made.output
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "break-glass.sealed").stat().st_mode) == 0o600
