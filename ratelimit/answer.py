@@ -6,6 +6,7 @@ that is closest to its end, for clients that know nothing newer.
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,6 +20,10 @@ from ratelimit.store import Reading
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "https://waooaw.ai/problems/"
 _SECOND: Final = 1_000_000
+
+
+# What needs no escape in JSON. Envoy says `-` of a header that is not there.
+_PLAIN_ID: Final = re.compile(rb"(?!-\Z)[A-Za-z0-9._:=+/-]{1,128}")
 
 
 def figure_names(names: HeaderNames) -> tuple[str, str, str, str]:
@@ -72,10 +77,7 @@ def _merge(into: dict[str, JsonValue], other: Mapping[str, JsonValue]) -> None:
 
 
 def problem_body(rule: Rule) -> bytes:
-    """The problem document (RFC 9457) of a refusal.
-
-    It has no `request_id`: the protocol does not carry it here. The answer's x-request-id header has it.
-    """
+    """The problem document (RFC 9457) of a refusal, but for the id of its request."""
     problem = {
         "type": TYPE_PREFIX + rule.code,
         "title": "Too Many Requests",
@@ -84,6 +86,13 @@ def problem_body(rule: Rule) -> bytes:
         "code": rule.code,
     }
     return json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_request_id(body: bytes, request_id: bytes) -> bytes:
+    """A problem document with the id; one that is no plain short text is left out."""
+    if not _PLAIN_ID.fullmatch(request_id):
+        return body
+    return b'%b,"request_id":"%b"}' % (body[:-1], request_id)
 
 
 class Figures:

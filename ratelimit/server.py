@@ -7,9 +7,11 @@ import grpc
 from ratelimit.limiter import RateLimiter
 from ratelimit.service import Charged, RateLimitService
 from rpc.server import Running, ServerKind, serve_method
-from rpc.service import Method
+from rpc.service import Method, Told
 
 SERVICE: Final = "envoy.service.ratelimit.v3.RateLimitService"
+# The metadata in which Envoy sends the id of the request that it asks about, where it is configured to.
+REQUEST_ID: Final = "x-request-id"
 # More than are charged at once in a store gain nothing.
 _AT_ONCE: Final = 256
 
@@ -33,5 +35,10 @@ async def serve(
 
 def limit_method(limiter: RateLimiter) -> Method[Charged]:
     return Method(
-        SERVICE, "ShouldRateLimit", RateLimitService(limiter), lambda name: name in {"", SERVICE}, at_once=_AT_ONCE
+        SERVICE,
+        "ShouldRateLimit",
+        RateLimitService(limiter),
+        lambda name: name in {"", SERVICE},
+        at_once=_AT_ONCE,
+        told=Told(REQUEST_ID, Charged.tell),
     )

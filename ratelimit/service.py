@@ -26,13 +26,18 @@ _BROKEN: Final = Failure(Status.INTERNAL, "the limits could not be decided")
 class Charged:
     """A question whose limits are known and still to be charged. `started`: when it came, as `time.perf_counter` says.
 
-    `given_up`: nobody waits for the answer any more. It is charged nonetheless: it was asked.
+    `given_up`: nobody waits for the answer any more. It is charged nonetheless: it was asked. `request_id`: of the
+    request that is asked about, empty where nobody said it.
     """
 
     plan: Plan
     writer: AnswerWriter
     started: float
     given_up: bool = False
+    request_id: bytes = b""
+
+    def tell(self, request_id: bytes) -> None:
+        self.request_id = request_id
 
     @property
     def awaited(self) -> None:
@@ -64,7 +69,7 @@ class RateLimitService:
         """A serialised RateLimitResponse, or why there is none, for each of the questions."""
         try:
             outcomes = await self._limiter.decide_many([each.plan for each in charged])
-            answers = [self._written(each.writer, one) for each, one in zip(charged, outcomes, strict=True)]
+            answers = [self._written(each, one) for each, one in zip(charged, outcomes, strict=True)]
         except Exception as error:  # noqa: BLE001 whatever it was, no request may pass by it
             self._report(error, len(charged))
             answers = [_BROKEN] * len(charged)
@@ -72,8 +77,8 @@ class RateLimitService:
         self._metrics.took(time.perf_counter() - charged[0].started, len(charged))
         return answers
 
-    def _written(self, writer: AnswerWriter, outcome: Outcome | object) -> bytes | Failure:
-        return writer.write(outcome) if isinstance(outcome, Outcome) else _UNCOUNTED
+    def _written(self, charged: Charged, outcome: Outcome | object) -> bytes | Failure:
+        return charged.writer.write(outcome, charged.request_id) if isinstance(outcome, Outcome) else _UNCOUNTED
 
     def _report(self, error: Exception, requests: int) -> None:
         self._metrics.failed(requests)

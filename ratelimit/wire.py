@@ -20,6 +20,7 @@ from ratelimit.answer import (
     retry_after,
     until,
     wants_headers,
+    with_request_id,
 )
 from ratelimit.matching import Plan
 from ratelimit.request import Descriptor, Override, Request, Unit
@@ -98,8 +99,8 @@ class AnswerWriter:
         # One for each limit that can refuse.
         self._refused = [_refusing(plan, rule).SerializeToString() for rule in plan.limited]
 
-    def write(self, outcome: Outcome) -> bytes:
-        """A serialised RateLimitResponse."""
+    def write(self, outcome: Outcome, request_id: bytes = b"") -> bytes:
+        """A serialised RateLimitResponse; `request_id` is for the body of a refusal, where it is known."""
         admitted, readings = outcome
         if not readings:
             return self._uncounted
@@ -113,6 +114,8 @@ class AnswerWriter:
             wait = None if binding is None else retry_after(readings[binding])
             if wait is not None:
                 headers.add(key=RETRY_AFTER, value=wait)
+            if request_id and message.raw_body:
+                message.raw_body = with_request_id(message.raw_body, request_id)
         if self._plan.metadata:
             message.dynamic_metadata.update(metadata_of(self._plan, readings))
         return message.SerializeToString()

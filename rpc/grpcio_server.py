@@ -6,7 +6,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from rpc.calls import begin, broken, settle
-from rpc.service import Failure, Method, WaitingT
+from rpc.service import Failure, Method, Told, WaitingT
 
 _Context = grpc.aio.ServicerContext
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -23,6 +23,8 @@ def add_to(server: grpc.aio.Server, method: Method[WaitingT]) -> None:
     async def answer(raw: bytes, context: "_Context[bytes, bytes]") -> bytes:
         end = begin(method, raw, method.counter())
         if not isinstance(end, bytes | Failure):
+            if method.told is not None:
+                _tell(method.told, end, context)
             # Where the caller gives up, this is cancelled: an error to it, never a success.
             (end,) = await settle(method, (end,))
         if isinstance(end, Failure):
@@ -32,6 +34,12 @@ def add_to(server: grpc.aio.Server, method: Method[WaitingT]) -> None:
     handlers = {method.name: grpc.unary_unary_rpc_method_handler(answer)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(method.service_name, handlers),))
     server.add_registered_method_handlers(method.service_name, handlers)  # type: ignore[attr-defined]
+
+
+def _tell(told: Told[WaitingT], call: WaitingT, context: "_Context[bytes, bytes]") -> None:
+    for name, value in context.invocation_metadata() or ():
+        if name == told.name:
+            told.tell(call, value.encode() if isinstance(value, str) else value)
 
 
 class _Health(health.aio.HealthServicer, Generic[WaitingT]):  # type: ignore[misc,name-defined]

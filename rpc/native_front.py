@@ -42,7 +42,13 @@ class NativeFront(Generic[WaitingT]):
         try:
             # Only with the details of calls is one told of those that were given up, and only with metrics of those
             # that are not over.
-            self._front = NativeGrpcFront(listen, paths, call_details=True, metrics=True)
+            self._front = NativeGrpcFront(
+                listen,
+                paths,
+                client_key_metadata=None if method.told is None else method.told.name,
+                call_details=True,
+                metrics=True,
+            )
         except OSError as error:
             raise RuntimeError(f"cannot listen on {listen}: {error}") from error
         self._waiting: dict[int, WaitingT] = {}
@@ -94,7 +100,7 @@ class NativeFront(Generic[WaitingT]):
     def _take(self, events: Sequence[_Event]) -> None:
         method, respond, started = self._method, self._front.respond, self._method.counter()
         groups: dict[Hashable, list[tuple[int, WaitingT]]] = {}
-        for kind, call, number, payload, _ in events:
+        for kind, call, number, payload, said in events:
             if kind != EVENT_CALL:
                 self._give_up(call)
             elif self._stopping:
@@ -108,6 +114,9 @@ class NativeFront(Generic[WaitingT]):
                 elif isinstance(answer, Failure):
                     self._fail(call, answer)
                 else:
+                    # Of a caller that says nothing, it is its address, a str.
+                    if method.told is not None and isinstance(said, bytes):
+                        method.told.tell(answer, said)
                     self._waiting[call] = answer
                     groups.setdefault(answer.awaited, []).append((call, answer))
         for group in groups.values():

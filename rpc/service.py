@@ -63,7 +63,7 @@ class Method(Generic[WaitingT]):
     """A unary method `/{service_name}/{name}`, and gRPC health beside it.
 
     `is_serving`: what health checks for a name are answered. `counter`: seconds since whenever. `at_once`: the most
-    calls that are begun before anything else has its turn on the event loop.
+    calls that are begun before anything else has its turn on the event loop. `told`: metadata that matter.
     """
 
     service_name: str
@@ -73,3 +73,12 @@ class Method(Generic[WaitingT]):
     counter: Callable[[], float] = time.perf_counter
     max_bytes: int = MAX_MESSAGE_BYTES
     at_once: int = 64
+    told: "Told[WaitingT] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[WaitingT]):
+    """What a caller says beside its message: the metadata of that name, which `tell` hands to a call that waits."""
+
+    name: str
+    tell: Callable[[WaitingT, bytes], None]

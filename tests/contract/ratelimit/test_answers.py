@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import grpc
+import orjson
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry, generate_latest
@@ -64,6 +65,27 @@ async def test_a_refusal_says_when_to_come_back_and_why_in_a_problem_document(as
         b'{"type":"https://waooaw.ai/problems/daily_limit_reached","title":"Too Many Requests","status":429,'
         b'"detail":"Daily limit reached (upgrade to Business)","code":"daily_limit_reached"}'
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("7d34002e-1171-49d7-9ff6-7d53f6a8e433", "7d34002e-1171-49d7-9ff6-7d53f6a8e433"),
+        ("-", None),
+        ('x","status":200,"y":"', None),
+        ("x" * 129, None),
+        (None, None),
+    ],
+)
+async def test_the_body_of_a_refusal_has_the_id_that_envoy_says_and_no_other_text(
+    asked: Asked, said: str | None, told: str | None
+) -> None:
+    domain(asked, {(("key", None),): per(0, Unit.MINUTE)})
+    request = pb.RateLimitRequest(domain="test", descriptors=[descriptor(("key", "a"))])
+    metadata = () if said is None else (("x-request-id", said),)
+    body = orjson.loads((await asked.stub.ShouldRateLimit(request, timeout=10, metadata=metadata)).raw_body)
+    assert body.get("request_id") == told
+    assert (body["status"], body["code"]) == (429, "rate_limited")
 
 
 async def test_of_two_limits_that_refuse_the_one_to_wait_for_longest_speaks(asked: Asked) -> None:

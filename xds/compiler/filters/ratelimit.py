@@ -6,7 +6,7 @@ The headers and the body of a 429 are the rate-limit service's.
 
 from datetime import timedelta
 
-from envoy_data_plane.envoy.config.core.v3 import ApiVersion
+from envoy_data_plane.envoy.config.core.v3 import ApiVersion, HeaderValue
 from envoy_data_plane.envoy.config.ratelimit.v3 import RateLimitServiceConfig
 from envoy_data_plane.envoy.config.route.v3 import RateLimit as Descriptor
 from envoy_data_plane.envoy.config.route.v3 import (
@@ -25,6 +25,7 @@ from policy import descriptors
 from policy.limit_shapes import LimitShape
 from xds.compiler import names
 from xds.compiler.encode import pack
+from xds.compiler.local_replies import REQUEST_ID
 from xds.compiler.sources import grpc_service
 from xds.compiler.units import ListenerUnit
 
@@ -34,8 +35,11 @@ NAME = "envoy.filters.http.ratelimit"
 def filter_(unit: ListenerUnit) -> HttpFilter | None:
     if unit.redirects:
         return None
+    asked = grpc_service(names.RATELIMIT, unit.services.ratelimit.timeout_ms)
+    # For the body of a 429. A descriptor could not carry it: each request would have counters of its own.
+    asked.initial_metadata = [HeaderValue(key=REQUEST_ID, value=f"%REQ({REQUEST_ID})%")]
     service = RateLimitServiceConfig(
-        grpc_service=grpc_service(names.RATELIMIT, unit.services.ratelimit.timeout_ms),
+        grpc_service=asked,
         transport_api_version=ApiVersion.V3,
     )
     config = RateLimit(
