@@ -198,7 +198,7 @@ def test_the_command_takes_issuer_and_id_from_a_token_and_shows_neither_the_toke
 ) -> None:
     asked: list[object] = []
 
-    def ask(settings: object, method: str, path: str, body: object = None) -> object:
+    def ask(settings: object, method: str, path: str, body: object = None, **_: object) -> object:
         asked.append((method, path, body))
         return {"id": "r_1", "jti": "t-1", "subject": None, "in_force_on": ["a", "b"], "silent": ["c@host"]}
 
