@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-from authz.checks.rules.folding import decoded, prepare, readings, variants
+from authz.checks.rules.folding import prepare, readable, readings, variants
 from authz.checks.rules.given import Breach, Given, Steps, Text, breach, leads, steps
 from authz.checks.rules.patterns import PatternSet
+from authz.checks.rules.wrapped import decoded
 from authz.reasons import Reason
 from policy.rules import ContentRule
 
@@ -51,8 +52,8 @@ class ContentCheck:
 
 
 def _readings(texts: list[Text]) -> list[str]:
-    """Everything that the texts can be read as together, and what base64 in each of them says."""
+    """Everything that the texts can be read as together, and what each of them says in base64 or hexadecimal."""
     return [
         *readings(_BETWEEN.join(text.content for text in texts)),
-        *(reading for text in texts for said in decoded(text.content) for reading in readings(said)),
+        *(reading for text in texts for said in decoded(readable(text.content)) for reading in readings(said)),
     ]

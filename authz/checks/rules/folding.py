@@ -1,11 +1,8 @@
-"""Texts as a reader sees them, whatever characters they are spelt with.
-
-A small part of Unicode's confusables (UTS #39): those letters of the Cyrillic, Greek, Armenian and Latin scripts that
-pass for a letter of a to z, and digits and signs in place of letters ("leet"). All steps are linear in the text.
+"""Texts as a reader sees them, whatever characters they are spelt with: letters of other scripts that look alike,
+digits and signs in place of letters ("leet"), signs between them, and what is not seen. All steps are linear in the
+text.
 """
 
-import base64
-import binascii
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -13,36 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-# A letter of a to z: those that pass for it.
-_CONFUSABLES: Final = {
-    "a": "АаӐӑɑαΑᴀ",
-    "b": "ВвΒβʙЬь",
-    "c": "СсϹϲᴄҫ",
-    "d": "ԀԁđᴅÐð",
-    "e": "ЕеΕεєЄᴇℯё",
-    "f": "ƒꜰϝ",
-    "g": "ɡɢԌց",
-    "h": "ҺһНнΗʜհ",
-    "i": "ІіΙιıɪӀӏΪїꓲ",
-    "j": "ЈјϳᴊЙ",
-    "k": "КкΚκᴋқ",
-    "l": "łʟⅼ",
-    "m": "МмΜᴍ",
-    "n": "ΝηпɴոПŋ",
-    "o": "ОоΟοσᴏօסøØ",
-    "p": "РрΡρᴘ",
-    "q": "Ԛԛզ",
-    "r": "Ггʀᴦ",
-    "s": "Ѕѕꜱ",
-    "t": "ТтΤτᴛ",
-    "u": "υսᴜμЦ",
-    "v": "νѵᴠѴ",
-    "w": "ωԜԝᴡш",
-    "x": "ХхΧχ",
-    "y": "УуΥγʏүҮ",
-    "z": "Ζᴢʐ",
-}
-_SPELLINGS: Final = {"ß": "ss", "æ": "ae", "œ": "oe", "Æ": "ae", "Œ": "oe", "þ": "th", "Þ": "th"}
+from authz.checks.rules.spellings import lookalikes
+from authz.checks.rules.wrapped import decoded, unescaped, without_markup
+
 _UNSEEN: Final = frozenset({"Mn", "Me", "Cf"})
 # Blank or joining without being format characters: COMBINING GRAPHEME JOINER, Hangul fillers, BRAILLE PATTERN BLANK.
 # Last two Arabic words that NFKC would write out, and so make a text many times as long.
@@ -59,11 +29,7 @@ _SIGNS: Final = {"!": "i", "|": "l", "+": "t"}
 _ASCII_GAPS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
 _GAP: Final = re.compile(r"[\W_]+")
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
-_BASE64_SPLIT: Final = re.compile(r"[A-Za-z0-9+/_=\s-]{12,}")
-_SHORTEST_BASE64: Final = 12
-# Words have no capitals inside; base64 of any text has.
-_MIXED_CASE: Final = re.compile("[a-z0-9][A-Z]")
+_SIGNS_RUN: Final = re.compile(r"[^\w\s]+")
 # As many single letters in a row as are no accident.
 _SPACED: Final = 4
 _IS_SPACED: Final = re.compile(r" \w \w \w ")
@@ -89,8 +55,7 @@ def _tables() -> _Tables:
             invisible[code] = None
         elif category == "Nd":
             decimals[code] = str(unicodedata.decimal(chr(code)))
-    lookalikes = {ord(like): letter for letter, likes in _CONFUSABLES.items() for like in likes}
-    return _Tables(invisible, lookalikes | {ord(letter): seen for letter, seen in _SPELLINGS.items()}, decimals)
+    return _Tables(invisible, lookalikes(), decimals)
 
 
 def prepare() -> None:
@@ -111,12 +76,21 @@ def folded(text: str) -> str:
 
 
 def variants(text: str) -> list[str]:
-    """All that the text can be read as, folded: as it stands, with digits for letters, with its letters spaced out,
-    and with what base64 in it says."""
+    """All that the text can be read as, folded: `readings` of it, and of what it says in base64 or hexadecimal."""
     found = readings(text)
-    for inner in decoded(text):
+    for inner in decoded(readable(text)):
         found += readings(inner)
     return list(dict.fromkeys(found))
+
+
+def readings(text: str) -> list[str]:
+    """The text folded as it stands, and once more with escapes undone and without markup and signs within its words;
+    both also with digits and signs for letters, and with letters that stand apart as words."""
+    skeleton = _skeleton(text)
+    found = _read_as(skeleton)
+    plain = without_markup(unescaped(text))
+    joined = _joined(skeleton if plain == text else _skeleton(plain))
+    return found if joined == skeleton.replace("_", "-") else found + _read_as(joined)
 
 
 def _skeleton(text: str) -> str:
@@ -141,9 +115,7 @@ def _spaced(text: str) -> str:
     return _GAP.sub(" ", text).strip()
 
 
-def readings(text: str) -> list[str]:
-    """The text folded, and once more with its digits and signs for letters, and its letters no longer apart."""
-    skeleton = _skeleton(text)
+def _read_as(skeleton: str) -> list[str]:
     found = [_spaced(skeleton)]
     if not _LEET.isdisjoint(skeleton) and _HAS_LEET.search(skeleton):
         words = _SIGN_IN_WORD.sub(lambda found: _SIGNS[found[0]], skeleton).translate(_DIGITS)
@@ -151,6 +123,20 @@ def readings(text: str) -> list[str]:
         if "1" in words:
             found.append(_spaced(words.translate(_ONE_IS_L)))
     return found + [_closed(reading) for reading in found if _IS_SPACED.search(f" {reading} ")]
+
+
+def _joined(text: str) -> str:
+    """`lea-ked` as `leaked`; signs between two digits, or beside a space, stand for themselves."""
+    text = text.replace("_", "-")
+    kept: list[str] = []
+    done = 0
+    for found in _SIGNS_RUN.finditer(text):
+        start, end = found.span()
+        before, after = text[start - 1 : start], text[end : end + 1]
+        if before.isalnum() and after.isalnum() and not (before.isdecimal() and after.isdecimal()):
+            kept.append(text[done:start])
+            done = end
+    return "".join((*kept, text[done:])) if kept else text
 
 
 def _closed(text: str) -> str:
@@ -165,26 +151,3 @@ def _closed(text: str) -> str:
         run = []
         words.append(word)
     return " ".join(words).strip()
-
-
-def decoded(text: str) -> list[str]:
-    """What base64 in the text says, decoded once: of each word that may be base64, and of them all as one."""
-    if not text.isascii():
-        text = readable(text)
-    if len(text) < _SHORTEST_BASE64 or not _MIXED_CASE.search(text):
-        return []
-    candidates = _BASE64.findall(text)
-    if " " in text or "\n" in text:
-        candidates += ["".join(found.split()) for found in _BASE64_SPLIT.findall(text)]
-    return [said for candidate in candidates if (said := _said(candidate)) is not None]
-
-
-def _said(candidate: str) -> str | None:
-    digits = candidate.rstrip("=").replace("-", "+").replace("_", "/")
-    # A last digit alone holds no octet.
-    whole = digits[: len(digits) - (len(digits) % 4 == 1)]
-    try:
-        said = base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-8")
-    except (binascii.Error, ValueError):
-        return None
-    return said if said.isprintable() else None

@@ -15,9 +15,10 @@ from authz.checks.rules.given import Breach, Given, Steps, Text, breach, find, l
 from authz.checks.rules.identifiers import holds
 from authz.checks.rules.patterns import PatternSet
 from authz.checks.rules.words import snake
+from authz.checks.rules.wrapped import without_markup
 from authz.decision import FieldError
 from authz.reasons import Reason
-from policy.rules import PersonalData, PersonalDataRule, pattern_options
+from policy.rules import PersonalData, PersonalDataRule
 
 # Control characters are taken out of texts, so that no candidate reaches over this.
 _BETWEEN: Final = "\n"
@@ -29,8 +30,6 @@ _TRIGGERS: Final[Mapping[PersonalData, str]] = {
     PersonalData.CARD: r"[0-9](?:[ \-./_]{0,3}[0-9]){13}",
     PersonalData.NATIONAL_ID: r"[0-9](?:[ \-.]?[0-9]){4}|[a-z]{6}[0-9]{2}[a-z]|[a-z]{5}[0-9]{4}[a-z]",
 }
-# What is left out of a text on its way to a reader does not divide a number.
-_COMMENT: Final = re2.compile(r"(?s:<!--.*?-->|/\*.*?\*/|</?[a-z][^<>]*>)", pattern_options())
 _SPECIAL: Final = "special_category"
 _NONE: Final = frozenset[PersonalData]()
 
@@ -122,5 +121,5 @@ def _read(text: str) -> str:
     plain = readable(text)
     if "<" in plain or "/*" in plain:
         # An address in angle brackets is no tag: with and without what is left out.
-        plain += f" | {_COMMENT.sub('', plain)}"
+        plain += f" | {without_markup(plain)}"
     return plain.replace("\r", " ").replace("\n", " ").replace("\t", " ")

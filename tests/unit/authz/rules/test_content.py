@@ -80,6 +80,41 @@ SPELLINGS = {
     "base64 of a spelling": _base64("l3ak3d ех4m"),
     "nonbreaking spaces": "leaked\u00a0exam",
     "ideographic space": "leaked\u3000exam",
+    "hyphens in words": "lea-ked ex-am",
+    "underscores in words": "lea_ked ex_am",
+    "dots in words": "lea.ked exam",
+    "apostrophes in words": "lea'ked ex\u2019am",
+    "stars in words": "lea*ked ex*am",
+    "a middle dot": "lea·ked exam",
+    "an emoji in a word": "lea📄ked exam",
+    "emphasis": "**lea**ked exam",
+    "leet and hyphens": "l3-ak3d ex-4m",
+    "a private character": "lea\ue000ked exam",
+    "a character that there is not": "lea\u0378ked exam",
+    "tags in words": "lea<b></b>ked <i>ex</i>am",
+    "comments in words": "lea<!-- nothing -->ked ex/* here */am",
+    "entities": "&#108;&#x65;aked&nbsp;exam",
+    "an entity that is not seen": "lea&shy;ked exam",
+    "percent escapes": "%6c%65aked%20exam",
+    "JSON escapes": "\\u006ceaked exam",
+    "C escapes": "\\x6ceaked exam",
+    "JavaScript escapes": "\\u{6c}eaked exam",
+    "negative squared": "🅻🅴🅰🅺🅴🅳 exam",
+    "negative circled": "🅛🅔🅐🅚🅔🅓 exam",
+    "regional indicators": "🇱🇪🇦🇰🇪🇩 exam",
+    "cherokee": "ᏞᎬᎪᏦᎬᎠ exam",
+    "coptic": "lеаⲕed exam",
+    "lisu": "ꓡꓰꓮꓗꓰꓓ exam",
+    "letters with strokes": "ⱡeaꝁed exam",
+    "turned letters": "lǝaʞǝd exam",
+    "descenders": "leaҡed exam",
+    "base64 with dots": ".".join(_base64("leaked exam paper")),
+    "base64 with commas": ",".join(_base64("leaked exam paper")[at : at + 6] for at in range(0, 24, 6)),
+    "base64 of lines": _base64("line one\nleaked exam paper"),
+    "base64 of what is not seen": _base64("lea\u200bked exam paper"),
+    "base64 of UTF-16": base64.b64encode("leaked exam paper".encode("utf-16-le")).decode(),
+    "hexadecimal": b"leaked exam".hex(),
+    "hexadecimal in capitals": b"leaked exam".hex(" ").upper(),
 }
 PASSES = [
     "What is a group?",
@@ -110,6 +145,18 @@ PASSES = [
     "Explain RSA with n = 1234567890123456789",
     "a" * 2000,
     "SGVsbG8gd29ybGQ= is base64 of what?",
+    "Isn't x &lt; y the same as y &gt; x?",
+    "What is 100% of 5? And 5%20?",
+    "Why is f'(x) = 2x when f(x) = x^2?",
+    "Well-known co-operation: self-test, re-sent, e.g. a T-test.",
+    "The test's paper-thin pages (p. 3/4)",
+    "C:\\\\users\\\\x41 and \\\\u0041",
+    "<b>Explain</b> <i>this</i> /* please */",
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "48 65 6c 6c 6f 20 77 6f 72 6c 64 is hexadecimal of what?",
+    "Wie heißt „Übung“ auf Englisch? Çok güzel, señor! Žluťoučký kůň.",
+    "🇩🇪 🇫🇷 🇮🇳: which of these are in Europe?",
+    "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ",
 ]
 
 
@@ -149,13 +196,26 @@ def test_honest_questions_pass(question: str) -> None:
         "\ufdfa" * 20_000,
         "A1b2" * 12_500,
         "A1b2 " * 10_000,
+        "a-" * 25_000,
+        "<!--" * 12_500,
+        "<a " * 16_000,
+        "/*" * 25_000,
+        "&" * 50_000,
+        "&#" * 25_000,
+        "&am" * 16_000,
+        "%6" * 25_000,
+        "%2565" * 10_000,
+        "\\\\u00" * 12_500,
+        "4a" * 25_000,
+        "4a " * 16_000,
+        "a" + "-" * 49_998 + " ",
     ],
     ids=lambda text: ascii(text[:8]),
 )
 def test_long_hostile_texts_are_read_in_a_bounded_number_of_ways(text: str) -> None:
     # Each reading is searched once by RE2, whose time is linear; so bounded readings bound it all.
     readings = variants(text)
-    assert sum(map(len, readings)) <= 6 * len(text)
+    assert sum(map(len, readings)) <= 12 * len(text)
     assert judge(HONESTY, ask(text)) is None
 
 
