@@ -139,6 +139,9 @@ class Usage:
                 some = select(UsageRow.id).where(of_it).limit(_STEP)
                 taken = delete(UsageRow).where(UsageRow.id.in_(some)).returning(UsageRow)
                 rows = (await session.scalars(taken.execution_options(synchronize_session=False))).all()
+                if not rows:
+                    # Another process was quicker: look again at what is left.
+                    continue
                 sums: dict[Key, list[UsageRow]] = {}
                 for row in rows:
                     sums.setdefault(_key(row, begin), []).append(row)
