@@ -1,7 +1,7 @@
 """`apibank consents`: parents' consents for their children. Each change returns when every gateway decides by it."""
 
-from typing import Annotated, cast
-from urllib.parse import urlencode
+from typing import Annotated, Final, cast
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -10,6 +10,7 @@ from apibank.commands.options import Output, StateDir, settings_of
 from apibank.output import OutputFormat, Row, print_rows, print_said
 
 app = typer.Typer(help="Parents' consents for their children.", no_args_is_help=True, rich_markup_mode=None)
+_OPTIONS: Final = {"child": "--child", "parent": "--parent", "method": "--method", "purposes": "--purpose"}
 _COLUMNS = ("id", "child", "parent", "method", "purposes", "status", "expires_at")
 
 
@@ -21,7 +22,7 @@ def grant(
     purpose: Annotated[
         list[str] | None, typer.Option(help="What the parent agrees to; several times.  [default: education]")
     ] = None,
-    expires_in_days: Annotated[int, typer.Option(metavar="N", help="1 to 732.")] = 365,
+    expires_in_days: Annotated[int, typer.Option(min=1, max=732, metavar="N", help="1 to 732.")] = 365,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -36,7 +37,7 @@ def grant(
         "purposes": purpose or ["education"],
         "expires_in_days": expires_in_days,
     }
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/consents", new))
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/consents", new, options=_OPTIONS))
     print_said(
         row, f"{row['id']}: {row['parent']} consents for {row['child']} until {str(row['expires_at'])[:10]}", output
     )
@@ -70,5 +71,5 @@ def revoke(
 
     Example: apibank consents revoke c_3f9c
     """
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/consents/{consent_id}/revoke"))
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/consents/{quote(consent_id, safe='')}/revoke"))
     print_said(row, f"{row['id']}: {row['parent']} consents no more for {row['child']}", output)

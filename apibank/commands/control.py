@@ -1,6 +1,7 @@
 """How commands talk to a running control plane."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from apibank.output import CANNOT, fail
@@ -25,11 +26,13 @@ def ask(
     within: float = TIMEOUT_SECONDS,
     refusal: int = CANNOT,
     patient: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> object:
     """Call the control API of the running stack and return its JSON; ends the command with its reasons where it fails.
 
     `author`: who asks, for the history. `within`: seconds. `refusal`: the exit code where the API says no to what was
     asked (409, 422), rather than that it cannot be asked. `patient`: raises AwayError where asking again may help.
+    `options`: by fields of the body what people wrote, so that what is wrong is named as they know it.
     """
     import httpx2
 
@@ -56,19 +59,23 @@ def ask(
         try:
             return answer.json()
         except ValueError:
-            return fail(_reasons(answer.status_code, "", url))
+            return fail(_reasons(answer.status_code, "", url, {}))
     if answer.status_code == 401:
         return fail(f"error: the control API at {url} does not know the secret in {settings.token_file()}")
-    said = _reasons(answer.status_code, answer.text, url)
+    said = _reasons(answer.status_code, answer.text, url, options or {})
     if patient and answer.status_code == 503:
         raise AwayError(said.removeprefix("error: "))
     return fail(said, refusal if answer.status_code in {409, 422} else CANNOT)
 
 
-def _reasons(status: int, text: str, url: str) -> str:
+def _reasons(status: int, text: str, url: str, options: Mapping[str, str]) -> str:
     """What the answer says is wrong, each thing on a line with its place."""
     try:
         problem = json.loads(text)
+        if problem.get("code") == "not_found":
+            return f"error: the control API at {url} serves no such thing: is it of another version, or the name none?"
+        if problem.get("code") == "request_invalid":
+            return "\n".join(f"error: {_named(one['pointer'], options)}: {one['rule']}" for one in problem["errors"])
         lines = [f"error: {problem['detail']}"]
         told = [one for one in problem.get("errors", ()) if one.get("message")]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -82,6 +89,11 @@ def _reasons(status: int, text: str, url: str) -> str:
         hint = f"; {one['hint']}" if one.get("hint") else ""
         lines.append(f"error: {place}{path}{one['message']}{code}{hint}")
     return "\n".join(lines)
+
+
+def _named(pointer: str, options: Mapping[str, str]) -> str:
+    """A place in the body by the option that says it, or as it is."""
+    return options.get(pointer.removeprefix("/").partition("/")[0], pointer)
 
 
 def _header_text(text: str) -> str:

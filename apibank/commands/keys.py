@@ -1,7 +1,9 @@
 """`apibank keys`: the partners' API keys. Each command returns when the change is in force on every gateway."""
 
 import sys
-from typing import Annotated, cast
+from enum import StrEnum
+from typing import Annotated, Final, cast
+from urllib.parse import quote
 
 import typer
 
@@ -11,16 +13,23 @@ from apibank.output import ANSWER_NO, Cell, OutputFormat, Row, print_rows, print
 
 app = typer.Typer(help="Partners' API keys.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "partner", "tier", "scopes", "networks", "status", "expires_at", "last_used_at")
+_OPTIONS: Final = {"partner": "--partner", "scopes": "--scope", "networks": "--ip"}
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `apibank keys list` shows it.")]
+
+
+class KeyTier(StrEnum):
+    FREE = "free"
+    BUSINESS = "business"
+    ENTERPRISE = "enterprise"
 
 
 @app.command("create")
 def create(
     partner: Annotated[str, typer.Option(help="Whose key it is.")],
     scope: Annotated[list[str], typer.Option(help="Such as partner:acme:marketing:read; may be given several times.")],
-    tier: Annotated[str, typer.Option(help="free, business or enterprise.")] = "business",
+    tier: Annotated[KeyTier, typer.Option(help="What the partner pays for.")] = KeyTier.BUSINESS,
     ip: Annotated[list[str] | None, typer.Option("--ip", metavar="CIDR", help="Where it works; several times.")] = None,
-    expires_in_days: Annotated[int, typer.Option(metavar="N", help="1 to 90.")] = 90,
+    expires_in_days: Annotated[int, typer.Option(min=1, max=90, metavar="N", help="1 to 90.")] = 90,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -31,11 +40,12 @@ def create(
     new = {
         "partner": partner,
         "scopes": scope,
-        "tier": tier,
+        "tier": tier.value,
         "networks": ip or [],
         "expires_in_days": expires_in_days,
     }
-    _show_new(ask(settings_of(state_dir=state_dir), "POST", "/v1/keys", new), output, any_address=not ip)
+    answer = ask(settings_of(state_dir=state_dir), "POST", "/v1/keys", new, options=_OPTIONS)
+    _show_new(answer, output, any_address=not ip)
 
 
 @app.command("list")
@@ -73,7 +83,9 @@ def expiring(
 @app.command("rotate", short_help="Make a new key with the old one's rights.")
 def rotate(
     key_id: KeyId,
-    overlap_hours: Annotated[int, typer.Option(metavar="HOURS", help="How long the old key goes on.")] = 24,
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=720, metavar="HOURS", help="How long the old key goes on: 0 to 720.")
+    ] = 24,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -81,9 +93,8 @@ def rotate(
 
     Example: apibank keys rotate k_3f9c --overlap-hours 48
     """
-    answer = ask(
-        settings_of(state_dir=state_dir), "POST", f"/v1/keys/{key_id}/rotate", {"overlap_hours": overlap_hours}
-    )
+    path = f"/v1/keys/{quote(key_id, safe='')}/rotate"
+    answer = ask(settings_of(state_dir=state_dir), "POST", path, {"overlap_hours": overlap_hours})
     _show_new(answer, output, any_address=False)
 
 
@@ -93,7 +104,7 @@ def revoke(key_id: KeyId, output: Output = OutputFormat.TABLE, state_dir: StateD
 
     Example: apibank keys revoke k_3f9c
     """
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/keys/{key_id}/revoke"))
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/keys/{quote(key_id, safe='')}/revoke"))
     print_said(row, f"key {key_id} of {row['partner']} is revoked on every gateway", output)
 
 

@@ -5,7 +5,8 @@ import binascii
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
+from urllib.parse import quote
 
 import typer
 
@@ -14,6 +15,9 @@ from apibank.commands.options import Output, StateDir, settings_of
 from apibank.output import Cell, OutputFormat, Row, fail, plain, print_rows, print_said
 
 app = typer.Typer(help="Revoked access tokens.", no_args_is_help=True, rich_markup_mode=None)
+_OPTIONS: Final = {
+    "issuer": "--issuer", "jti": "--jti", "subject": "--sub", "issued_until": "--issued-until", "reason": "--reason",
+}  # fmt: skip
 _COLUMNS = ("id", "issuer", "jti", "subject", "issued_until", "until", "reason")
 
 
@@ -48,7 +52,7 @@ def revoke(
         fail("error: give --issuer with one of --jti and --sub, or --token-file")
     new = {"issuer": issuer, "jti": jti, "subject": sub, "issued_until": issued_until, "reason": reason}
     wanted = {name: value for name, value in new.items() if value is not None}
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/revocations", wanted))
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/revocations", wanted, options=_OPTIONS))
     _tell(row, output, "is refused" if jti else "are refused")
 
 
@@ -75,7 +79,7 @@ def restore(
 
     Example: apibank tokens restore r_3f9c
     """
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "DELETE", f"/v1/revocations/{revocation_id}"))
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "DELETE", f"/v1/revocations/{quote(revocation_id, safe='')}"))
     _tell(row, output, "accepted again")
 
 

@@ -148,6 +148,36 @@ def test_another_server_is_not_taken_for_the_control_api(answers: Answers, statu
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "path", "pointer", "option"),
+    [
+        ("keys create --partner A --scope x", "/v1/keys", "/scopes/0", "--scope"),
+        ("tokens revoke --issuer a --sub b --reason c", "/v1/revocations", "/subject", "--sub"),
+        ("consents grant --child a --parent b --method c", "/v1/consents", "/purposes/3", "--purpose"),
+        ("consents grant --child a --parent b --method c", "/v1/consents", "/other", "/other"),
+    ],
+)
+def test_what_is_wrong_is_named_by_the_option_that_says_it(
+    command: str, path: str, pointer: str, option: str, answers: Answers
+) -> None:
+    told = {"code": "request_invalid", "detail": "...", "errors": [{"pointer": pointer, "rule": "too short"}]}
+    answers[path] = (422, told)
+    done = run(*command.split())
+    assert (done.exit_code, done.stderr) == (2, f"error: {option}: too short\n")
+
+
+def test_a_control_plane_that_lacks_what_is_asked_for_is_said_to_be_another_version(answers: Answers) -> None:
+    answers["/v1/revocations"] = (404, {"code": "not_found", "detail": "Not Found"})
+    done = run("tokens", "revocations")
+    assert done.exit_code == 2
+    assert "is it of another version" in done.stderr
+
+
+def test_an_id_stays_one_part_of_the_path(answers: Answers) -> None:
+    answers["/v1/keys/..%2F%3Fx/revoke"] = (404, {"code": "key_not_found", "detail": "there is no key ../?x"})
+    assert run("keys", "revoke", "../?x").stderr == "error: there is no key ../?x\n"
+
+
 @pytest.mark.parametrize("command", ["apply", "diff", "history", "rollback"])
 def test_an_answer_of_another_form_is_no_crash(answers: Answers, command: str) -> None:
     path = "history?limit=20" if command == "history" else command
