@@ -37,52 +37,55 @@ class SlidingWindow:
     def step(self, state: State, now: int, hits: int) -> Step:
         leaves = now + self.resolution - 1
         leaves += self.period - leaves % self.resolution
-        log = _live(state, now, leaves + self.period)
-        used = sum(count for _, count in log)
+        log = state
+        if log and (log[-2] <= now or log[0] > leaves + self.period):
+            log = _live(log, now, leaves + self.period)
+        used = sum(log[1::2])
         wanted = hits or 1
         if used + wanted > self.amount and wanted > 0:
             return (False, max(self.amount - used, 0), self._wait(log, used, now, wanted), _reset(log, now), state)
-        if hits > 0:
-            if log and log[0][0] >= leaves:
-                log[0] = (log[0][0], log[0][1] + hits)
-            else:
-                log.insert(0, (leaves, hits))
-        elif hits < 0:
-            _give_back(log, -hits)
         if hits:
+            if hits > 0:
+                # Newest first: this hit's own moment, unless the clock went back, or the last hit has the same one.
+                same = log and log[0] >= leaves
+                log = (log[0], log[1] + hits, *log[2:]) if same else (leaves, hits, *log)
+            else:
+                log = _given_back(log, -hits)
             used = max(used + hits, 0)
             # A log that a refund emptied is written as one that ends now: a counter in use is never empty.
-            state = tuple(number for entry in log for number in entry) or (now, 0)
+            state = log or (now, 0)
         return (True, max(self.amount - used, 0), 0, _reset(log, now), state)
 
-    def _wait(self, log: list[tuple[int, int]], used: int, now: int, wanted: int) -> int:
+    def _wait(self, log: State, used: int, now: int, wanted: int) -> int:
         if wanted > self.amount:
             return NEVER
-        for leaves, count in reversed(log):
-            used -= count
+        for index in range(len(log) - 2, -1, -2):
+            used -= log[index + 1]
             if used + wanted <= self.amount:
-                return leaves - now
+                return log[index] - now
         return NEVER
 
 
-def _live(state: State, now: int, latest: int) -> list[tuple[int, int]]:
-    log: list[tuple[int, int]] = []
-    for index in range(0, len(state), 2):
-        if state[index] <= now:
-            break
-        # What leaves later than `latest` was written by a clock that was wrong.
-        if state[index] <= latest:
-            log.append((state[index], state[index + 1]))
-    return log
+def _live(log: State, now: int, latest: int) -> State:
+    first, last = 0, len(log)
+    while last and log[last - 2] <= now:
+        last -= 2
+    # What leaves later than `latest` was written by a clock that was wrong.
+    while first < last and log[first] > latest:
+        first += 2
+    return log[first:last]
 
 
-def _give_back(log: list[tuple[int, int]], hits: int) -> None:
-    while log and hits > 0:
-        leaves, count = log.pop(0)
-        if count > hits:
-            log.insert(0, (leaves, count - hits))
-        hits -= count
+def _given_back(log: State, hits: int) -> State:
+    """The log without that many of its newest hits."""
+    first = 0
+    while first < len(log) and log[first + 1] <= hits:
+        hits -= log[first + 1]
+        first += 2
+    if first == len(log) or not hits:
+        return log[first:]
+    return (log[first], log[first + 1] - hits, *log[first + 2 :])
 
 
-def _reset(log: list[tuple[int, int]], now: int) -> int:
-    return log[0][0] - now if log else 0
+def _reset(log: State, now: int) -> int:
+    return log[0] - now if log else 0

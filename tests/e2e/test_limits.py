@@ -37,6 +37,7 @@ def test_the_eleventh_free_request_of_a_day_is_refused_and_costs_nothing(
         answer = client.call("POST", PATH, token=token, json=CONTENT)
         body = problem(answer)
         assert (answer.status_code, body["detail"]) == (429, "Daily limit reached (upgrade to Business)")
+        assert body["request_id"] == answer.headers["x-request-id"]
         assert int(answer.headers["retry-after"]) > 0
     assert client.hits("marketing") == before + 10
 
