@@ -196,8 +196,12 @@ def _refusals_are_problems(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         # Where and which rule, never the value: it may be a secret in the wrong place.
-        errors = [{"pointer": "/" + "/".join(map(str, one["loc"][1:])), "rule": one["msg"]} for one in error.errors()]
-        detail = "; ".join(f"{one['pointer']}: {one['rule']}" for one in errors)
+        errors = [
+            {"pointer": "/".join(("", *map(str, one["loc"][1:]))), "rule": one["msg"].removeprefix("Value error, ")}
+            for one in error.errors()
+        ]
+        # The whole of it has an empty pointer (RFC 6901 §5).
+        detail = "; ".join(f"{one['pointer'] or 'the request'}: {one['rule']}" for one in errors)
         return problem(422, "request_invalid", detail, errors)
 
     @app.exception_handler(HTTPException)

@@ -17,7 +17,7 @@ from ratelimit.request import Unit
 Ask = Callable[[str, str, Sequence[tuple[tuple[str, str], ...]]], Awaitable[list[Left]]]
 
 _MILLION: Final = 1_000_000
-_WHO: Final = {Per.CALLER: "subject, tenant, partner or agent", Per.ADDRESS: "address"}
+_WHO: Final = {Per.CALLER: "a subject, tenant, partner or agent", Per.ADDRESS: "an address"}
 
 
 class LimitDesk:
@@ -93,7 +93,7 @@ def _check_limit(policies: Sequence[Gateway], gateway: str | None, name: str, wh
         raise Refused(404, "limit_not_found", f"{where} limit {name!r}; there are: {known}")
     if not any(concerns(limit, who) for limit in found):
         whom = " or ".join(dict.fromkeys(_WHO[limit.per] for limit in found if limit.per in _WHO))
-        raise Refused(422, "request_invalid", f"limit {name!r} counts per {found[0].per}: name a {whom}")
+        raise Refused(422, "request_invalid", f"limit {name!r} counts per {found[0].per}: name {whom}")
 
 
 def _row(policy: Gateway, counter: Counter, left: Left) -> Record:

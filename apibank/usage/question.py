@@ -22,6 +22,7 @@ from policy.kinds import Tier
 from policy.limit_shapes import LimitShape, shapes_of
 from policy.limits import Limit, Per
 from policy.model import Gateway
+from policy.modes import Mode
 from portal.limits_api import UsageQuestion
 
 Entries = tuple[tuple[str, str], ...]
@@ -74,8 +75,16 @@ def counters(gateway: Gateway, who: Who, limit: str | None = None, tier: Tier | 
 
     Of a limit with figures per tier there is one for each tier, unless the question is about one.
     """
-    shapes = shapes_of(gateway, tuple(gateway.limits) if limit is None else (limit,) if limit in gateway.limits else ())
+    wanted = [name for name in gateway.limits if name == limit or (limit is None and _is_met(gateway, name, who))]
+    shapes = shapes_of(gateway, tuple(wanted))
     return [one for shape in shapes for one in _counters(shape, gateway.limits[shape.name], who, tier)]
+
+
+def _is_met(gateway: Gateway, name: str, who: Who) -> bool:
+    """Whether such a caller can be charged under a limit; an address under those of callers only if it may pass."""
+    if who.kind != "address" or gateway.limits[name].per is not Per.CALLER:
+        return True
+    return any(gateway.mode_of(route) is not Mode.ENFORCE for route in gateway.routes.values())
 
 
 def _counters(shape: LimitShape, limit: Limit, who: Who, tier: Tier | None) -> Iterator[Counter]:

@@ -137,6 +137,18 @@ async def test_limits_by_address_are_shown_to_who_asks_for_an_address(counting: 
     assert (row["remaining"], row["counted_as"], row["tier"]) == (160, "192.0.2.1", None)
 
 
+async def test_an_address_is_shown_under_the_limits_of_callers_only_where_it_may_pass_unknown(
+    counting: Counting,
+) -> None:
+    assert {row["limit"] for row in await counting.usage(gateway="central", address="::1")} == {"fleet", "address"}
+    now = counting.states["central"].gateway
+    assert now is not None
+    counting.states["central"] = Published(
+        gateway=policy("central", now.services.ratelimit.endpoint, routes={"sales": {"mode": "optional"}})
+    )
+    assert "subject" in {row["limit"] for row in await counting.usage(gateway="central", address="::1")}
+
+
 async def test_what_all_share_is_shown_to_everybody(counting: Counting) -> None:
     (row,) = await counting.usage(gateway="central")
     assert (row["limit"], row["figure"], row["counted_as"]) == ("fleet", 100_000, None)
@@ -192,7 +204,7 @@ async def test_a_process_that_has_not_read_its_file_yet_is_said_not_to_know(coun
         ({"gateway": "marketing", "limit": "hour", "tenant": "a"}, 404, "day, requests"),
         ({"limit": "hour", "tenant": "a"}, 404, "address, day, fleet, requests, subject"),
         ({"gateway": "marketing", "limit": "day"}, 422, "name a subject, tenant, partner or agent"),
-        ({"gateway": "central", "limit": "address", "tenant": "a"}, 422, "name a address"),
+        ({"gateway": "central", "limit": "address", "tenant": "a"}, 422, "name an address"),
         ({"gateway": "central", "address": "10.0.0.0/8"}, 422, "is no IP address"),
     ],
 )
