@@ -42,6 +42,7 @@ from policy.edge import LimitsAnswered, Services
 from policy.model import Gateway
 from policy.problem import PolicyError
 from ratelimit.limiter import RateLimiter
+from ratelimit.local_limits import LocalLimits
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.store import CounterStore
 from ratelimit.stores import MEMORY, open_store
@@ -76,6 +77,7 @@ class GatewayService:
     audit: AuditPlace
     samples: Path
     grpc_server: GrpcServer = "native"
+    replicas: int = 1
     parts: frozenset[str] = frozenset({"authz", "ratelimit"})
 
 
@@ -103,7 +105,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         trail = await held.enter_async_context(audit_trail(service.audit, database, registry, share))
         pseudonyms = Pseudonyms(subject_key(service.audit.key_file))
         samples = SampleSpool(service.samples, service.name, pseudonyms, registry)
-        limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True)
+        limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True, local=LocalLimits(service.replicas))
         authorizer = Authorizer(
             service.name,
             board=board,

@@ -28,7 +28,12 @@ class Settings(BaseSettings):
         True,
         description="A saved policy file is live at once; without it `apibank policy apply` makes it so.",
     )
-    store: str = Field("valkey", description="Counters and nonces: valkey (embedded), memory, or a URL, such as redis://HOST:PORT/DB.")
+    store: str = Field(
+        "valkey", description="Counters and nonces: valkey (embedded), memory, or a URL, such as redis://HOST:PORT/DB."
+    )
+    replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="How many processes count a gateway's limits: the share of each while the store is away."
+    )
     database: str | None = Field(
         None, description="sqlite:///PATH or postgresql://...; unset: SQLite in the state directory."
     )

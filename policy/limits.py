@@ -39,6 +39,7 @@ class StoreFailure(StrEnum):
 
     CLOSED = "closed"
     OPEN = "open"
+    LOCAL = "local"
 
 
 class Burst(Model):
@@ -80,7 +81,11 @@ class Limit(Model):
     time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]{1,64}$"), AfterValidator(_known_zone)] = (
         Field("UTC", description="IANA zone whose calendar bounds a calendar_quota.")
     )
-    on_store_failure: StoreFailure = StoreFailure.CLOSED
+    on_store_failure: StoreFailure = Field(
+        StoreFailure.CLOSED,
+        description="While its counter cannot be reached: closed refuses with 503, open admits everybody, local lets "
+        "every process count its share by itself (APIBANK_REPLICAS).",
+    )
     shadow: bool = Field(False, description="Count and report, but refuse nobody.")
     code: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = "rate_limited"
     refusal: Text = Field("Too many requests", description="Detail of the 429.")

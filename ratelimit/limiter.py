@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from policy.model import Gateway
+from ratelimit.local_limits import LocalLimits
 from ratelimit.matching import Plan, plan
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.policy_limits import compile_limits
@@ -33,9 +34,20 @@ _NOWHERE = DomainRules("", Node(), Headers.NEVER, strict=True)
 class RateLimiter:
     """Decides by the rules of the moment. Rules are replaced whole; counters of limits that stay are kept."""
 
-    def __init__(self, store: CounterStore, metrics: RateLimitMetrics, *, strict: bool = False) -> None:
-        """`strict`: a domain that nobody put in force is refused; without it, such a domain has no limits."""
+    def __init__(
+        self,
+        store: CounterStore,
+        metrics: RateLimitMetrics,
+        *,
+        strict: bool = False,
+        local: LocalLimits | None = None,
+    ) -> None:
+        """`strict`: a domain that nobody put in force is refused; without it, such a domain has no limits.
+
+        `local`: counts while the store is away, where a limit says so; None: as the only process.
+        """
         self._strict = strict
+        self._local = local or LocalLimits()
         self._store, self.metrics = store, metrics
         self._charge_now = store.charge_now if isinstance(store, ImmediateStore) else None
         self._domains: Mapping[str, DomainRules] = {}
@@ -105,9 +117,16 @@ class RateLimiter:
         if isinstance(outcome, Outcome):
             outcome = planned.settled(outcome)
             self.metrics.decided(planned, outcome.admitted, outcome.readings)
+            if planned.local and outcome.readings:
+                self._local.heard(planned.charges, planned.local, outcome.readings)
             return outcome
         self.metrics.lost(planned, outcome.loss)
-        return _UNCOUNTED if planned.fails_open else outcome
+        if not planned.local:
+            return _UNCOUNTED if planned.fails_open else outcome
+        instead = self._local.charge(planned.charges, planned.local)
+        if isinstance(instead, Outcome):
+            self.metrics.decided(planned, instead.admitted, instead.readings)
+        return instead
 
     async def usage(self, domain: str, descriptors: Sequence[Entries]) -> Sequence[Usage | None] | Unavailable:
         """What is left to each counter, without charging it; None where no rule with a limit applies."""

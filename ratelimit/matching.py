@@ -29,6 +29,8 @@ class Plan:
 
     `limited` are the rules that have one, as the charges are ordered. `domain` is None where nobody configured it.
     `quotas` are those of `limited`, by index, that refuse only all together: two or more, or none.
+    `local`, of each of `limited`: whether it is counted in the process while the store is away; empty if none is, or if
+    another insists on the store.
     """
 
     domain: str | None
@@ -40,6 +42,7 @@ class Plan:
     names: HeaderNames = USUAL_NAMES
     metadata: bool = False
     quotas: tuple[int, ...] = ()
+    local: tuple[bool, ...] = ()
 
     def settled(self, outcome: Outcome) -> Outcome:
         """What a store's outcome means: no store knows of limits that refuse only together."""
@@ -77,7 +80,24 @@ def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
         if rule.limit is not None
     )
     labels = tuple(_label(rule, each) for rule, each in zip(rules, request.descriptors, strict=True))
-    return Plan(request.domain, labels, rules, limited, charges, domain.headers, domain.names, domain.metadata, quotas)
+    return Plan(
+        request.domain,
+        labels,
+        rules,
+        limited,
+        charges,
+        domain.headers,
+        domain.names,
+        domain.metadata,
+        quotas,
+        _local(limited),
+    )
+
+
+def _local(limited: tuple[Rule, ...]) -> tuple[bool, ...]:
+    local = tuple(rule.fails_local for rule in limited)
+    insists = any(not (rule.fails_local or rule.fails_open or rule.shadow) for rule in limited)
+    return local if any(local) and not insists else ()
 
 
 def _label(rule: Rule | None, descriptor: Descriptor) -> Label:

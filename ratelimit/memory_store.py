@@ -4,7 +4,7 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 
-from ratelimit.algorithms import UNUSED, State
+from ratelimit.algorithms import UNUSED, Limit, State
 from ratelimit.store import Charge, Loss, Outcome, Reading, Unavailable
 
 # Expired counters are looked for in slots of about a second.
@@ -60,6 +60,18 @@ class MemoryStore:
     async def peek(self, charges: Sequence[Charge]) -> Sequence[Reading]:
         clocks = self._wall(), self._steady()
         return [self._reading(charge, clocks) for charge in charges]
+
+    def fill(self, key: bytes, limit: Limit, state: State) -> None:
+        """Give a counter this state, unless less is left of the one that it has, or there is no room."""
+        now = self._steady() if limit.STEADY else self._wall()
+        held = self._counters.get(key, UNUSED)
+        if held and limit.step(held, now, 0)[1] <= limit.step(state, now, 0)[1]:
+            return
+        if not held and len(self._counters) >= self._max_keys:
+            return
+        if not held:
+            self._expiring[limit.STEADY].add(key, state[0])
+        self._counters[key] = state
 
     async def ready(self) -> bool:
         return True

@@ -88,7 +88,7 @@ class RateLimitMetrics:
 
     def lost(self, plan: Plan, loss: Loss) -> None:
         """One request that the store did not decide."""
-        answer = "admitted" if plan.fails_open else "unavailable"
+        answer = "local" if plan.local else "admitted" if plan.fails_open else "unavailable"
         self._lost.labels(plan.domain or _UNKNOWN, loss.value, answer).inc()
 
     def took(self, seconds: float, requests: int) -> None:

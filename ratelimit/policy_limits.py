@@ -58,6 +58,7 @@ def _rule(name: str, limit: Written, counting: Limit | None) -> Rule:
         limit.code,
         limit.refusal,
         fails_open=limit.on_store_failure is StoreFailure.OPEN,
+        fails_local=limit.on_store_failure is StoreFailure.LOCAL,
         shadow=limit.shadow,
         by_network=limit.per is Per.ADDRESS,
     )

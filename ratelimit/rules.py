@@ -47,6 +47,7 @@ class Rule:
 
     name: as in policy: a metric label, and the policy's name in the RateLimit headers; never data of a request.
     code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.
+    fails_local: it is counted in the process meanwhile (ratelimit.local_limits).
     quota: it refuses only together with all other rules in quota mode that apply to the request.
     known_as: the name by which it may be replaced; empty: by none.
     replaces: names of rules that do not count in a request to which this one applies.
@@ -62,6 +63,7 @@ class Rule:
     code: str = "rate_limited"
     refusal: str = "Too many requests"
     fails_open: bool = False
+    fails_local: bool = False
     shadow: bool = False
     quota: bool = False
     known_as: str = ""

@@ -194,6 +194,7 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
         metrics_listen=metrics_listen,
         grpc_server=settings.grpc_server,
         parts=parts,
+        replicas=settings.replicas,
         samples=settings.samples_folder(),
         audit=AuditPlace(name, settings.audit_folder(), settings.audit_spool_mib * 1024 * 1024, settings.audit_key()),
     )

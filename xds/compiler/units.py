@@ -65,7 +65,7 @@ RouteKey = tuple[int, str, bool, str, str, int, int, int | None, tuple[LimitShap
 
 def listener_units(gateway: Gateway) -> Iterator[ListenerUnit]:
     # The filter has one answer to a lost rate-limit service for all limits, so the strictest of them decides.
-    closed = any(limit.on_store_failure is StoreFailure.CLOSED for limit in gateway.limits.values())
+    closed = any(limit.on_store_failure is not StoreFailure.OPEN for limit in gateway.limits.values())
     special = [route for route in gateway.routes.values() if route.traffic is not None]
     for name, listener in gateway.listeners.items():
         here = [route for route in special if name in gateway.listeners_of(route)]
