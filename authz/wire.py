@@ -92,22 +92,23 @@ def read_request(message: pb.CheckRequest) -> Request:
         headers = {name: lines[name] for name in lines}
     if not http.method or not path or not context:
         defect = Reason.CHECK_EMPTY
+    # By position, since names cost half a microsecond: the order is that of Request.
     return Request(
-        gateway=context.get(CONTEXT_GATEWAY, ""),
-        policy=context.get(CONTEXT_POLICY, ""),
-        listener=context.get(CONTEXT_LISTENER, ""),
-        route=context.get(CONTEXT_ROUTE, ""),
-        method=http.method,
-        scheme=http.scheme,
-        authority=http.host,
-        path=path,
-        query=query if mark else None,
-        headers=headers,
+        context.get(CONTEXT_GATEWAY, ""),
+        context.get(CONTEXT_POLICY, ""),
+        context.get(CONTEXT_LISTENER, ""),
+        context.get(CONTEXT_ROUTE, ""),
+        http.method,
+        http.scheme,
+        http.host,
+        path,
+        query if mark else None,
+        headers,
         # `body`, the text, is not read: Envoy puts `!` there for octets that are not UTF-8 (attack A52).
-        body=http.raw_body or None,
-        size=http.size,
-        exact=exact,
-        defect=defect,
+        http.raw_body or None,
+        http.size,
+        exact,
+        defect,
     )
 
 

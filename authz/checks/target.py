@@ -5,6 +5,7 @@ differently reaches one route under another's rules (attacks A31 to A34).
 """
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -58,8 +59,12 @@ def is_bounded_query(query: str) -> bool:
 
 def is_authority(authority: str) -> bool:
     """Whether all who compare, log or sign this authority mean the same host by it."""
-    if len(authority) > MAX_AUTHORITY:
-        return False
+    return len(authority) <= MAX_AUTHORITY and _is_authority(authority)
+
+
+# Nearly all requests name one of a few hosts.
+@lru_cache(maxsize=256)
+def _is_authority(authority: str) -> bool:
     found = _AUTHORITY.fullmatch(authority)
     if found is None or found[1] is None:
         return found is not None

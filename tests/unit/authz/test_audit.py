@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from urllib.parse import unquote_plus
 
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from authz import audit
 from authz.audit import AuditEvent, JsonLinesSink, Pseudonyms, audit_event
-from authz.decision import Decision
+from authz.decision import Decision, Refusal
 from authz.principal import NOBODY, Kind, Principal
+from authz.reasons import Reason
 from tests.unit.authz.world import API_KEY, NOW, request, token
 
 EVENT = audit_event(request(), Decision(None, NOBODY), NOW, Pseudonyms(b"k"))
@@ -93,6 +94,23 @@ def test_a_tenant_or_a_token_that_bears_the_name_of_a_person_is_a_pseudonym() ->
     assert found.tenant == names.of("ada@example.com")
     plain = Principal(Kind.TOKEN, subject="u1", role="admin", tenant="acme", credential_id="jti-7")
     assert (audit_event(request(), Decision(None, plain), NOW, names).tenant) == "acme"
+
+
+def test_every_field_of_an_event_holds_what_its_name_says() -> None:
+    who = Principal(
+        Kind.KEY, subject="sub", role="role", tier="tier", tenant="tenant", partner="partner", agent="agent",
+        credential_id="key-1", remark="remark",
+    )  # fmt: skip
+    asked = request(headers={"user-agent": "program", "x-request-id": "id", "x-waooaw-client-address": "10.1.2.3"})
+    found = audit_event(asked, Decision(Refusal(Reason.TIER_UNKNOWN, "cause"), who), NOW, Pseudonyms())
+    of_principal = {each: getattr(who, each) for each in ("subject", "role", "tier", "tenant", "partner", "agent")}
+    of_request = {each: getattr(asked, each) for each in ("gateway", "policy", "listener", "route", "method", "path")}
+    assert asdict(found) == of_principal | of_request | {
+        **{"at": NOW, "request_id": "id", "address": "10.1.2.3", "user_agent": "program", "kind": "key"},
+        **{"credential_id": "key-1", "outcome": "denied", "reason": "tier_unknown", "status": 403, "cause": "remark"},
+    }
+    allowed = audit_event(asked, Decision(None, who), NOW, Pseudonyms())
+    assert (allowed.outcome, allowed.reason, allowed.status, allowed.cause) == ("allowed", "remark", 200, "remark")
 
 
 def test_what_a_client_writes_is_bounded() -> None:
