@@ -10,7 +10,8 @@ from apibank.ports import plan_ports
 from apibank.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "deploy").rglob("*.md")])
+FOLDERS = ("docs", "deploy", "clients", "bench")
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(page for folder in FOLDERS for page in (PROJECT / folder).rglob("*.md"))])
 ADRS = sorted((PROJECT / "docs" / "adr").glob("*.md"))
 COMPOSE = PROJECT / "compose.yaml"
 ANCHOR_NOISE = re.compile(r"[^\w\- ]")
