@@ -55,7 +55,7 @@ _CARD_BEGINS: Final = re.compile("4|5[0-9]|2[2-7]|3[04-9]|6|8[12]")
 _LETTER_VALUES: Final = {ord("A") + place: str(10 + place) for place in range(26)}
 
 _EMAIL: Final = re2.compile(
-    r"[\p{L}\p{N}._%+'-]+(?:@| ?[\[({] ?(?:at|@) ?[\])}] ?)"
+    r"[\p{L}\p{N}._%+'-]+\"?(?:@| ?[\[({] ?(?:at|@) ?[\])}] ?)"
     r"(?:[\p{L}\p{N}-]+(?:\.| ?[\[({] ?(?:dot|\.) ?[\])}] ?))+\p{L}+",
     pattern_options(),
 )
@@ -88,6 +88,10 @@ def _is_person(number: str) -> bool:
     return pan.is_valid(number) and number[3:4].upper() == "P"
 
 
+def _is_ssn(number: str) -> bool:
+    return bool(ssn.is_valid("".join(filter(str.isdecimal, number))))
+
+
 def _always(_: str) -> bool:
     return True
 
@@ -99,7 +103,7 @@ def _forms() -> Sequence[_Form]:
         _form("[2-9][0-9]{11}", aadhaar.is_valid, "aadhaa?r|uidai|uid"),
         _form("[a-z]{5}[0-9]{4}[a-z]", _is_person),
         _form("[0-9]{3}[ -][0-9]{2}[ -][0-9]{4}", ssn.is_valid),
-        _form("[0-9]{9}", ssn.is_valid, "ssn|social security"),
+        _form("[0-9]{3}[ .-]?[0-9]{2}[ .-]?[0-9]{4}", _is_ssn, "ssn|social security"),
         _form("[a-ceghj-prstw-z][a-ceghj-nprstw-z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[a-d]", _always),
         _form("[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}", nhs.is_valid, "nhs"),
         _form("[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", idnr.is_valid, "steuer-?id|idnr|tin|identifikationsnummer"),
@@ -109,7 +113,7 @@ def _forms() -> Sequence[_Form]:
         _form("[a-z]{6}[0-9]{2}[a-z][0-9]{2}[a-z][0-9]{3}[a-z]", codicefiscale.is_valid),
         _form("[0-9]{9}", bsn.is_valid, "bsn|burgerservicenummer"),
         _form(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", cpf.is_valid),
-        _form("[0-9]{11}", cpf.is_valid, "cpf"),
+        _form("[0-9]{3}[ .]?[0-9]{3}[ .]?[0-9]{3}[ -]?[0-9]{2}", cpf.is_valid, "cpf"),
     )
 
 
@@ -158,7 +162,12 @@ def _obfuscation() -> re.Pattern[str]:
 
 def _is_address(candidate: str) -> bool:
     written = {"at": "@", "dot": "."}
-    plain = _obfuscation().sub(lambda found: written.get(found[1].lower(), found[1]), candidate).strip(".'")
+    plain = (
+        _obfuscation()
+        .sub(lambda found: written.get(found[1].lower(), found[1]), candidate)
+        .replace('"', "")
+        .strip(".'")
+    )
     if plain.lower().endswith(_FILE_NAMES):
         return False
     try:

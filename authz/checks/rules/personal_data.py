@@ -9,13 +9,13 @@ from typing import Final, Self
 
 import re2
 
-from authz.checks.rules import folding, identifiers
-from authz.checks.rules.folding import folded, readable
+from authz.checks.rules import identifiers, plain_text
+from authz.checks.rules.folding import folded
 from authz.checks.rules.given import Breach, Given, Steps, Text, breach, find, leads, steps
 from authz.checks.rules.identifiers import holds
 from authz.checks.rules.patterns import PatternSet
+from authz.checks.rules.plain_text import read
 from authz.checks.rules.words import snake
-from authz.checks.rules.wrapped import without_markup
 from authz.decision import FieldError
 from authz.reasons import Reason
 from policy.rules import PersonalData, PersonalDataRule
@@ -50,7 +50,7 @@ class PersonalDataCheck:
     @classmethod
     def of(cls, rule: PersonalDataRule) -> Self:
         """Raises ValueError where the vocabulary cannot be held."""
-        folding.prepare()
+        plain_text.prepare()
         identifiers.prepare()
         return cls(
             kinds=rule.kinds,
@@ -89,7 +89,7 @@ class PersonalDataCheck:
         # Texts that may hold the same kinds are searched together: nearly every request is found innocent by that.
         alike: dict[frozenset[PersonalData], list[tuple[Text, str]]] = {}
         for text in given.texts:
-            alike.setdefault(self._declared(text), []).append((text, _read(text.content)))
+            alike.setdefault(self._declared(text), []).append((text, read(text)))
         return [
             given.error(text.path, kind.value)
             for declared, readings in alike.items()
@@ -115,11 +115,3 @@ class PersonalDataCheck:
         if len(stated) == 1 and isinstance(stated[0], str) and stated[0] in self.bases:
             return None
         return Breach(Reason.LAWFUL_BASIS_MISSING, (given.error(self.basis, "lawful_basis"),))
-
-
-def _read(text: str) -> str:
-    plain = readable(text)
-    if "<" in plain or "/*" in plain:
-        # An address in angle brackets is no tag: with and without what is left out.
-        plain += f" | {without_markup(plain)}"
-    return plain.replace("\r", " ").replace("\n", " ").replace("\t", " ")

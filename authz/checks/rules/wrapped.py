@@ -54,9 +54,8 @@ def decoded(text: str) -> list[str]:
         return []
     found = [_text_of(bytes.fromhex(_NO_HEX.sub("", digits))) for digits in _HEX.findall(text)]
     candidates = [*_BASE64.findall(text), *(_NO_BASE64.sub("", one) for one in _BASE64_SPLIT.findall(text))]
-    for one in dict.fromkeys(candidates):
-        if _MIXED_CASE.search(one) and (octets := _octets(one)) is not None:
-            found.append(_text_of(octets))
+    likely = [one for one in dict.fromkeys(candidates) if _MIXED_CASE.search(one)]
+    found += [_text_of(octets) for one in likely if (octets := _octets(one)) is not None]
     return [said for said in found if said is not None]
 
 

@@ -60,6 +60,39 @@ FOUND = [
     ("card", "4111/* no */1111/* card */11111111"),
     ("card", "4111<!-- -->1111<!-- -->11111111"),
     ("card", "card4111111111111111!"),
+    ("email", "ada@example。com"),
+    ("email", "ada&#64;example.com"),
+    ("email", "ada%40example.com"),
+    ("email", "ada\\u0040example.com"),
+    ("email", '"ada lovelace"@example.com'),
+    ("email", "YWRhQGV4YW1wbGUuY29t is in base64"),
+    ("email", b"ada@example.com".hex()),
+    ("phone", "+49–30–901820"),
+    ("phone", "+49—30—901820"),
+    ("phone", "+49‑30‑901820"),
+    ("phone", "+49·30·901820"),
+    ("phone", "%2B4930901820"),
+    ("phone", "&plus;4930901820"),
+    ("phone", "phone 0049 30 901820"),
+    ("iban", "DE89 3704–0044 0532 0130 00"),
+    ("card", "4111–1111–1111–1111"),
+    ("card", "4111—1111—1111—1111"),
+    ("card", "4111‑1111‑1111‑1111"),
+    ("card", "4111−1111−1111−1111"),
+    ("card", "4111·1111·1111·1111"),
+    ("card", "4111•1111•1111•1111"),
+    ("card", "4111❤1111❤1111❤1111"),
+    ("card", "4111📄1111📄1111📄1111"),
+    ("card", "4111      1111      1111      1111"),
+    ("card", "4111&nbsp;1111&nbsp;1111&nbsp;1111"),
+    ("card", "4111%201111%201111%201111"),
+    ("card", "4111\\u00201111 1111 1111"),
+    ("card", "NDExMTExMTExMTExMTExMQ=="),
+    ("national_id", "SSN 536–90–4399"),
+    ("national_id", "ssn 536 90 4399"),
+    ("national_id", "SSN: 536.90.4399"),
+    ("national_id", "2345–6789–0124"),
+    ("national_id", "CPF 390 533 447 05"),
     ("national_id", "2345 6789 0124"),
     ("national_id", "aadhaar number 234567890124"),
     ("national_id", "PAN ABCPE1234F"),
@@ -125,6 +158,22 @@ INNOCENT = [
     "C++17 and C++20",
     "+1 for this idea",
     "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+    "4000, 4200, 4500 and 5000 units",
+    "2026–11–23, 10–12 o’clock",
+    "pages 123–130, 200–210; items 5•6•7",
+    "50 % — 60 % → 12°C × 3 ± 0.5",
+    "https://example.com/a%20b?page=2&size=100#part-3",
+    "2001:4860:4860::8888 and fe80::1",
+    "aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "0049301234 is a part number",
+    "find us @ example.com",
+    "look at the dot com boom",
+    "ISBN 9783161484100",
+    "version 10.0.19045.3693",
+    "$1,234,567.89 and 1.234.567,89 €",
+    "1e15, 6.02214076e23",
+    "lat=52.520008&lon=13.404954",
 ]
 
 
@@ -154,6 +203,11 @@ def test_what_only_looks_like_it_passes(text: str) -> None:
         ({"ada@example.com": 1}, ("/ada@example.com", "email")),
         ({"a": {"4111 1111 1111 1111": {}}}, ("/a/4111 1111 1111 1111", "card")),
         ({"pan": 4111111111111111}, ("/pan", "card")),
+        ({"phone": "9876543210"}, ("/phone", "phone")),
+        ({"customerPhone": 9876543210}, ("/customerPhone", "phone")),
+        ({"contact": {"mobile": ["98765 43210"]}}, ("/contact/mobile/0", "phone")),
+        ({"ssn": "536904399"}, ("/ssn", "national_id")),
+        ({"aadhaar_no": 234567890124}, ("/aadhaar_no", "national_id")),
         ({"pan": 4111111111111111.0}, ("/pan", "card")),
         (["x", "ada@example.com"], ("/1", "email")),
         ("ada@example.com", ("", "email")),
@@ -161,6 +215,19 @@ def test_what_only_looks_like_it_passes(text: str) -> None:
 )
 def test_it_is_found_at_any_depth_in_names_and_in_numbers(body: object, place: tuple[str, str]) -> None:
     assert place in places(judge(ANYWHERE, body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"invoice_number": "9876543210"},
+        {"signal": 9876543210, "text": "9876543210", "call": 9876543210},
+        {"id": 536904399, "total": 234567890124, "created_at": 1732333345000},
+        {"cellar": "9876543210", "telemetry": 9876543210},
+    ],
+)
+def test_a_number_is_nobodys_where_its_name_does_not_say_so(body: object) -> None:
+    assert places(judge(ANYWHERE, body)) == set()
 
 
 GOOD_LEAD = {
