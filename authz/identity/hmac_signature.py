@@ -140,6 +140,8 @@ def _covers_enough(items: tuple[str, ...]) -> bool:
 
 def signature_base(request: Request, covered: InnerList) -> bytes | None:
     """What was signed (RFC 9421 §2.5), or None where a component is absent, unknown or not known exactly."""
+    if covered.items == MANDATORY:
+        return _usual_base(request, covered)
     lines: list[str] = []
     for name in covered.items:
         value = _component(request, name)
@@ -149,6 +151,21 @@ def signature_base(request: Request, covered: InnerList) -> bytes | None:
         lines.append(f'"{name}": {value}\n')
     lines.append(f'"@signature-params": {covered.serialised()}')
     return "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _usual_base(request: Request, covered: InnerList) -> bytes | None:
+    """The same, of what nearly every agent signs, in the order that it is told (`problem.py`)."""
+    method, authority, path, query = request.method, _authority(request), request.path, _query(request)
+    digest = request.headers.get(DIGEST_HEADER)
+    if digest is None:
+        return None
+    values = f"{method}{authority}{path}{query}{digest}"
+    if "\n" in values or (not request.exact and "!" in values):
+        return None
+    return (
+        f'"@method": {method}\n"@authority": {authority}\n"@path": {path}\n"@query": {query}\n'
+        f'"content-digest": {digest}\n"@signature-params": {covered.serialised()}'
+    ).encode("utf-8", "surrogatepass")
 
 
 def _component(request: Request, name: str) -> str | None:

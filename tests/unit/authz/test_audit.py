@@ -106,8 +106,16 @@ def test_every_field_of_an_event_holds_what_its_name_says() -> None:
     of_principal = {each: getattr(who, each) for each in ("subject", "role", "tier", "tenant", "partner", "agent")}
     of_request = {each: getattr(asked, each) for each in ("gateway", "policy", "listener", "route", "method", "path")}
     assert asdict(found) == of_principal | of_request | {
-        **{"at": NOW, "request_id": "id", "address": "10.1.2.3", "user_agent": "program", "kind": "key"},
-        **{"credential_id": "key-1", "outcome": "denied", "reason": "tier_unknown", "status": 403, "cause": "remark"},
+        "at": NOW,
+        "request_id": "id",
+        "address": "10.1.2.3",
+        "user_agent": "program",
+        "kind": "key",
+        "credential_id": "key-1",
+        "outcome": "denied",
+        "reason": "tier_unknown",
+        "status": 403,
+        "cause": "remark",
     }
     allowed = audit_event(asked, Decision(None, who), NOW, Pseudonyms())
     assert (allowed.outcome, allowed.reason, allowed.status, allowed.cause) == ("allowed", "remark", 200, "remark")
