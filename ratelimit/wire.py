@@ -29,6 +29,8 @@ from ratelimit.store import Outcome, Reading
 
 # uint64 on the wire; more hits than fit into a uint32 are as good as that many.
 MOST_HITS: Final = (1 << 32) - 1
+# All limits of a request are charged in one step, for which all other requests wait.
+MOST_DESCRIPTORS: Final = 256
 _UNLIMITED: Final = (1 << 32) - 1
 _MILLION: Final = 1_000_000
 
@@ -56,7 +58,7 @@ class UnreadableRequestError(Exception):
 
 
 def read_request(raw: bytes) -> Request:
-    """Raises UnreadableRequestError for bytes that are no request, an empty domain, and no descriptors."""
+    """Raises UnreadableRequestError for bytes that are no request, an empty domain, and no descriptors or too many."""
     try:
         message = pb.RateLimitRequest.FromString(raw)
     except DecodeError as error:
@@ -65,6 +67,8 @@ def read_request(raw: bytes) -> Request:
         raise UnreadableRequestError("rate limit domain must not be empty")
     if not message.descriptors:
         raise UnreadableRequestError("rate limit descriptor list must not be empty")
+    if len(message.descriptors) > MOST_DESCRIPTORS:
+        raise UnreadableRequestError(f"a request has at most {MOST_DESCRIPTORS} descriptors")
     default = message.hits_addend or 1
     return Request(message.domain, tuple(_descriptor(each, default) for each in message.descriptors))
 
