@@ -82,6 +82,10 @@ class Settings(BaseSettings):
         """The database in use: the one named, else SQLite in the state directory."""
         return self.database or f"sqlite:///{self.state_dir.resolve() / 'apibank.db'}"
 
+    def telemetry_database_url(self) -> str:
+        """Where usage is kept: the database named, else a SQLite file whose writers keep nobody else waiting."""
+        return self.database or f"sqlite:///{self.state_dir.resolve() / 'telemetry.db'}"
+
     def audit_folder(self) -> Path:
         """Where the audit waits for the database."""
         return (self.audit_dir or self.state_dir / "audit").resolve()

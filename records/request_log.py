@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import Select, delete, func, select
 
 from records.database import Database
 from records.tables import AccessLogRow
@@ -32,16 +32,10 @@ class Wanted:
 
 
 class RequestLog:
-    """The table `access_log`."""
+    """The table `access_log`, which `Usage.add` writes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def add(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Rows by the names of the columns, without ids; all of them, or none."""
-        if rows:
-            async with self._database.writing() as session:
-                await session.execute(insert(AccessLogRow), list(rows))
 
     async def find(self, wanted: Wanted, count: int = 100) -> Sequence[Mapping[str, Any]]:
         """The newest first."""

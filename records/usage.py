@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import RowMapping, Select, delete, func, insert, select
 
 from records.database import Database
-from records.tables import UsageRow
+from records.tables import AccessLogRow, UsageRow
 
 MINUTE: Final = 60
 HOUR: Final = 3_600
@@ -72,11 +72,15 @@ class Usage:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, rows: Mapping[Key, Counts]) -> None:
-        """Minutes, written in one transaction: all of them, or none."""
-        if rows:
-            async with self._database.writing() as session:
+    async def add(self, rows: Mapping[Key, Counts], requests: Sequence[Mapping[str, object]] = ()) -> None:
+        """Minutes, and the requests themselves as rows of `records.request_log`: all of them are written, or none."""
+        if not rows and not requests:
+            return
+        async with self._database.writing() as session:
+            if rows:
                 await session.execute(insert(UsageRow), [_row(MINUTE, key, counts) for key, counts in rows.items()])
+            if requests:
+                await session.execute(insert(AccessLogRow), list(requests))
 
     async def sums(
         self, since: int, until: int, by: Sequence[str], *, step: int | None = None, **which: object

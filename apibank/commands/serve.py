@@ -260,6 +260,38 @@ def ratelimit(
     _run(partial(run_ratelimit, service), log_level=settings.log_level)
 
 
+@app.command("telemetry", short_help="Serve what Envoys tell of requests: usage and the request log.")
+def telemetry(
+    listen: Listen = "127.0.0.1:18003",
+    exposed: Annotated[
+        bool, typer.Option("--exposed", help="Listen beyond loopback without TLS: the network itself keeps others out.")
+    ] = False,
+    metrics_listen: MetricsListen = "127.0.0.1:18004",
+    log_days: Annotated[float, typer.Option(min=0, max=3650, help="For how long single requests are kept.")] = 7.0,
+    log_rows: Annotated[int, typer.Option(min=1, help="How many of them at most.")] = 1_000_000,
+    database: Database = None,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Take Envoys' access log, and keep usage and the request log of it.
+
+    Example: apibank serve telemetry --listen 127.0.0.1:18003
+    """
+    from apibank.telemetry_service import TelemetryService, run_telemetry
+
+    settings = settings_of(database=database, state_dir=state_dir, log_level=log_level)
+    service = TelemetryService(
+        listen=listen,
+        metrics_listen=metrics_listen,
+        database=settings.telemetry_database_url(),
+        key_file=settings.audit_key(),
+        exposed=exposed,
+        log_days=log_days,
+        log_rows=log_rows,
+    )
+    _run(partial(run_telemetry, service), log_level=settings.log_level)
+
+
 @app.command("issuer", short_help="Serve the development token issuers.")
 def issuer(
     customer_port: Annotated[int, typer.Option(help="Port of the customers' issuer.")] = 18010,

@@ -45,6 +45,14 @@ class Figures:
             index = bucket(record.duration)
             self.histogram[index] = self.histogram.get(index, 0) + 1
 
+    def add(self, more: "Figures") -> None:
+        self.requests += more.requests
+        self.failed += more.failed
+        self.octets_in += more.octets_in
+        self.octets_out += more.octets_out
+        self.duration += more.duration
+        add(self.histogram, more.histogram)
+
 
 class UsageCounter:
     """Adds up what has come since it was last taken. At most `capacity` different keys at a time.
@@ -78,10 +86,4 @@ class UsageCounter:
     def put_back(self, figures: dict[UsageKey, Figures]) -> None:
         """What was taken could not be kept: count it again."""
         for key, one in figures.items():
-            into = self._figures.setdefault(key, Figures())
-            into.requests += one.requests
-            into.failed += one.failed
-            into.octets_in += one.octets_in
-            into.octets_out += one.octets_out
-            into.duration += one.duration
-            add(into.histogram, one.histogram)
+            self._figures.setdefault(key, Figures()).add(one)

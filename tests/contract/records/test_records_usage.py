@@ -161,13 +161,13 @@ async def test_requests_are_found_by_what_is_known_of_them(
         4: {"status": 404},
         5: {"status": 429},
     }
-    await log.add([request(number, **others.get(number, {})) for number in range(6)])
+    await Usage(database).add({}, [request(number, **others.get(number, {})) for number in range(6)])
     assert [row["request_id"] for row in await log.find(wanted)] == [f"r-{number}" for number in numbers]
 
 
 async def test_requests_are_paged_without_a_gap(database: Database) -> None:
     log = RequestLog(database)
-    await log.add([request(number) for number in range(25)])
+    await Usage(database).add({}, [request(number) for number in range(25)])
     seen: list[str] = []
     before: int | None = None
     while page := await log.find(Wanted(before=before), 10):
@@ -178,7 +178,7 @@ async def test_requests_are_paged_without_a_gap(database: Database) -> None:
 
 async def test_the_log_keeps_to_its_time_and_its_size(database: Database) -> None:
     log = RequestLog(database)
-    await log.add([request(number) for number in range(100)])
+    await Usage(database).add({}, [request(number) for number in range(100)])
     assert await log.prune(NOW + 10, 1000) == 10
     assert await log.prune(NOW, 50) == 40
     assert [row["request_id"] for row in await log.find(Wanted(), 1000)] == [f"r-{n}" for n in reversed(range(50, 100))]

@@ -1,0 +1,70 @@
+"""Between the Envoys that tell and the database that keeps: bounded, and never waited for."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from policy.descriptors import CALLER_SUBJECT
+from telemetry.access_log.metrics import AccessLogMetrics
+from telemetry.access_log.record import AccessRecord
+from telemetry.access_log.usage import Figures, UsageCounter, UsageKey
+from telemetry.access_log.window import Window
+
+Keep = Callable[[Sequence[AccessRecord], Mapping[UsageKey, Figures]], Awaitable[None]]
+
+_CAPACITY: Final = 50_000
+
+
+class AccessLogCollector:
+    """The port `telemetry.access_log.server.Collector`. People are named by `pseudonym` from here on.
+
+    Requests beyond `capacity` that wait for the database are counted in usage, and not logged one by one.
+    """
+
+    def __init__(
+        self, metrics: AccessLogMetrics, window: Window, pseudonym: Callable[[str], str], capacity: int = _CAPACITY
+    ) -> None:
+        self._metrics, self._window, self._pseudonym, self._capacity = metrics, window, pseudonym, capacity
+        self._usage = UsageCounter()
+        self._waiting: list[AccessRecord] = []
+
+    def take(self, records: Iterable[AccessRecord]) -> None:
+        for told in records:
+            record = self._named(told)
+            self._metrics.count(record)
+            self._window.count(record)
+            self._usage.count((record,))
+            if len(self._waiting) < self._capacity:
+                self._waiting.append(record)
+            else:
+                self._metrics.dropped.inc()
+        self._metrics.waiting.set(len(self._waiting))
+
+    def unreadable(self) -> None:
+        self._metrics.unreadable.inc()
+
+    async def flush(self, keep: Keep) -> None:
+        """Hand over what has come since the last time. What `keep` raises is raised, and nothing is lost by it."""
+        records, self._waiting = self._waiting, []
+        figures = self._usage.take()
+        if not figures:
+            return
+        try:
+            await keep(records, figures)
+        except BaseException:
+            self._metrics.not_kept.inc()
+            self._usage.put_back(figures)
+            room = max(self._capacity - len(self._waiting), 0)
+            self._metrics.dropped.inc(max(len(records) - room, 0))
+            self._waiting = records[:room] + self._waiting
+            raise
+        finally:
+            self._metrics.waiting.set(len(self._waiting))
+
+    def _named(self, record: AccessRecord) -> AccessRecord:
+        if not record.subject and not record.caller.startswith(CALLER_SUBJECT):
+            return record
+        caller = record.caller
+        if caller.startswith(CALLER_SUBJECT):
+            caller = CALLER_SUBJECT + self._pseudonym(caller.removeprefix(CALLER_SUBJECT))
+        return replace(record, caller=caller, subject=self._pseudonym(record.subject))

@@ -1,0 +1,50 @@
+"""Figures of what Envoys tell. Labels are gateways, tiers and classes of statuses, never callers or addresses."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from telemetry.access_log.record import AccessRecord
+
+_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_MOST_GATEWAYS: Final = 64
+_TIERS: Final = frozenset({"", "free", "business", "enterprise", "internal"})
+_OTHERS: Final = "others"
+
+
+class AccessLogMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"apibank_{name}_total", text, labels, registry=registry)
+
+        self._requests = counter(
+            "requests", "Requests, by class of their status; 0xx: no answer.", "gateway", "tier", "status"
+        )
+        self._failed = counter("requests_failed", "Those that the federation failed.", "gateway")
+        self._duration = Histogram(
+            "apibank_request_seconds", "Time from a request's first octet to its answer's last.", ("gateway",),
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.unreadable = counter("access_log_unreadable", "Messages that were no access log.")
+        self.dropped = counter("access_log_dropped", "Requests that are counted and not logged, as there was no room.")
+        self.not_kept = counter("access_log_write_failures", "Times that the database did not take what was told.")
+        self.waiting = Gauge(
+            "apibank_access_log_waiting", "Requests that are not in the database yet.", registry=registry
+        )
+        self._gateways: set[str] = set()
+
+    def count(self, record: AccessRecord) -> None:
+        gateway = self._gateway(record.gateway)
+        tier = record.tier if record.tier in _TIERS else _OTHERS
+        self._requests.labels(gateway, tier, f"{min(record.status, 999) // 100}xx").inc()
+        if record.failed:
+            self._failed.labels(gateway).inc()
+        if record.duration is not None:
+            self._duration.labels(gateway).observe(record.duration / 1000)
+
+    def _gateway(self, name: str) -> str:
+        if name not in self._gateways:
+            if len(self._gateways) >= _MOST_GATEWAYS:
+                return _OTHERS
+            self._gateways.add(name)
+        return name
