@@ -97,6 +97,25 @@ ROUTES: dict[str, dict[str, Any]] = {
         "limits": ["all"],
         "deprecation": {"since": "2026-01-01"},
     },
+    "limited-socket": {
+        "path": "/limited/socket",
+        "upstream": "blue",
+        "limits": ["all"],
+        "streaming": {"idle_timeout_ms": 500, "max_duration_ms": 2000},
+        "upgrades": ["websocket"],
+    },
+    "limited-retries": {
+        "path": "/limited/retries",
+        "upstream": "blue",
+        "limits": ["all"],
+        "retries": {"retry_on": ["5xx"], "attempts": 2},
+    },
+    "limited-copies": {
+        "path": "/limited/copies",
+        "upstream": "blue",
+        "limits": ["all"],
+        "mirror": [{"upstream": "shadow"}],
+    },
     "removed": {
         "path": "/removed",
         "upstream": "blue",
