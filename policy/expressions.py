@@ -43,8 +43,13 @@ _MAX_MACROS: Final = 3
 # Values times characters that an expression may look at; CEL itself stops after 10,000 rounds of its macros.
 _MAX_WORK: Final = 20_000_000
 _MAX_ROUNDS: Final = 10_000
+# In a raw text a backslash is one, and ends nothing less than it would otherwise.
+_RAW: Final = r"""(?:[rR][bB]?|[bB][rR])(?:\"{3}(?s:.)*?\"{3}|'{3}(?s:.)*?'{3}|"[^"\n]*"|'[^'\n]*')"""
+_ESCAPED: Final = (
+    r"""[bB]?(?:\"{3}(?s:[^\\]|\\.)*?\"{3}|'{3}(?s:[^\\]|\\.)*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+)
 _TOKEN: Final = re.compile(
-    r"""(?P<text>[rRbB]{0,2}(?:\"\"\"(?s:.)*?\"\"\"|'''(?s:.)*?'''|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))"""
+    rf"(?P<text>{_RAW}|{_ESCAPED})"
     r"|(?P<comment>//[^\n]*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<space>\s+)|(?P<sign>.)"
 )
 _ERROR: Final = re.compile(r"<input>:(?P<line>\d+):(?P<column>\d+): (?P<said>.*)")
@@ -90,13 +95,17 @@ class Expression:
     text: str
     compiled: cel.Expression
     macros: int
+    sums: int
     typed: tuple[str, ...]
 
     def holds(self, inputs: Inputs) -> bool:
         """Whether it is true. Raises EvaluationError where it has no result: a member that is not there, a wrong type,
         or more work than is done for one request."""
-        if self.macros and min(inputs.values**self.macros, _MAX_ROUNDS) * inputs.characters > _MAX_WORK:
-            raise EvaluationError("too much work")
+        if self.macros:
+            rounds = min(inputs.values**self.macros, _MAX_ROUNDS)
+            # A macro gives what it has added up to the next one, which adds it up again.
+            if max(rounds, (1 + self.sums) ** self.macros) * inputs.characters > _MAX_WORK:
+                raise EvaluationError("too much work")
         data: dict[str, object] = {**inputs.variables, "body": inputs.body}
         if isinstance(inputs.body, dict):
             data |= {f"body.{name}": inputs.body[name] for name in self.typed if name in inputs.body}
@@ -123,7 +132,8 @@ def compile_expression(
         raise _translated(str(error)) from None
     if compiled.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError(f"expected true or false, found {compiled.return_type().name().lower()}")
-    return Expression(text, compiled, _count_macros(words), tuple(typed))
+    sums = sum(word.kind == "sign" and word.text == "+" for word in words)
+    return Expression(text, compiled, _count_macros(words), sums, tuple(typed))
 
 
 def reads_body(text: str) -> bool:
@@ -167,10 +177,11 @@ def _check_words(
         member = _member_of(words, index)
         if word.text == "matches" and _text_at(words, index + 1) == "(":
             pattern = words[index + 2] if index + 2 < len(words) else word
-            if not _follows_dot(words, index) or pattern.kind != "text":
+            if not _follows_dot(words, index) or pattern.kind != "text" or _text_at(words, index + 3) != ")":
                 raise ExpressionError(
                     "matches takes a pattern that is written here: TEXT.matches('PATTERN')", _place(text, word.start)
                 )
+            _check_pattern(pattern.text, _place(text, pattern.start))
         if (
             member == ("caller", "claims")
             and _text_at(words, index + 3) == "."
@@ -181,6 +192,16 @@ def _check_words(
         if member is not None and member[0] == "body" and known is not None and member[1] not in known:
             named = words[index + 2]
             raise ExpressionError(f"no schema here has a field {named.text}", _place(text, named.start))
+
+
+def _check_pattern(written: str, place: Place) -> None:
+    try:
+        result = cel.NewEnv(variables={}).compile(f"''.matches({written})").eval(data={}).value()
+    except RuntimeError:
+        # Not a text at all, and the checker says so at its place.
+        return
+    if not isinstance(result, bool):
+        raise ExpressionError("not a pattern of RE2", place)
 
 
 def _member_of(words: Sequence[_Word], index: int) -> tuple[str, str] | None:

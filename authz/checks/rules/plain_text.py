@@ -23,8 +23,10 @@ _DIVIDING_TOO: Final = "·•‧∙⋅・‣⁃−"
 _STOPS: Final = "。．｡"
 # A member of such a name says what its number is. Words that may mean something else are not among them.
 _SAYS: Final = frozenset(
-    ("phone", "telephone", "tel", "mobile", "cell", "handy", "whatsapp", "fax")
-    + ("ssn", "aadhaar", "aadhar", "uidai", "nhs", "bsn", "cpf", "tin", "idnr")
+    {
+        *("phone", "telephone", "tel", "mobile", "cell", "handy", "whatsapp", "fax"),
+        *("ssn", "aadhaar", "aadhar", "uidai", "nhs", "bsn", "cpf", "tin", "idnr"),
+    }
 )
 
 

@@ -104,6 +104,12 @@ def test_what_comes_to_no_result_refuses(text: str) -> None:
         ("caller.claims.department == 'x' && caller.claims.team == 'y'", (1, 50), "claim team is not declared"),
         ("body.name.matches(body.name)", (1, 11), "a pattern that is written here"),
         ("matches(body.name, 'x')", (1, 1), "a pattern that is written here"),
+        ("body.name.matches('a' + body.name)", (1, 11), "a pattern that is written here"),
+        ("body.name.matches('a'.contains(body.name) ? 'a' : body.name)", (1, 11), "a pattern that is written here"),
+        ("r'\\' != body.name && body.name.matches(body.name) || 'y' == 'x'", (1, 32), "a pattern that is written here"),
+        ('R"\\" != body.name && body.name.matches(body.name) || "y" == "x"', (1, 32), "a pattern that is written here"),
+        ("true &&\n body.name.matches('a(')", (2, 20), "not a pattern of RE2"),
+        ("body.name.matches('(a{1,1000}){1,1000}')", (1, 19), "not a pattern of RE2"),
         (
             "body.items.all(a, body.items.all(b, body.items.all(c, body.items.all(d, a+b+c+d > 0))))",
             (1, 1),
@@ -140,6 +146,7 @@ def test_a_field_is_typed_where_every_schema_demands_it_alike() -> None:
         ("request.method == 'POST'", False),
         ("caller.role == 'body'", False),
         ('caller.role == "body.x" // body', False),
+        ("r'\\' != caller.role || body.amount > 1 || 'y' == 'x'", True),
         ("caller.claims.body == 1", False),
     ],
 )
@@ -166,3 +173,17 @@ def test_it_is_not_begun_where_rounds_times_text_is_too_much() -> None:
     body = {"a": list(range(4000)), "b": "x" * 60_000}
     with pytest.raises(EvaluationError, match="too much work"):
         expression.holds(Inputs({}, body, characters=60_000, values=4000))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[body.a].map(x, x + x + x + x + x + x).map(x, x + x + x + x + x + x).size() == 1",
+        "['a'].exists(x, (body.a + body.a + body.a + body.a + body.a + body.a).size() > 1)",
+    ],
+)
+def test_it_makes_no_text_many_times_as_long_as_the_body(text: str) -> None:
+    expression = compile_expression(text)
+    with pytest.raises(EvaluationError, match="too much work"):
+        expression.holds(Inputs({}, {"a": "x" * 5_000_000}, characters=5_000_000, values=2))
+    assert expression.holds(Inputs({}, {"a": "x" * 5_000}, characters=5_000, values=2))
