@@ -36,6 +36,8 @@ gateways:
       brand: {limits: [sliding]}
       influencer: {upstream: nobody, retries: {attempts: 3, retry_on: [connect-failure]}}
   education:
+    # In one call in place of two (docs/adr/0027): nobody can tell.
+    services: {ratelimit: {answered_by: authz}}
     limits: {requests: {unit: day, burst: null, tenants: {TENANT: 8}}}
   sales:
     limits: {requests: {unit: day, burst: null, tenants: {TENANT: 9}}}

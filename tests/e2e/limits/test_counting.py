@@ -179,6 +179,18 @@ def test_a_body_that_is_sent_when_it_is_asked_for_is_counted_once(
     assert left(counters, subject) == (999, 99, 9)
 
 
+@pytest.mark.requirement("R69", "R97")
+def test_a_partner_is_one_caller_over_all_its_keys(stack: Stack, client: Client, counters: Counters) -> None:
+    wanted = ("keys", "create", "--partner", "acme", "--scope", "partner:acme:marketing:read", "--tier", "free")
+    keys = [json.loads(stack.run(*wanted, "-o", "json").stdout)["key"] for _ in range(2)]
+    statuses = [client.call("GET", PATH, key=keys[number % 2]).status_code for number in range(12)]
+    assert statuses == [200] * 10 + [429] * 2
+    day = counters.usage("marketing", "day", partner="acme", tier="free")
+    assert (day["remaining"], day["counted_as"]) == (0, "partner:acme")
+    assert counters.remaining("marketing", "day", tenant="acme", tier="free") == 10
+    assert counters.remaining("central", "subject", partner="acme", tier="free") == 988
+
+
 def test_looking_at_what_is_left_costs_nothing_by_the_command_either(
     stack: Stack, counters: Counters, tokens: Tokens, fresh: Fresh, client: Client
 ) -> None:
