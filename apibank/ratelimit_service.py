@@ -12,6 +12,7 @@ import ratelimit.server
 from apibank.folder_changes import FolderChanges
 from apibank.limit_calls import calls_app
 from apibank.observed import listener_of, observed_app, process_registry
+from apibank.served_tls import ServedTls
 from apibank.settings import GrpcServer
 from apibank.web import WebListener, serve_web
 from policy.problem import PolicyError
@@ -20,14 +21,17 @@ from ratelimit.limiter import RateLimiter
 from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.redis_store import RedisStore
-from rpc.server import is_private
+from rpc.server import Running, is_private
 
 _LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitService:
-    """What the service is told when it starts. `store`: memory, or a redis URL. `http_listen`: apibank.limit_calls."""
+    """What the service is told when it starts. `store`: memory, or a redis URL. `http_listen`: apibank.limit_calls.
+
+    With TLS it is grpcio that serves, whatever `grpc_server` says.
+    """
 
     config: Path
     listen: str
@@ -37,6 +41,7 @@ class RateLimitService:
     exposed: bool = False
     http_listen: str | None = None
     options: FileOptions | None = None
+    tls: ServedTls | None = None
 
 
 async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
@@ -56,11 +61,17 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
         listeners = [listener_of(observed_app(registry, limiter.ready), service.metrics_listen)]
         if service.http_listen is not None:
             listeners.append(_calls(limiter, service.http_listen, service.exposed))
-        running = await ratelimit.server.serve(limiter, service.listen, service.grpc_server, exposed=service.exposed)
+        running = await _serve(service, limiter)
         held.push_async_callback(running.stop)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_follow(service, changes, limiter, stop))
             tasks.create_task(serve_web(listeners, stop))
+
+
+async def _serve(service: RateLimitService, limiter: RateLimiter) -> Running:
+    if service.tls is None:
+        return await ratelimit.server.serve(limiter, service.listen, service.grpc_server, exposed=service.exposed)
+    return await ratelimit.server.serve(limiter, service.listen, "grpcio", service.tls.credentials())
 
 
 def _calls(limiter: RateLimiter, listen: str, exposed: bool) -> WebListener:

@@ -208,6 +208,9 @@ def ratelimit(
     exposed: Annotated[
         bool, typer.Option("--exposed", help="Listen beyond loopback without TLS: the network itself keeps others out.")
     ] = False,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM chain of the gRPC server; with --tls-key.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of it. All three are read again when replaced.")] = None,
+    tls_authority: Annotated[Path | None, typer.Option(help="PEM authority that callers must prove.")] = None,
     metrics_listen: MetricsListen = "127.0.0.1:18002",
     http_listen: Annotated[
         str | None,
@@ -236,6 +239,7 @@ def ratelimit(
     Example: apibank serve ratelimit --config ./config --store memory --listen 127.0.0.1:8081
     """
     from apibank.ratelimit_service import RateLimitService, run_ratelimit
+    from apibank.served_tls import ServedTls
     from ratelimit.config_files import FileOptions
     from ratelimit.rules import DomainRules, HeaderNames, Headers, Node
 
@@ -243,6 +247,8 @@ def ratelimit(
         names = HeaderNames(limit_header, remaining_header, reset_header)
     except ValueError as error:
         fail(f"error: {error}")
+    if (tls_certificate is None) != (tls_key is None) or (tls_authority is not None and tls_key is None):
+        fail("error: --tls-certificate and --tls-key belong together, and --tls-authority to them")
     settings = settings_of(store=store, state_dir=state_dir, grpc_server=grpc_server, log_level=log_level)
     service = RateLimitService(
         config=config,
@@ -256,6 +262,7 @@ def ratelimit(
         options=FileOptions(
             merge_domains, shadow, DomainRules("", Node(), Headers(headers), names=names, metadata=metadata)
         ),
+        tls=ServedTls(tls_certificate, tls_key, tls_authority) if tls_certificate and tls_key else None,
     )
     _run(partial(run_ratelimit, service), log_level=settings.log_level)
 

@@ -30,6 +30,7 @@ class Served:
     channel: grpc.Channel
     metrics_url: str
     http_url: str
+    target: str
     process: "subprocess.Popen[bytes]"
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -88,22 +89,22 @@ def get(url: str, body: bytes | None = None) -> tuple[int, bytes]:
 
 
 @contextmanager
-def served(folder: Path, store: str, sockets: Path, *options: str) -> Iterator[Served]:
-    """The process with the files of a folder, its gRPC on a Unix socket in `sockets`; stopped afterwards."""
-    place = sockets / "limits.sock"
-    metrics, http = _free_port(), _free_port()
-    listen = ["--listen", f"unix:{place}", "--metrics-listen", f"127.0.0.1:{metrics}"]
+def served(folder: Path, store: str, sockets: Path, *options: str, port: int | None = None) -> Iterator[Served]:
+    """The process with the files of a folder; stopped afterwards. Its gRPC is on a Unix socket, or on a port."""
+    place = f"unix:{sockets / 'limits.sock'}" if port is None else f"127.0.0.1:{port}"
+    metrics, http = free_port(), free_port()
+    listen = ["--listen", place, "--metrics-listen", f"127.0.0.1:{metrics}"]
     command = [sys.executable, "-m", "apibank", "serve", "ratelimit", "--config", str(folder), "--store", store]
     command += [*listen, "--http-listen", f"127.0.0.1:{http}", *options]
     with (sockets / "log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, stdout=log)
     try:
-        with grpc.insecure_channel(f"unix:{place}") as channel:
+        with grpc.insecure_channel(place) as channel:
             url = f"http://127.0.0.1:{metrics}"
             until(lambda: process.poll() is not None or _answers(url + "/ready"))
             assert process.poll() is None, (sockets / "log").read_text()
             stub = pb_grpc.RateLimitServiceStub(channel)
-            yield Served(folder, stub, channel, url, f"http://127.0.0.1:{http}", process)
+            yield Served(folder, stub, channel, url, f"http://127.0.0.1:{http}", place, process)
     finally:
         process.terminate()
         try:
@@ -119,7 +120,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

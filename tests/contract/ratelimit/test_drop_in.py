@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
+import trustme
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.contract.ratelimit.process import Served, get, served, within_one
+from protos import rls_pb2 as pb
+from protos import rls_pb2_grpc as pb_grpc
+from tests.contract.ratelimit.process import Served, free_port, get, served, within_one
 from tests.contract.ratelimit.service import OK, OVER, descriptor, headers_of
 
 FILE = """\
@@ -150,12 +154,51 @@ def test_a_folder_that_goes_away_leaves_its_rules_in_force_until_it_is_back(plac
         it.loaded(lambda: (place / "away").rename(folder))
 
 
+def asked_over_tls(target: str, roots: trustme.CA, mine: trustme.LeafCert | None) -> grpc.StatusCode | None:
+    """How a call over a new connection ends; None: with an answer."""
+    own = () if mine is None else (mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes())
+    credentials = grpc.ssl_channel_credentials(roots.cert_pem.bytes(), *own)
+    # A pool of its own: otherwise a connection from before would be used again.
+    with grpc.secure_channel(target, credentials, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+        request = pb.RateLimitRequest(domain="d", descriptors=[descriptor(("x", "y"))])
+        try:
+            pb_grpc.RateLimitServiceStub(channel).ShouldRateLimit(request, timeout=10)
+        except grpc.RpcError as error:
+            return error.code()
+    return None
+
+
+def test_tls_demands_the_callers_certificate_and_renews_its_own_while_it_runs(place: Path) -> None:
+    old, new, callers = trustme.CA(), trustme.CA(), trustme.CA()
+    mine = callers.issue_cert("envoy")
+    chain, key, authority = place / "chain.pem", place / "key.pem", place / "authority.pem"
+    callers.cert_pem.write_to_path(authority)
+
+    def install(issuer: trustme.CA) -> None:
+        leaf = issuer.issue_cert("127.0.0.1")
+        leaf.private_key_pem.write_to_path(key)
+        leaf.cert_chain_pems[0].write_to_path(chain)
+
+    install(old)
+    options = ["--tls-certificate", str(chain), "--tls-key", str(key), "--tls-authority", str(authority)]
+    with served(config(place), "memory", place, *options, port=free_port()) as it:
+        assert asked_over_tls(it.target, old, mine) is None
+        assert asked_over_tls(it.target, old, None) is grpc.StatusCode.UNAVAILABLE
+        key.write_text("nonsense")
+        assert asked_over_tls(it.target, old, mine) is None
+        install(new)
+        assert asked_over_tls(it.target, new, mine) is None
+        assert asked_over_tls(it.target, old, mine) is grpc.StatusCode.UNAVAILABLE
+
+
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
         ("domain: d\ndescriptors: [{key: ''}]\n", [], "file.yaml:2"),
         (FILE, ["--reset-header", "no name"], "'no name' is no name of a header"),
         (FILE, ["--http-listen", "0.0.0.0:0"], "--exposed"),
+        (FILE, ["--tls-key", "/no.pem"], "belong together"),
+        (FILE, ["--tls-key", "/no.pem", "--tls-certificate", "/no.pem"], "TLS cannot be served with /no.pem"),
     ],
 )
 def test_what_is_wrong_at_the_start_is_told_and_nothing_is_served(
