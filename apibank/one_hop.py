@@ -14,7 +14,7 @@ from authz.decision import Refusal
 from authz.limits import Counted, Counting
 from authz.reasons import Reason
 from policy.descriptors import ADDRESS, CALLER, TIER
-from ratelimit.answer import FIGURES, RETRY_AFTER, Figures, fixed_headers, retry_after, wants_headers
+from ratelimit.answer import RETRY_AFTER, Figures, figure_names, fixed_headers, retry_after, wants_headers
 from ratelimit.limiter import RateLimiter
 from ratelimit.matching import Plan
 from ratelimit.request import Descriptor, Request
@@ -27,7 +27,6 @@ _UNAVAILABLE: Final = "Nobody could count the request"
 _UNCOUNTED: Final = Counted(None)
 # Longer names are rare, and would let a caller fill the memory.
 _LONGEST: Final = 1024
-_FIGURES: Final = tuple(name.lower() for name in FIGURES)
 _RETRY_AFTER: Final = RETRY_AFTER.lower()
 
 
@@ -109,6 +108,7 @@ class _Answers:
     def __init__(self, plan: Plan) -> None:
         self._limited = plan.limited
         self._figures = Figures(plan)
+        self._names = tuple(name.lower() for name in figure_names(plan.names))
         self._headed = wants_headers(plan, admitted=True), wants_headers(plan, admitted=False)
         self._fixed = tuple((name.lower(), value) for name, value in fixed_headers(plan, admitted=True))
 
@@ -120,7 +120,7 @@ class _Answers:
             return _UNCOUNTED
         headers = self._fixed
         if self._headed[not admitted]:
-            headers = (*zip(_FIGURES, self._figures.of(readings), strict=True), *headers)
+            headers = (*zip(self._names, self._figures.of(readings), strict=True), *headers)
         else:
             headers = ()
         if admitted:

@@ -84,7 +84,7 @@ def traffic(seed: int, requests: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.requirement("R42", "R69", "R104")
-async def test_clients_cannot_tell_one_hop_from_two_but_by_the_id_in_a_429(
+async def test_clients_cannot_tell_one_hop_from_two(
     gates: tuple[Gate, Gate], clients: Mapping[str, httpx2.AsyncClient]
 ) -> None:
     two, one = gates
