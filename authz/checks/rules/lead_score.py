@@ -6,9 +6,8 @@ from typing import Final, Self
 
 from pydantic import JsonValue
 
-from authz.checks.rules.folding import folded
 from authz.checks.rules.given import Breach, Given, Path, Steps, breach, find, steps
-from authz.checks.rules.words import snake
+from authz.checks.rules.words import spellings
 from authz.decision import FieldError
 from authz.reasons import Reason
 from policy.rules import LeadScoreRule
@@ -64,4 +63,4 @@ class LeadScoreCheck:
 
 def _words(name: str) -> list[str]:
     """The words of a name, also those that are not written apart: customerGender, customer-gender, GENDER."""
-    return [*snake(name).split("_"), folded(name).strip()]
+    return [word for spelling in spellings(name) for word in (*spelling.split("_"), spelling.replace("_", " "))]

@@ -10,12 +10,12 @@ from typing import Final, Self
 import re2
 
 from authz.checks.rules import identifiers, plain_text
-from authz.checks.rules.folding import folded
+from authz.checks.rules.folding import folded, readings
 from authz.checks.rules.given import Breach, Given, Steps, Text, breach, find, leads, steps
 from authz.checks.rules.identifiers import holds
 from authz.checks.rules.patterns import PatternSet
 from authz.checks.rules.plain_text import read
-from authz.checks.rules.words import snake
+from authz.checks.rules.words import spellings
 from authz.decision import FieldError
 from authz.reasons import Reason
 from policy.rules import PersonalData, PersonalDataRule
@@ -74,16 +74,16 @@ class PersonalDataCheck:
 
     def _special(self, given: Given) -> list[FieldError]:
         texts = given.texts
-        names = _BETWEEN.join(f"_{snake(text.content)}_" for text in texts if text.is_name)
-        said = _BETWEEN.join(folded(text.content) for text in texts if not text.is_name)
+        names = _BETWEEN.join(_named(text) for text in texts if text.is_name)
+        said = _BETWEEN.join(reading for text in texts if not text.is_name for reading in readings(text.content))
         if not self.special_names.found(names) and not self.special_phrases.found(said):
             return []
         return [given.error(text.path, _SPECIAL) for text in texts if self._is_special(text)]
 
     def _is_special(self, text: Text) -> bool:
         if text.is_name:
-            return bool(self.special_names.found(f"_{snake(text.content)}_"))
-        return bool(self.special_phrases.found(folded(text.content)))
+            return bool(self.special_names.found(_named(text)))
+        return bool(self.special_phrases.found(_BETWEEN.join(readings(text.content))))
 
     def _undeclared(self, given: Given) -> list[FieldError]:
         # Texts that may hold the same kinds are searched together: nearly every request is found innocent by that.
@@ -115,3 +115,7 @@ class PersonalDataCheck:
         if len(stated) == 1 and isinstance(stated[0], str) and stated[0] in self.bases:
             return None
         return Breach(Reason.LAWFUL_BASIS_MISSING, (given.error(self.basis, "lawful_basis"),))
+
+
+def _named(text: Text) -> str:
+    return _BETWEEN.join(f"_{spelling}_" for spelling in spellings(text.content))

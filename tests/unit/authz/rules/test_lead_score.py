@@ -79,6 +79,12 @@ def test_factors_weigh_1_together(factors: object, broken: str | None) -> None:
         "gen\u200bder",
         "gеnder",
         "a\u0301ge",
+        "gen-der",
+        "g e n d e r",
+        "g3nder",
+        "gender1",
+        "gender_2",
+        "customerGender2024",
     ],
 )
 def test_no_factor_is_a_protected_attribute(name: str) -> None:
@@ -86,7 +92,19 @@ def test_no_factor_is_a_protected_attribute(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["engagement", "page_views", "language", "stage", "manager", "sussex_region", "message"]
+    "name",
+    [
+        "engagement",
+        "page_views",
+        "language",
+        "stage",
+        "manager",
+        "sussex_region",
+        "message",
+        "p4ge_views",
+        "st-age",
+        "im_age1x",
+    ],
 )
 def test_words_that_only_hold_one_pass(name: str) -> None:
     assert judge(SCORED, {"factors": {name: 1}}) is None
