@@ -18,7 +18,7 @@ MAX_SECRETS: Final = 4
 # Agents are named as their endpoints are; whatever else lies in the directory is not an agent.
 _AGENT: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
-Stamp = tuple[tuple[str, int, int, int], ...]
+Stamp = tuple[tuple[str, int, int, int, int], ...]
 
 
 class SecretFileError(Exception):
@@ -88,4 +88,6 @@ def stamp(path: Path) -> Stamp:
         stats = [(file.name, os.stat(file)) for file in files]  # noqa: PTH116 one call per file suffices
     except OSError as error:
         raise SecretFileError(f"{path.name}: {error.strerror}") from error
-    return tuple((name, found.st_mtime_ns, found.st_size, found.st_ino) for name, found in stats)
+    # Secrets are of one length, inodes are used again, and some tools give all files one time of change; but nobody
+    # sets the time at which a file's entry was written.
+    return tuple((name, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino) for name, found in stats)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 PARAMETER: Final = "password_file"
 _LONGEST: Final = 4096
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int, int]
 
 
 class PasswordFileError(OSError):
@@ -47,7 +47,8 @@ class PasswordFile:
             found = os.stat(self.path)  # noqa: PTH116 one call suffices
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        # The time of the entry too, which nobody sets: passwords are of one length, and inodes are used again.
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """As redis-py sends them with AUTH."""

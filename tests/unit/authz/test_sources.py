@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from authz.facts import FactsBoard
 from authz.identity.keys import KeySet, source_of
 from authz.metrics import AuthzMetrics
 from authz.rules import PolicyUnusableError
-from authz.secret_files import MAX_FILE, SecretFileError, read_agents, read_secrets, read_symmetric
+from authz.secret_files import MAX_FILE, SecretFileError, read_agents, read_secrets, read_symmetric, stamp
 from authz.sources import CredentialSources
 from policy.model import Gateway
 from tests.unit.authz.world import AUDIENCE, ISSUER, agents_policy, ed_key, policy, rsa_jwk, rsa_key
@@ -41,6 +43,19 @@ def test_only_files_named_as_agents_are_are_read(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path / "..data")
     assert set(read_agents(tmp_path)[0].by_agent) == {"content", "linked"}
+
+
+def test_a_secret_of_the_same_length_and_time_in_the_same_file_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "content"
+    seen = set()
+    for secret in (OLD, b"n" * len(OLD)):
+        with file.open("wb") as opened:
+            opened.write(secret)
+        os.utime(file, ns=(0, 0))
+        seen.add(stamp(tmp_path))
+        # Longer than the kernel's clock ticks.
+        time.sleep(0.02)
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize(
