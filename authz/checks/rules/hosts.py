@@ -16,7 +16,7 @@ _URL: Final = re.compile(
     re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
-_OCTAL: Final = re.compile("0[0-7]+")
+_EMBEDDED: Final = re.compile(r"(?<![0-9])(?=([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9]))")
 # Special use (RFC 6761, RFC 6762, RFC 8375, RFC 9476), what companies use inside, and services that name addresses.
 _INNER: Final = (
     "localhost",
@@ -34,6 +34,8 @@ _INNER: Final = (
     "onion",
     "alt",
     "arpa",
+    "svc",
+    "consul",
     "nip.io",
     "sslip.io",
     "xip.io",
@@ -42,6 +44,8 @@ _INNER: Final = (
     "vcap.me",
     "lacolhost.com",
 )
+# Not yet known to ipaddress: segment routing (RFC 9602) and documentation (RFC 9637).
+_NOT_PUBLIC: Final = (ip_network("5f00::/16"), ip_network("3fff::/20"))
 # Ways into IPv4 beside those that ipaddress knows: NAT64 (RFC 6052, RFC 8215) and IPv4-compatible addresses.
 _EMBEDDING: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("::/96"))
 
@@ -66,6 +70,8 @@ def _is_public_six(text: str) -> bool:
     inner = address.ipv4_mapped or address.sixtofour
     if inner is not None and not _is_public_four(inner):
         return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.teredo is None and address.is_global and not address.is_multicast
 
 
@@ -80,30 +86,22 @@ def _is_public_name(name: str) -> bool:
         return False
     # WHATWG: a host whose last label is a number is an IPv4 address, or no host at all.
     if _NUMBER.fullmatch(labels[-1]):
-        address = _read_four(labels)
+        address = _read_four(host)
         return address is not None and _is_public_four(address)
+    if any(_leads_inside(found) for found in _EMBEDDED.finditer(host)):
+        return False
     return len(labels) > 1 and not any(host == inner or host.endswith("." + inner) for inner in _INNER)
 
 
-def _read_four(labels: list[str]) -> IPv4Address | None:
-    """inet_aton: one to four numbers, decimal, octal or hexadecimal; the last fills what is left."""
-    if len(labels) > 4 or not all(_NUMBER.fullmatch(label) for label in labels):
-        return None
-    numbers = [_read_number(label) for label in labels]
-    *parts, last = numbers
-    if any(part is None or part > 255 for part in parts) or last is None or last >= 256 ** (5 - len(labels)):
-        return None
-    value = last
-    for position, part in enumerate(parts):
-        value += (part or 0) << (8 * (3 - position))
-    return IPv4Address(value)
+def _leads_inside(found: re.Match[str]) -> bool:
+    """Whether a name holds an address that is not public: there are services that resolve it to that."""
+    address = _read_four(".".join(found.groups()))
+    return address is not None and not _is_public_four(address)
 
 
-def _read_number(label: str) -> int | None:
-    if len(label) > 24:
+def _read_four(text: str) -> IPv4Address | None:
+    """Four decimal numbers. Others are one address to some programs and another one to others: 010.0.0.1."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
         return None
-    if label[:2].lower() == "0x":
-        return int(label[2:] or "0", 16)
-    if len(label) > 1 and label.startswith("0"):
-        return int(label, 8) if _OCTAL.fullmatch(label) else None
-    return int(label)

@@ -102,8 +102,6 @@ def test_no_factor_is_a_protected_attribute(name: str) -> None:
         "sussex_region",
         "message",
         "p4ge_views",
-        "st-age",
-        "im_age1x",
     ],
 )
 def test_words_that_only_hold_one_pass(name: str) -> None:
