@@ -131,6 +131,7 @@ def _limit(loaded: Loaded[Gateway], name: str) -> Record:
         "requests": limit.requests,
         "tiers": figures,
         "tenants": len(limit.tenants),
+        "partners": len(limit.partners),
         "burst": None if limit.burst is None else {"rate": limit.burst.rate, "seconds": limit.burst.seconds},
         "algorithm": limit.counting.value,
         "shadow": limit.shadow,

@@ -49,7 +49,7 @@ class Burst(Model):
     seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 10
 
 
-# A number of requests, no bound, or "what that tier has, unless the tenant has a figure of its own".
+# A number of requests, no bound, or "what that tier has, unless the caller has a figure of its own".
 Figure = Count | Literal["unlimited"] | Tier
 
 
@@ -74,6 +74,9 @@ class Limit(Model):
     tenants: Mapping[Annotated[str, StringConstraints(min_length=1, max_length=128)], Count] = Field(
         default_factory=dict, description="Figures agreed with single tenants (enterprise, `custom`)."
     )
+    partners: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")], Count] = Field(
+        default_factory=dict, description="The same for partners, who call with API keys."
+    )
     burst: Burst | None = None
     algorithm: CountingAlgorithm | None = Field(
         None, description="gcra where a burst is given, calendar_quota for day, week and month, else fixed_window."
@@ -96,8 +99,8 @@ class Limit(Model):
             raise ValueError("exactly one of requests and tiers")
         if self.tiers is not None and self.per is not Per.CALLER:
             raise ValueError("figures per tier need per: caller")
-        if self.tenants and self.per is not Per.CALLER:
-            raise ValueError("figures per tenant need per: caller")
+        if (self.tenants or self.partners) and self.per is not Per.CALLER:
+            raise ValueError("figures per tenant or partner need per: caller")
         for tier, figure in (self.tiers or {}).items():
             if isinstance(figure, Tier) and not isinstance((self.tiers or {}).get(figure), int):
                 raise ValueError(f"{tier} counts as {figure}, which has no number of its own")

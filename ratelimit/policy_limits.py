@@ -41,10 +41,12 @@ def _subjects(name: str, limit: Written, figure: int | None) -> Node:
             return Node(any_value={descriptors.ADDRESS: everybody})
         case Per.CALLER:
             agreed = {
-                (descriptors.CALLER, descriptors.CALLER_TENANT + tenant): Node(
-                    _rule(name, limit, _counting(limit, own))
+                (descriptors.CALLER, kind + who): Node(_rule(name, limit, _counting(limit, own)))
+                for kind, figures in (
+                    (descriptors.CALLER_TENANT, limit.tenants),
+                    (descriptors.CALLER_PARTNER, limit.partners),
                 )
-                for tenant, own in limit.tenants.items()
+                for who, own in figures.items()
             }
             unknown = {(descriptors.CALLER, descriptors.UNKNOWN): Node(_refusing(name, limit))}
             return Node(exact={**agreed, **unknown}, any_value={descriptors.CALLER: everybody})

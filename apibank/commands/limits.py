@@ -15,7 +15,7 @@ from apibank.output import Cell, OutputFormat, Row, print_rows, print_value
 app = typer.Typer(help="Limits, and what is left of them.", no_args_is_help=True, rich_markup_mode=None)
 
 Gateway = Annotated[str | None, typer.Argument(help="The gateway, such as marketing; without one, all of them.")]
-_LISTED = ("gateway", "limit", "per", "unit", "figures", "tenants", "algorithm", "code")
+_LISTED = ("gateway", "limit", "per", "unit", "figures", "own", "algorithm", "code")
 _USED = ("gateway", "limit", "tier", "counted_as", "figure", "remaining", "retry_after", "reset")
 
 
@@ -30,7 +30,14 @@ def list_limits(gateway: Gateway = None, output: Output = OutputFormat.TABLE, st
     if output is not OutputFormat.TABLE:
         print_value(limits, output)
         return
-    rows: list[Row] = [{**one, **{name: _figures(one[name]) for name in ("figures", "tenants")}} for one in limits]
+    rows: list[Row] = [
+        {
+            **one,
+            "figures": _figures(one["figures"]),
+            "own": [*_figures(one["tenants"], "tenant:"), *_figures(one["partners"], "partner:")],
+        }
+        for one in limits
+    ]
     print_rows(rows, _LISTED, output, empty="no limits: see docs/operate/limits.md")
 
 
@@ -85,5 +92,5 @@ def _seconds(seconds: float | None) -> Cell:
     return "never" if seconds is None else f"{ceil(seconds)} s" if seconds else "-"
 
 
-def _figures(figures: Mapping[str, int | None]) -> Cell:
-    return [f"{name} {'unlimited' if figure is None else figure}" for name, figure in figures.items()]
+def _figures(figures: Mapping[str, int | None], kind: str = "") -> list[str]:
+    return [f"{kind}{name} {'unlimited' if figure is None else figure}" for name, figure in figures.items()]

@@ -122,6 +122,7 @@ def _limit(policy: Gateway, name: str) -> Record:
         "algorithm": limit.counting.value,
         "figures": _figures(limit),
         "tenants": dict(limit.tenants),
+        "partners": dict(limit.partners),
         "at_once": _at_once(limit),
         "time_zone": limit.time_zone if limit.counting is CountingAlgorithm.CALENDAR_QUOTA else None,
         "on_store_failure": limit.on_store_failure.value,

@@ -95,7 +95,7 @@ def _figures(gateway: Gateway, route: Route, limit: Limit) -> list[int | None]:
 
 
 def _unbounded(gateway: Gateway, route: Route, limit: Limit) -> bool:
-    return not limit.tenants and all(figure is None for figure in _figures(gateway, route, limit))
+    return not (limit.tenants or limit.partners) and all(figure is None for figure in _figures(gateway, route, limit))
 
 
 def _most(gateway: Gateway, route: Route, limit: Limit) -> int:

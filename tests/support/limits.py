@@ -26,7 +26,7 @@ gateways:
     limits: {requests: {unit: day, burst: null}, admin: {unit: day, burst: null}, health: {unit: day, burst: null}}
   marketing:
     limits:
-      requests: {unit: day, burst: null, tenants: {TENANT: 7, tenant-that-grows: 3}}
+      requests: {unit: day, burst: null, tenants: {TENANT: 7, tenant-that-grows: 3}, partners: {initech: 6}}
       second: {unit: second, requests: 3}
       sliding: {unit: second, requests: 3, algorithm: sliding_window}
     upstreams:

@@ -191,6 +191,16 @@ def test_a_partner_is_one_caller_over_all_its_keys(stack: Stack, client: Client,
     assert counters.remaining("central", "subject", partner="acme", tier="free") == 988
 
 
+@pytest.mark.requirement("R39", "R69")
+def test_a_partner_with_a_contract_has_its_own_figure(stack: Stack, client: Client, counters: Counters) -> None:
+    wanted = ("keys", "create", "--partner", "initech", "--scope", "partner:initech:marketing:read")
+    key = json.loads(stack.run(*wanted, "--tier", "enterprise", "-o", "json").stdout)["key"]
+    answers = [client.call("GET", PATH, key=key) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [200] * 6 + [429]
+    assert answers[-1].headers["x-ratelimit-limit"] == "6"
+    assert counters.usage("marketing", "requests", partner="initech", tier="enterprise")["figure"] == 6
+
+
 def test_looking_at_what_is_left_costs_nothing_by_the_command_either(
     stack: Stack, counters: Counters, tokens: Tokens, fresh: Fresh, client: Client
 ) -> None:

@@ -21,7 +21,10 @@ USAGE: dict[str, object] = {
     ],
     "unanswered": [{"gateway": "central", "detail": "its limits at unix:/x do not answer: gone"}],
 }
-LIMIT = {"gateway": "marketing", "limit": "day", "figures": {"free": 10, "business": None}, "tenants": {"acme": 3000}}
+LIMIT = {
+    "gateway": "marketing", "limit": "day", "figures": {"free": 10, "business": None}, "tenants": {"acme": 3000},
+    "partners": {"initech": 4000},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_usage_for_programs_is_all_of_it(asked: list[str]) -> None:
 def test_limits_are_listed_with_their_figures(asked: list[str]) -> None:
     done = run("list", "marketing")
     assert asked == ["GET /v1/limits?gateway=marketing"]
-    for words in ("free 10", "business unlimited", "acme 3000"):
+    for words in ("free 10", "business unlimited", "tenant:acme 3000", "partner:initech 4000"):
         assert words in done.stdout
     assert json.loads(run("list", "-o", "json").stdout) == [LIMIT]
     assert asked[1:] == ["GET /v1/limits"]

@@ -119,6 +119,17 @@ def test_a_tenant_with_a_figure_of_its_own_has_that_one() -> None:
     assert (acme.limit, other.limit, subject.limit) == (burst(7777), burst(500), burst(500))
 
 
+def test_a_partner_with_a_figure_of_its_own_has_that_one_and_a_tenant_of_its_name_has_not() -> None:
+    own = with_limit(tiers={"enterprise": "business", "business": 500}, partners={"acme": 7777}, burst={})
+    found = {
+        caller: rule(own, "one", tier="enterprise", caller=caller)
+        for caller in ("partner:acme", "partner:other", "tenant:acme", "sub:acme")
+    }
+    limits = {caller: None if each is None else each.limit for caller, each in found.items()}
+    assert limits.pop("partner:acme") == burst(7777)
+    assert set(limits.values()) == {burst(500)}
+
+
 @pytest.mark.parametrize(
     ("fields", "limit"),
     [
