@@ -14,6 +14,8 @@ from policy.descriptors import CLIENT_ADDRESS_HEADER, SPOOFABLE_HEADERS, SPOOFAB
 _SPOOFABLE: Final = frozenset(SPOOFABLE_HEADERS)
 _MOST_NAMES: Final = 4096
 _LONGEST_NAME: Final = 64
+# Octets of an answer that is remembered; ordinary ones have 500, and only many scopes make more of it than this.
+_LARGEST: Final = 2048
 
 
 class Answers:
@@ -48,9 +50,11 @@ class Answers:
                 return write_allowed(principal, route, spoofed)
         answer = self._allowed.get((principal, route))
         if answer is None:
-            if len(self._allowed) >= self._CAPACITY:
-                del self._allowed[next(iter(self._allowed))]
-            answer = self._allowed[principal, route] = write_allowed(principal, route)
+            answer = write_allowed(principal, route)
+            if len(answer) <= _LARGEST:
+                if len(self._allowed) >= self._CAPACITY:
+                    del self._allowed[next(iter(self._allowed))]
+                self._allowed[principal, route] = answer
         return answer
 
     def _spoofed(self, headers: Mapping[str, str]) -> list[str]:

@@ -105,8 +105,13 @@ class Authorizer:
         """
         if rules.gateway != self.gateway:
             raise ValueError(f"rules of {rules.gateway!r} given to {self.gateway!r}")
-        # A version that comes back (a rollback) is the newest again, and keeps its memory of tokens.
+        asked_by = {self._current, self._candidate, rules.version}
+        # A version that comes back (a rollback) is the newest again, and keeps what it has of its memory of tokens.
         self._rules[rules.version] = self._rules.pop(rules.version, rules)
+        for version, one in self._rules.items():
+            if version not in asked_by:
+                # Hardly anybody does by these any more, and nothing else would free their memories of tokens.
+                one.verified.clear()
         if candidate:
             self._candidate = rules.version
         else:

@@ -71,7 +71,7 @@ def memory_of_tokens(count: int) -> float:
         claims = replace(found.claims, jti=f"token-{number}", subject=subject, tenant=tenant, scopes=scopes)
         principal = replace(found.principal, subject=subject, tenant=tenant, scopes=scopes)
         one = replace(found, claims=claims, principal=principal)
-        verified.remember(number.to_bytes(32, "big"), one, NOW)
+        verified.remember(number.to_bytes(32, "big"), one, len(text), NOW)
     return round((psutil.Process().memory_info().rss - before) / 1e6, 1)
 
 

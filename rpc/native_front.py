@@ -52,6 +52,8 @@ class NativeFront(Generic[WaitingT]):
         except OSError as error:
             raise RuntimeError(f"cannot listen on {listen}: {error}") from error
         self._waiting: dict[int, WaitingT] = {}
+        # Callers that have left and whose leaving the loop has not come to yet; the receiving thread adds to it.
+        self._left: set[int] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -90,19 +92,24 @@ class NativeFront(Generic[WaitingT]):
 
     def _receive(self, loop: asyncio.AbstractEventLoop) -> None:
         while (events := self._front.recv_batch(self._method.at_once)) is not None:
+            # The loop may be behind; whoever left meanwhile must not keep it from those who have not.
+            self._left.update([call for kind, call, *_ in events if kind != EVENT_CALL])
             try:
-                loop.call_soon_threadsafe(self._take, events)
+                loop.call_soon_threadsafe(self._take, events, self._method.counter())
             except RuntimeError:
                 # The loop was closed without stop().
                 self._front.close()
                 return
 
-    def _take(self, events: Sequence[_Event]) -> None:
-        method, respond, started = self._method, self._front.respond, self._method.counter()
+    def _take(self, events: Sequence[_Event], started: float) -> None:
+        method, respond = self._method, self._front.respond
         groups: dict[Hashable, list[tuple[int, WaitingT]]] = {}
         for kind, call, number, payload, said in events:
             if kind != EVENT_CALL:
                 self._give_up(call)
+            elif call in self._left:
+                # Nobody waits for the answer, and nothing was done that would have to be undone.
+                continue
             elif self._stopping:
                 self._fail(call, LEAVING)
             elif number != _METHOD:
@@ -126,6 +133,7 @@ class NativeFront(Generic[WaitingT]):
 
     def _give_up(self, call: int) -> None:
         """The caller left, or its deadline passed. What had no need to wait has been answered."""
+        self._left.discard(call)
         waiting = self._waiting.get(call)
         if waiting is not None:
             waiting.given_up = True

@@ -49,7 +49,7 @@ class Service(Protocol[WaitingT]):
     def begin(self, raw: bytes, started: float) -> bytes | Failure | WaitingT:
         """The answer to a message, why there is none, or what has to wait. It must not wait itself.
 
-        `started`: when the call was taken, by the method's counter.
+        `started`: when the call came, by the method's counter. Whoever leaves before it is begun is not begun for.
         """
         ...
 
@@ -62,8 +62,9 @@ class Service(Protocol[WaitingT]):
 class Method(Generic[WaitingT]):
     """A unary method `/{service_name}/{name}`, and gRPC health beside it.
 
-    `is_serving`: what health checks for a name are answered. `counter`: seconds since whenever. `at_once`: the most
-    calls that are begun before anything else has its turn on the event loop. `told`: metadata that matter.
+    `is_serving`: what health checks for a name are answered. `counter`: seconds since whenever, read in any thread.
+    `at_once`: the most calls that are begun before anything else has its turn on the event loop. `told`: metadata that
+    matter.
     """
 
     service_name: str

@@ -92,7 +92,7 @@ def _check_token(case: Case, token: str) -> Refusal | None:
         if isinstance(verified, MissingKey):
             case.missing_key = verified
             return Refusal(Reason.TOKEN_INVALID, "kid")
-        case.rules.verified.remember(digest, verified, case.now)
+        case.rules.verified.remember(digest, verified, len(token), case.now)
         known = verified
     case.principal = known.principal
     return None

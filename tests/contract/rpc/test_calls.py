@@ -1,13 +1,14 @@
 """Every call has its own end, whatever becomes of the others, and both servers say the same."""
 
 import asyncio
+import time
 
 import grpc
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.contract.rpc.toy import SECRET, SERVICE, Served, serving
+from tests.contract.rpc.toy import PATH, SECRET, SERVICE, Served, Toy, serving
 
 
 async def test_calls_that_come_together_are_answered_each_to_its_caller(served: Served) -> None:
@@ -96,6 +97,27 @@ async def test_a_call_that_is_cancelled_is_given_up_and_the_others_are_not(serve
             await asyncio.sleep(0.005)
     served.toy.gate("gate").set()
     assert await stayer == b"b"
+
+
+async def test_who_has_left_before_its_turn_is_not_begun_for() -> None:
+    def asks(port: int, toy: Toy) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary(PATH)
+            blocking = call.future(b"block", timeout=60)
+            while not toy.begun:
+                time.sleep(0.005)
+            staying = call.future(b"say stayed", timeout=60)
+            leavers = [call.future(b"say left", timeout=0.3) for _ in range(20)]
+            codes = {each.exception(timeout=60).code() for each in leavers}
+            # Time for the server to be told of it.
+            time.sleep(0.2)
+            toy.blocked = False
+            assert [each.result(timeout=60) for each in (blocking, staying)] == [b"done", b"stayed"]
+            assert codes == {StatusCode.DEADLINE_EXCEEDED}
+
+    async with serving("native") as one:
+        await asyncio.to_thread(asks, one.running.port, one.toy)
+        assert sorted(set(one.toy.begun)) == [b"block", b"say stayed"]
 
 
 async def test_a_message_that_is_too_long_is_refused(served: Served) -> None:

@@ -1,6 +1,7 @@
 """A service of a few words, behind either server: what it is told decides how it behaves."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,16 +29,25 @@ class Held:
 class Toy:
     """`say W` is answered with W; `fail` fails; `raise` raises; `wait GATE W` waits until the gate is opened.
 
+    `block` holds the whole event loop up until `blocked` is false.
+
     At the gates `raising`, `short` and `mixed` all raise, one answer too few comes, and the first of them fails.
     """
 
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     settled: list[list[bytes]] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
+    begun: list[bytes] = field(default_factory=list)
     cancelled: int = 0
+    blocked: bool = True
 
     def begin(self, raw: bytes, started: float) -> bytes | Failure | Held:
+        self.begun.append(raw)
         verb, *words = raw.split()
+        while verb == b"block" and self.blocked:
+            time.sleep(0.005)
+        if verb == b"block":
+            return b"done"
         if verb == b"say":
             return words[0]
         if verb == b"fail":

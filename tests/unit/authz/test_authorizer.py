@@ -173,6 +173,17 @@ async def test_a_version_that_comes_back_is_the_newest_again_and_keeps_its_memor
     assert (await world.authorizer.authorize(request(token=text))).principal is known.principal
 
 
+async def test_a_version_that_hardly_anybody_asks_by_any_more_remembers_no_tokens() -> None:
+    versions = [rules(description=f"version {number}") for number in range(3)]
+    world = World(versions[0])
+    for number, known in enumerate(versions):
+        world.authorizer.install(known)
+        assert reason(await world.authorizer.authorize(request(token=token(), rules=known))) is None
+        # That of the version before stays while Envoys are on their way to the new one.
+        assert [len(one.verified) for one in versions[: number + 1]] == [0, 1, 1][-number - 1 :]
+    assert reason(await world.authorizer.authorize(request(token=token(), rules=versions[0]))) is None
+
+
 def test_another_gateways_rules_are_not_installed() -> None:
     with pytest.raises(ValueError, match="agents"):
         World(rules()).authorizer.install(AGENTS)

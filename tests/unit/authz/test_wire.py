@@ -237,6 +237,15 @@ def test_the_same_caller_is_answered_with_the_same_message_and_another_with_anot
     assert "x-user-id" not in written(known[id(one)], one, answers).ok_response.headers_to_remove
 
 
+def test_an_answer_that_is_large_is_not_kept() -> None:
+    answers = Answers()
+    many = request(token=token(scopes=["marketing:read", *(f"marketing:{n}{'x' * 80}" for n in range(30))]))
+    decision = decide(many, RULES, facts(), NOW)
+    assert decision.allowed
+    assert len(answers.write(decision, many)) > 2048
+    assert len(answers._allowed) == 0
+
+
 def test_names_without_end_neither_hide_a_claim_nor_fill_the_memory() -> None:
     answers, decision = Answers(), decide(request(token=token()), RULES, facts(), NOW)
     for number in range(200):
