@@ -45,6 +45,7 @@ from ratelimit.limiter import RateLimiter
 from ratelimit.local_limits import LocalLimits
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.store import CounterStore
+from ratelimit.store_metrics import StoreMetrics
 from ratelimit.stores import MEMORY, open_store
 from records.api_keys import ApiKeys
 from records.consents import ConsentRecords
@@ -105,6 +106,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
         trail = await held.enter_async_context(audit_trail(service.audit, database, registry, share))
         pseudonyms = Pseudonyms(subject_key(service.audit.key_file))
         samples = SampleSpool(service.samples, service.name, pseudonyms, registry)
+        registry.register(StoreMetrics(counters))
         limiter = RateLimiter(counters, RateLimitMetrics(registry), strict=True, local=LocalLimits(service.replicas))
         authorizer = Authorizer(
             service.name,

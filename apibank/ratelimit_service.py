@@ -18,9 +18,9 @@ from apibank.web import WebListener, serve_web
 from policy.problem import PolicyError
 from ratelimit.config_files import FileOptions, config_files, reload_folder
 from ratelimit.limiter import RateLimiter
-from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
-from ratelimit.redis_store import RedisStore
+from ratelimit.store_metrics import StoreMetrics
+from ratelimit.stores import open_store
 from rpc.server import Running, is_private
 
 _LOG = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RateLimitService:
-    """What the service is told when it starts. `store`: memory, or a redis URL. `http_listen`: apibank.limit_calls.
+    """What the service is told when it starts. `store`: memory, or a store's URL. `http_listen`: apibank.limit_calls.
 
     With TLS it is grpcio that serves, whatever `grpc_server` says.
     """
@@ -51,8 +51,9 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
     """
     registry = process_registry()
     async with AsyncExitStack() as held:
-        counters = MemoryStore() if service.store == "memory" else RedisStore.from_url(service.store)
+        counters = open_store(service.store)
         held.push_async_callback(counters.close)
+        registry.register(StoreMetrics(counters))
         limiter = RateLimiter(counters, RateLimitMetrics(registry))
         changes = FolderChanges(partial(config_files, service.config))
         wrong = await asyncio.to_thread(reload_folder, limiter, service.config, service.options)

@@ -132,6 +132,16 @@ class RedisStore:
             await asyncio.gather(self._flight, return_exceptions=True)
         await self._hang_up()
 
+    @property
+    def near_refusals(self) -> int:
+        """Requests that were refused without asking the server."""
+        return 0 if self._near is None else self._near.refusals
+
+    @property
+    def lost(self) -> bool:
+        """Whether the server did not decide the last time."""
+        return self._loss is not None
+
     def _refused_nearby(self, requests: _Requests) -> list[Outcome | None]:
         if self._near is None or self._ahead_at_most is None:
             return [None] * len(requests)
