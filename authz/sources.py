@@ -5,10 +5,11 @@ Partner keys and revocations come from the records, and are put on the board by 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx2
 import structlog
@@ -27,6 +28,8 @@ from policy.model import Gateway
 POLL_SECONDS: Final = 1.0
 _FIRST_FETCH: Final = 5.0
 _AGENTS: Final = "agents"
+_THREADS: Final = 2
+T = TypeVar("T")
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -37,11 +40,13 @@ class _Watched:
     path: Path
     seen: Stamp | None = None
 
-    async def changed(self) -> bool:
-        """Whether it is to be read. Raises SecretFileError."""
-        found = await asyncio.to_thread(stamp, self.path)
-        before, self.seen = self.seen, found
-        return found != before
+    def read_anew(self, read: Callable[[Path], T]) -> T | None:
+        """What it holds now; None where it is as it was. Raises SecretFileError, and is read again then."""
+        before, self.seen = self.seen, None
+        found = stamp(self.path)
+        content = None if found == before else read(self.path)
+        self.seen = found
+        return content
 
 
 class CredentialSources:
@@ -68,6 +73,9 @@ class CredentialSources:
         self._folder: str | None = None
         self._said: dict[str, str | None] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Of their own: looking up an issuer's name holds one of the loop's threads for as long as a resolver hangs, and
+        # whoever sends unknown kids has it looked up again and again. What takes a secret away must not wait for that.
+        self._threads = ThreadPoolExecutor(_THREADS, "secrets")
 
     async def apply(self, gateway: Gateway, *beside: Gateway) -> None:
         """Follow the sources of these policies. Returns when each has been asked once; one that fails is asked again.
@@ -101,6 +109,7 @@ class CredentialSources:
         for name in list(self._tasks):
             self._stop(name)
         await asyncio.sleep(0)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _follow_issuer(self, keys: str, name: str, issuer: Issuer, inline: KeySet | None) -> None:
         if keys in self._applied and self._applied[keys] == issuer.jwks:
@@ -152,13 +161,13 @@ class CredentialSources:
 
     async def _reload_agents(self, folder: _Watched) -> None:
         try:
-            if not await folder.changed():
-                return
-            secrets, problems = await asyncio.to_thread(read_agents, folder.path)
+            read = await self._aside(folder, read_agents)
         except SecretFileError as error:
-            folder.seen = None
             self._reloaded("agent_secrets", error)
             return
+        if read is None:
+            return
+        secrets, problems = read
         for problem in problems:
             _LOG.error("agent_secrets_refused", problem=problem)
         self._board.put_agent_secrets(secrets)
@@ -166,30 +175,31 @@ class CredentialSources:
 
     async def _reload_symmetric(self, keys: str, file: _Watched) -> None:
         try:
-            if not await file.changed():
-                return
-            key_set = await asyncio.to_thread(read_symmetric, file.path)
+            key_set = await self._aside(file, read_symmetric)
         except SecretFileError as error:
-            file.seen = None
             self._reloaded("issuer_secret", error)
+            return
+        if key_set is None:
             return
         self._board.put_key_set(keys, key_set)
         self._reloaded("issuer_secret", None)
 
     async def _reload_break_glass(self, keys: str, issuer: str, file: _Watched) -> None:
         try:
-            if not await file.changed():
-                return
-            key_set = await asyncio.to_thread(read_public_key, file.path)
+            key_set = await self._aside(file, read_public_key)
         except SecretFileError as error:
-            file.seen = None
             # To take the file away is how the door is closed; nobody is locked out by that of what is everyday.
             self._board.drop_key_set(keys)
             self._reloaded("break_glass_key", error)
             return
+        if key_set is None:
+            return
         self._board.put_key_set(keys, key_set)
         self._reloaded("break_glass_key", None)
         _LOG.warning("break_glass_possible", issuer=issuer, keys=sorted(key_set.keys))
+
+    async def _aside(self, watched: _Watched, read: Callable[[Path], T]) -> T | None:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, watched.read_anew, read)
 
     def _reloaded(self, what: str, error: Exception | None) -> bool:
         self._metrics.reloaded(what, error is None)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -305,3 +306,19 @@ async def test_agents_secrets_are_those_of_the_folder_that_the_policy_names(worl
     # Nobody has said that the secrets of another folder are these agents'.
     await world.sources.apply(agents_policy(agents={"secrets_directory": "nowhere"}))
     assert secrets_of(world) is None
+
+
+async def test_a_secret_is_taken_away_while_every_thread_of_the_loop_hangs(world: World, tmp_path: Path) -> None:
+    # Such as over the name of an issuer, while its resolver does not answer.
+    (tmp_path / "agents").mkdir()
+    for agent in ("content", "vision"):
+        (tmp_path / "agents" / agent).write_bytes(OLD)
+    await world.sources.apply(agents_policy(agents={"secrets_directory": "agents"}))
+    over = threading.Event()
+    hanging = [asyncio.ensure_future(asyncio.to_thread(over.wait)) for _ in range(64)]
+    try:
+        (tmp_path / "agents" / "vision").unlink()
+        await eventually(lambda: secrets_of(world) == {"content": (OLD,)})
+    finally:
+        over.set()
+        await asyncio.gather(*hanging)
