@@ -3,7 +3,7 @@
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
@@ -30,7 +30,7 @@ class Plan:
     `limited` are the rules that have one, as the charges are ordered. `domain` is None where nobody configured it.
     `quotas` are those of `limited`, by index, that refuse only all together: two or more, or none.
     `local`, of each of `limited`: whether it is counted in the process while the store is away; empty if none is, or if
-    another insists on the store.
+    another insists on the store. `overrun`: DomainRules.
     """
 
     domain: str | None
@@ -43,12 +43,25 @@ class Plan:
     metadata: bool = False
     quotas: tuple[int, ...] = ()
     local: tuple[bool, ...] = ()
+    overrun: bool = False
 
     def settled(self, outcome: Outcome) -> Outcome:
         """What a store's outcome means: no store knows of limits that refuse only together."""
         if not self.quotas or any(outcome.readings[index][0] for index in self.quotas):
             return outcome
         return Outcome(False, outcome.readings)
+
+    def rest(self, outcome: Outcome) -> "Plan | None":
+        """What is still to be spent where a cost did not fit that has been incurred already; None: nothing."""
+        unpaid = [
+            (rule, replace(charge, hits=min(charge.hits, reading[1]), enforced=False))
+            for rule, charge, reading in zip(self.limited, self.charges, outcome.readings, strict=True)
+            if not outcome.admitted or not reading[0]
+        ]
+        if not self.overrun or all(charge.hits <= 1 for charge in self.charges) or not unpaid:
+            return None
+        rules, charges = zip(*unpaid, strict=True)
+        return Plan(self.domain, tuple((rule.name, "overrun") for rule in rules), rules, rules, charges, Headers.NEVER)
 
     @property
     def fails_open(self) -> bool:
@@ -91,6 +104,7 @@ def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
         domain.metadata,
         quotas,
         _local(limited),
+        domain.overrun,
     )
 
 

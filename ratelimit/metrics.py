@@ -139,14 +139,14 @@ def _by_limit(events: Tally[_Event]) -> Tally[tuple[str, str, str]]:
     for (domain, labels, admitted, had_room), count in events.copy().items():
         rest = iter(had_room)
         for name, kind in labels:
-            counted = kind in {"enforced", "shadow", "asked"}
+            counted = kind in {"enforced", "shadow", "asked", "overrun"}
             outcome = _outcome(kind, admitted, next(rest)) if counted else kind
             limits[domain or _UNKNOWN, name, outcome] += count
     return limits
 
 
 def _outcome(kind: str, admitted: bool, had_room: bool) -> str:
-    if kind == "asked":
+    if kind in {"asked", "overrun"}:
         # No request came of it, so it was neither admitted nor refused.
         return kind
     if had_room:

@@ -163,6 +163,7 @@ class DomainRules:
 
     strict: a descriptor that no rule fits is refused, where it otherwise passes.
     shadow: nothing is refused, not by limits that come with the request either.
+    overrun: several hits that do not fit use up what is left, as of a cost that is known only afterwards.
     names: of the headers with the figures; metadata: answers carry that of the rules that have room.
     earlier: the roots of the versions before, the newest first, for descriptors that `root` has no rule for.
     """
@@ -174,6 +175,7 @@ class DomainRules:
     shadow: bool = False
     names: HeaderNames = USUAL_NAMES
     metadata: bool = False
+    overrun: bool = False
     earlier: tuple[Node, ...] = ()
 
     def match(self, entries: Entries) -> Rule | None:

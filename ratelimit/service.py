@@ -69,6 +69,13 @@ class RateLimitService:
         """A serialised RateLimitResponse, or why there is none, for each of the questions."""
         try:
             outcomes = await self._limiter.decide_many([each.plan for each in charged])
+            rests = [
+                each.plan.rest(one)
+                for each, one in zip(charged, outcomes, strict=True)
+                if each.plan.overrun and isinstance(one, Outcome)
+            ]
+            if any(rests):
+                await self._limiter.decide_many([rest for rest in rests if rest is not None])
             answers = [self._written(each, one) for each, one in zip(charged, outcomes, strict=True)]
         except Exception as error:  # noqa: BLE001 whatever it was, no request may pass by it
             self._report(error, len(charged))

@@ -223,6 +223,9 @@ def ratelimit(
     metadata: Annotated[
         bool, typer.Option("--metadata", help="Answer with the rules' metadata, as RESPONSE_DYNAMIC_METADATA.")
     ] = False,
+    overrun: Annotated[
+        bool, typer.Option("--overrun", help="Several hits that do not fit use up what is left: for costs known late.")
+    ] = False,
     headers: Annotated[
         Literal["never", "refusal", "always"], typer.Option("--headers", help="When answers have RateLimit headers.")
     ] = "never",
@@ -260,7 +263,9 @@ def ratelimit(
         exposed=exposed,
         http_listen=http_listen,
         options=FileOptions(
-            merge_domains, shadow, DomainRules("", Node(), Headers(headers), names=names, metadata=metadata)
+            merge_domains,
+            shadow,
+            DomainRules("", Node(), Headers(headers), names=names, metadata=metadata, overrun=overrun),
         ),
         tls=ServedTls(tls_certificate, tls_key, tls_authority) if tls_certificate and tls_key else None,
     )

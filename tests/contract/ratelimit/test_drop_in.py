@@ -16,6 +16,7 @@ from protos import rls_pb2 as pb
 from protos import rls_pb2_grpc as pb_grpc
 from tests.contract.ratelimit.process import Served, free_port, get, served, within_one
 from tests.contract.ratelimit.service import OK, OVER, descriptor, headers_of
+from tests.contract.ratelimit.valkey import valkey
 
 FILE = """\
 domain: d
@@ -106,6 +107,43 @@ def test_options_name_headers_merge_domains_and_answer_with_metadata(place: Path
 
         within_one(HOUR, test)
         assert it.ask(descriptor(("more", it.fresh())), domain="d").overall_code == OVER
+
+
+COSTS = """\
+domain: d
+descriptors:
+  - {key: user, rate_limit: {unit: hour, requests_per_unit: 10}}
+  - {key: company, rate_limit: {unit: hour, requests_per_unit: 100}}
+"""
+
+
+@pytest.mark.parametrize("store", ["memory", "valkey"])
+@pytest.mark.parametrize("overrun", [False, True])
+def test_a_cost_that_is_known_late_uses_up_the_budget_only_where_it_is_told_to(
+    place: Path, store: str, overrun: bool
+) -> None:
+    """As Envoy asks by `apply_on_stream_done`: before the request for nothing, afterwards for all it has cost."""
+    with valkey() as (url, _):
+        folder = config(place, COSTS)
+        options = ["--overrun"] if overrun else []
+        with served(folder, "memory" if store == "memory" else url, place, *options) as it:
+
+            def test() -> None:
+                names = [("user", it.fresh()), ("company", it.fresh())]
+
+                def asked(hits: int) -> tuple[int, list[int]]:
+                    answer = it.ask(*(descriptor(name, hits=hits) for name in names), domain="d")
+                    return answer.overall_code, [status.limit_remaining for status in answer.statuses]
+
+                assert asked(0) == (OK, [10, 100])
+                assert asked(7) == (OK, [3, 93])
+                assert asked(0)[0] == OK
+                assert asked(8) == (OVER, [3, 93])
+                assert asked(0) == ((OVER, [0, 85]) if overrun else (OK, [3, 93]))
+                # One hit that does not fit has cost nothing.
+                assert asked(1)[0] == (OVER if overrun else OK)
+
+            within_one(HOUR, test)
 
 
 def test_in_shadow_everything_is_counted_and_nothing_refused(place: Path) -> None:
