@@ -127,7 +127,7 @@ def _judged(case: Case, sample: Sample, same_bodies: bool) -> _Said:
         refusal = check(case)
         if refusal is not None:
             return refusal
-    if sample.reason == Reason.CREDENTIALS_IN_URL:
+    if sample.in_url or sample.reason == Reason.CREDENTIALS_IN_URL:
         return Refusal(Reason.CREDENTIALS_IN_URL)
     said = _identity(case, sample)
     if said is not None:

@@ -12,6 +12,7 @@ from typing import Final, Protocol, Self
 import orjson
 
 from authz.audit import Pseudonyms, redacted
+from authz.checks.identity import has_credentials_in_url
 from authz.decision import Decision
 from authz.identity import api_key, hmac_signature
 from authz.identity.claims import IssuerRules
@@ -90,6 +91,8 @@ class Sample:
     tenant: str = ""
     partner: str = ""
     agent: str = ""
+    # A credential stood in the URL, which itself is not kept.
+    in_url: bool = False
 
     def line(self) -> bytes:
         """As a line of JSON."""
@@ -163,6 +166,7 @@ def sample_of(request: Request, decision: Decision, rules: Rules, at: float, pse
         tenant=principal.tenant,
         partner=principal.partner,
         agent=principal.agent,
+        in_url=has_credentials_in_url(request),
     )
 
 

@@ -31,7 +31,7 @@ _ESCAPE: Final = re.compile("%[2-7][0-9A-Fa-f]")
 
 
 def check_identity(case: Case) -> Refusal | None:
-    if _has_credentials_in_url(case.request):
+    if has_credentials_in_url(case.request):
         return Refusal(Reason.CREDENTIALS_IN_URL)
     if case.route.public:
         return None
@@ -54,7 +54,8 @@ def check_identity(case: Case) -> Refusal | None:
     return Refusal(_what_is_missing(callers))
 
 
-def _has_credentials_in_url(request: Request) -> bool:
+def has_credentials_in_url(request: Request) -> bool:
+    """Whether path or query hold what is, or says that it is, a credential."""
     # Both are bounded: check_target has refused what is longer.
     path = _decoded(request.path)
     lowered = path.lower()
