@@ -66,7 +66,21 @@ def as_counted(request: Request, decision: Decision, counted: Counted) -> Decisi
     """A decision to let pass, with what the limits say of it."""
     refusal = counted.refusal
     if refusal is None:
-        return replace(decision, told=counted.headers) if counted.headers else decision
+        return _telling(decision, counted.headers) if counted.headers else decision
     if refusal.status == _TOO_MANY and request.headers.get("content-type", "").startswith(_GRPC):
         refusal = replace(refusal, headers=(*refusal.headers, _RESOURCE_EXHAUSTED))
     return replace(decision, refusal=refusal)
+
+
+def _telling(decision: Decision, headers: tuple[tuple[str, str], ...]) -> Decision:
+    # `replace` takes three microseconds for it, of each request.
+    return Decision(
+        decision.refusal,
+        decision.principal,
+        decision.route,
+        decision.claim,
+        decision.missing_key,
+        decision.shadowed,
+        decision.waived,
+        headers,
+    )

@@ -162,11 +162,14 @@ def write_told(headers: Iterable[tuple[str, str]]) -> bytes:
 
     A message that stands twice in another is merged (protobuf.dev/programming-guides/encoding, last one wins).
     """
-    texts = [
-        delimited(_TOLD, delimited(_FIRST, delimited(_FIRST, name.encode()) + delimited(_SECOND, value.encode())))
-        for name, value in headers
-    ]
-    return delimited(_OK, b"".join(texts))
+    return delimited(_OK, b"".join([_told_header(name, value) for name, value in headers]))
+
+
+# Of the headers of a limit all but one say the same to many: what the limits are, and small numbers.
+@lru_cache(maxsize=4096)
+def _told_header(name: str, value: str) -> bytes:
+    header = delimited(_FIRST, name.encode()) + delimited(_SECOND, value.encode())
+    return delimited(_TOLD, delimited(_FIRST, header))
 
 
 @lru_cache(maxsize=1024)
