@@ -85,7 +85,7 @@ def test_a_good_signature_says_which_agent_calls_and_which_nonce_it_spends() -> 
         "internal",
         "agent:content",
     )
-    assert claim == NonceClaim("content", NONCE, 121)
+    assert claim == NonceClaim("content", NONCE, 131)
 
 
 EXCHANGED = {
@@ -99,6 +99,16 @@ EXCHANGED = {
     "body": {"body": BODY + b" "},
     "no body": {"body": None},
 }
+
+
+@pytest.mark.parametrize("behind", [0, 1, 5, 10])
+def test_a_nonce_is_kept_until_a_replica_whose_clock_is_behind_refuses_its_signature(behind: int) -> None:
+    # Signed by the clock of an agent that is as early as may be.
+    early = handmade(parameters={"created": int(NOW) + 60})
+    found = verify(early)
+    assert not isinstance(found, Refusal)
+    over = NOW + found[1].seconds
+    assert isinstance(verify(early, now=over - behind), Refusal)
 
 
 @pytest.mark.attack("A20", "A21")

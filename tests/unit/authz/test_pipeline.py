@@ -200,7 +200,7 @@ def test_what_is_mended_in_order_shows_each_refusal_in_turn() -> None:
 def test_a_signed_message_is_allowed_with_its_nonce_still_to_be_spent() -> None:
     found = ask(signed(nonce="nonce-of-this-test"))
     assert found.allowed
-    assert found.claim == NonceClaim("content", "nonce-of-this-test", 121)
+    assert found.claim == NonceClaim("content", "nonce-of-this-test", 131)
     assert found.principal.kind is Kind.SIGNATURE
 
 
