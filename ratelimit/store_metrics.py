@@ -15,7 +15,7 @@ _NEAR: Final = "apibank_ratelimit_near_refusals"
 
 
 class StoreMetrics(Collector):
-    """Of a store in memory, its counters; of one behind the network, what was not asked of it, and whether it is lost."""
+    """Of a store in memory its counters; of one elsewhere, what it was not asked, and whether it is lost."""
 
     def __init__(self, store: CounterStore) -> None:
         self._store = store
