@@ -73,9 +73,9 @@ class PolicyInForce:
         if self.gateway is None or candidate.version == self.gateway.version:
             return
         rules = await asyncio.to_thread(compile_rules, candidate, former=self._former)
-        beside = [candidate, *(each for each in self._beside if each.version != candidate.version)]
+        beside = [candidate, *(each for each in self._beside if each.version != candidate.version)][:_SAFE_VERSIONS]
         await self._sources.apply(self.gateway, *beside)
-        self._beside = beside[:_SAFE_VERSIONS]
+        self._beside = beside
         self._limiter.admit_candidate(candidate)
         self._authorizer.install(rules, candidate=True)
         _LOG.info("candidate_known", gateway=self._name, version=candidate.version)
