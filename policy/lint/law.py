@@ -24,6 +24,15 @@ def waived(gateway: Gateway) -> Iterator[Fault]:
             yield Fault(_where(name, route), f"{_mode(gateway, route)}: anybody passes for an agent, unsigned")
 
 
+def consents_of_others(gateway: Gateway) -> Iterator[Fault]:
+    for name, route in gateway.routes.items():
+        issuers = sorted(gateway.callers_of(route).tokens)
+        if len(issuers) > 1 and route.access is Access.CALLERS and _age_rules(gateway, gateway.rules_of(route)):
+            where = ("routes", name, "callers") if route.callers is not None else ("callers",)
+            what = f"a consent names a child as its token does, and {' and '.join(issuers)} may both call a child so"
+            yield Fault(where, f"{name}: {what}")
+
+
 def _ages_unasked(gateway: Gateway, name: str, route: Route) -> Iterator[Fault]:
     held = _age_rules(gateway, gateway.rules_of(route))
     if held and gateway.mode_of(route) in _UNRULED:

@@ -23,6 +23,7 @@ _ROWS: Final[tuple[tuple[str, Severity, str, str, Check], ...]] = (
     ("AB110", _ERROR, "allow-list taken away", "the networks that are meant, or no such field", access.list_taken_away),
     ("AB111", _WARNING, "not enforced", "mode: enforce, when it has been tried", access.not_enforced),
     ("AB112", _ERROR, "law waived", "mode: enforce, whatever else is in shadow", law.waived),
+    ("AB113", _WARNING, "consents of others", "one issuer where ages are asked", law.consents_of_others),
     # How often.
     ("AB201", _ERROR, "public without a limit", "a limit per address or gateway", limits.unlimited_public),
     ("AB202", _WARNING, "callers without a limit", "a limit per caller, or a local_limit", limits.unlimited_callers),
