@@ -81,7 +81,8 @@ def _prepare(settings: Settings, only: Sequence[str] | None) -> StackPlan:
     gateways = _good(folder)
     missing = [name for name in wanted or (CENTRAL,) if name not in gateways]
     if missing:
-        raise ValueError(f"there is no policy for {', '.join(missing)} in {policies}")
+        there = ", ".join(PolicyFolder(policies, ()).names()) or "none"
+        raise ValueError(f"there is no policy for {', '.join(missing)} in {policies}; there are: {there}")
     ports = plan_ports(settings.port_base, tuple(gateways), settings.envoys)
     certificates = ensure_certificates(settings.state_dir, tuple(gateways), datetime.now(UTC))
     _ensure_secrets(settings.state_dir, gateways)

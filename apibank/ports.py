@@ -115,7 +115,7 @@ def plan_ports(
     envoys = envoys or {}
     for name, count in envoys.items():
         if name not in gateways:
-            raise ValueError(f"there is no gateway {name} to run {count} Envoys of")
+            raise ValueError(f"there is no gateway {name} to run {count} Envoys of; there are: {', '.join(gateways)}")
         if not 1 <= count <= MOST_ENVOYS:
             raise ValueError(f"a gateway has 1 to {MOST_ENVOYS} Envoys on one machine, not {count}")
     if not 1 <= base <= 65_535 - _LAST:

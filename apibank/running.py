@@ -48,12 +48,19 @@ def run_service(service: Service, *, log_level: str = "info") -> None:
     try:
         uvloop.run(_until_told(service))
     except _OPERATORS_TO_MEND as error:
-        fail(f"error: {error}", code=1)
+        fail(f"error: {_said(error)}")
     except BaseExceptionGroup as group:
         mend, rest = group.split(_OPERATORS_TO_MEND)
         if mend is None or rest is not None:
             raise
-        fail("\n".join(f"error: {error}" for error in mend.exceptions), code=1)
+        fail("\n".join(f"error: {_said(error)}" for error in mend.exceptions))
+
+
+def _said(error: BaseException) -> str:
+    """Of a file, its name and what is wrong with it; Python would begin with a number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 async def _until_told(service: Service) -> None:

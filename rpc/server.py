@@ -41,7 +41,7 @@ async def serve_method(
     """
     if credentials is None and not exposed and not is_private(listen):
         what = method.service_name
-        raise ValueError(f"{what} on {listen} needs TLS: only a Unix socket or a loopback address goes without")
+        raise ValueError(f"{what} on {listen} needs TLS: only a Unix socket or HOST:PORT of loopback goes without")
     if credentials is not None and kind != "grpcio":
         raise ValueError("TLS is served by grpcio only")
     if kind == "native":

@@ -1,6 +1,6 @@
 """Options that several commands share, written once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +35,7 @@ def settings_of(**options: object) -> Settings:
         return load_settings(options)
     except ValidationError as error:
         lines = [
-            f"error: {'.'.join(str(part) for part in one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
+            f"error: {_written(one['loc'], options)}: {one['msg'].removeprefix('Value error, ')}"
             + f" (found {one['input']!r})"
             for one in error.errors()
         ]
@@ -44,6 +44,13 @@ def settings_of(**options: object) -> Settings:
         # Of a variable that holds a list or a map; its text has the field's name in quotes.
         name = str(error).partition('"')[2].partition('"')[0]
         fail(f'error: APIBANK_{name.upper()} is no JSON; a list is written ["production"], a map {{"marketing": 3}}')
+
+
+def _written(place: tuple[int | str, ...], options: Mapping[str, object]) -> str:
+    """A setting as whoever set it wrote it: an option of the command, or a variable."""
+    name, *within = map(str, place)
+    written = f"--{name.replace('_', '-')}" if options.get(name) is not None else f"APIBANK_{name.upper()}"
+    return ".".join((written, *within))
 
 
 def no_such_gateway(name: str, folder: Path, names: Sequence[str]) -> str:

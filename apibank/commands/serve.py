@@ -252,6 +252,8 @@ def ratelimit(
         fail(f"error: {error}")
     if (tls_certificate is None) != (tls_key is None) or (tls_authority is not None and tls_key is None):
         fail("error: --tls-certificate and --tls-key belong together, and --tls-authority to them")
+    if not config.is_dir():
+        fail(f"error: there is no folder of rate-limit files at {config}")
     settings = settings_of(store=store, state_dir=state_dir, grpc_server=grpc_server, log_level=log_level)
     service = RateLimitService(
         config=config,

@@ -198,10 +198,17 @@ def test_an_answer_of_another_form_is_no_crash(answers: Answers, command: str) -
         (("policy", "diff", "--profile", "production"), "--profile needs --against"),
         (("policy", "validate", "marketin"), "there is no marketin.yaml in "),
         (("policy", "diff", "marketin", "--against", "plain"), "; there are: central, agents, "),
+        (("serve", "ratelimit", "--config", "nowhere"), "there is no folder of rate-limit files at nowhere"),
+        (("up", "--gateways", "shop"), "; there are: central, agents, "),
+        (("up", "--envoys", "shop=2"), "; there are: central, agents, "),
+        (("up", "--database", "nonsense"), "error: --database: "),
         (("serve", "control-plane", "--resources", "here", "--gateway", "shop"), "--resources serves no policies"),
     ],
 )
-def test_what_cannot_be_meant_is_said_before_anything_is_asked(command: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_meant_is_said_before_anything_is_asked(
+    command: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("APIBANK_STATE_DIR", str(tmp_path))
     done = run(*command)
     assert done.exit_code == 2
     assert said in done.stderr
@@ -213,6 +220,13 @@ def test_a_variable_that_is_no_json_is_named(variable: str, monkeypatch: pytest.
     done = run("policy", "validate")
     assert done.exit_code == 2
     assert done.stderr.startswith(f"error: {variable} is no JSON")
+
+
+def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APIBANK_PORT_BASE", "abc")
+    done = run("policy", "validate")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: APIBANK_PORT_BASE: ")
 
 
 @pytest.mark.usefixtures("narrow")
