@@ -106,7 +106,7 @@ class _Answers:
     """What those are told who are counted by the same rules."""
 
     def __init__(self, plan: Plan) -> None:
-        self._limited = plan.limited
+        self._refusals = [_refusal(rule) for rule in plan.limited]
         self._figures = Figures(plan)
         self._names = tuple(name.lower() for name in figure_names(plan.names))
         self._headed = wants_headers(plan, admitted=True), wants_headers(plan, admitted=False)
@@ -118,19 +118,20 @@ class _Answers:
         admitted, readings = outcome
         if not readings:
             return _UNCOUNTED
-        headers = self._fixed
+        headers: tuple[tuple[str, str], ...] = ()
         if self._headed[not admitted]:
-            headers = (*zip(self._names, self._figures.of(readings), strict=True), *headers)
-        else:
-            headers = ()
+            headers = (*zip(self._names, self._figures.of(readings), strict=True), *self._fixed)
         if admitted:
             return Counted(None, headers, charged=True)
         binding = self._figures.binding(readings)
-        rule, wait = self._limited[binding], retry_after(readings[binding])
+        wait = retry_after(readings[binding])
         if headers and wait is not None:
             headers = (*headers, (_RETRY_AFTER, wait))
-        cause = f"limit {rule.name}"
-        return Counted(Refusal(Reason.RATE_LIMITED, cause, rule.refusal, named=rule.code, headers=headers))
+        return Counted(self._refusals[binding], headers)
+
+
+def _refusal(rule: Rule) -> Refusal:
+    return Refusal(Reason.RATE_LIMITED, f"limit {rule.name}", rule.refusal, named=rule.code)
 
 
 def _unavailable(cause: str) -> Counted:

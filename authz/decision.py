@@ -27,7 +27,7 @@ class Refusal:
 
     `detail` replaces the reason's usual sentence and comes from policy alone; `cause` is for operators (audit,
     explain) and never leaves; `allow`, `scope` and `retry_after` (seconds) are the values of the headers that the
-    answer needs. A limit has a code of its own, by policy, and says more of itself in `headers` (name, value).
+    answer needs. A limit has a code of its own, by policy: `named`.
     """
 
     reason: Reason
@@ -38,7 +38,6 @@ class Refusal:
     scope: str = ""
     retry_after: int = 0
     named: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def code(self) -> str:
@@ -101,7 +100,7 @@ class Decision:
     shadowed: tuple[Shadowed, ...] = ()
     # What the mode of the route let pass.
     waived: Refusal | None = None
-    # Headers that the answer to an allowed request has for the client: (name, value).
+    # What the client is told in headers besides: (name, value).
     told: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from authz.decision import Decision, Refusal
-from authz.encoding import delimited, varint
+from authz.encoding import delimited, header_option, varint
 from authz.metrics import DENIED
 from authz.principal import NOBODY, Kind
 from authz.problem import fixed_headers, own_headers, problem_end, problem_start
@@ -28,8 +28,8 @@ _CODES: Final = {401: _UNAUTHENTICATED, 503: _UNAVAILABLE}
 _STATUS, _DENIED, _METADATA = 1, 2, 4
 # google.rpc.Status, DeniedHttpResponse (its own status has the number of the other), HttpStatus
 _CODE, _HEADERS, _BODY = 1, 2, 3
-# HeaderValueOption, HeaderValue, an entry of a map, google.protobuf.Struct and Value
-_HEADER, _KEY, _VALUE, _FIELDS, _TEXT = 1, 1, 2, 1, 3
+# An entry of a map, google.protobuf.Struct and Value
+_KEY, _VALUE, _FIELDS, _TEXT = 1, 2, 1, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> bytes
         principal.kind is Kind.TOKEN,
     )
     head = kind.head
-    if refusal.headers or refusal.retry_after:
-        head += _headers(own_headers(refusal))
+    if decision.told or refusal.retry_after:
+        head += _headers(own_headers(decision, refusal))
     body = delimited(_BODY, kind.start + problem_end(refusal, request_id).encode())
     if principal is NOBODY:
         metadata = kind.nobody
@@ -108,10 +108,7 @@ def _kind(
 
 
 def _headers(headers: list[tuple[str, str]]) -> bytes:
-    return b"".join(
-        delimited(_HEADERS, delimited(_HEADER, delimited(_KEY, name.encode()) + delimited(_VALUE, value.encode())))
-        for name, value in headers
-    )
+    return b"".join([delimited(_HEADERS, header_option(name, value)) for name, value in headers])
 
 
 def _entry(name: str, value: str) -> bytes:

@@ -55,7 +55,7 @@ def problem_end(refusal: Refusal, request_id: str) -> str:
 def problem_headers(decision: Decision, refusal: Refusal) -> list[tuple[str, str]]:
     is_token = decision.principal.kind is Kind.TOKEN
     fixed = fixed_headers(decision.route, refusal.reason, refusal.allow, refusal.scope, is_token)
-    return [*fixed, *own_headers(refusal)]
+    return [*fixed, *own_headers(decision, refusal)]
 
 
 def fixed_headers(
@@ -73,9 +73,9 @@ def fixed_headers(
     return headers
 
 
-def own_headers(refusal: Refusal) -> list[tuple[str, str]]:
+def own_headers(decision: Decision, refusal: Refusal) -> list[tuple[str, str]]:
     """The headers that another refusal of the same kind may have with other values."""
-    headers = [*refusal.headers]
+    headers = [*decision.told]
     if refusal.retry_after:
         headers.append(("retry-after", str(refusal.retry_after)))
     return headers

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 
-from authz.encoding import delimited
+from authz.encoding import delimited, header_option
 from authz.metrics import ALLOWED
 from authz.principal import Principal
 from authz.reasons import Reason
@@ -162,14 +162,7 @@ def write_told(headers: Iterable[tuple[str, str]]) -> bytes:
 
     A message that stands twice in another is merged (protobuf.dev/programming-guides/encoding, last one wins).
     """
-    return delimited(_OK, b"".join([_told_header(name, value) for name, value in headers]))
-
-
-# Of the headers of a limit all but one say the same to many: what the limits are, and small numbers.
-@lru_cache(maxsize=4096)
-def _told_header(name: str, value: str) -> bytes:
-    header = delimited(_FIRST, name.encode()) + delimited(_SECOND, value.encode())
-    return delimited(_TOLD, delimited(_FIRST, header))
+    return delimited(_OK, b"".join([delimited(_TOLD, header_option(name, value)) for name, value in headers]))
 
 
 @lru_cache(maxsize=1024)

@@ -31,7 +31,6 @@ REFUSALS = st.builds(
     scope=TEXT,
     retry_after=st.integers(0, 2**40),
     named=st.just("") | TEXT,
-    headers=HEADERS,
 )
 
 
@@ -67,13 +66,13 @@ def plainly(decision: Decision, refusal: Refusal, request_id: str) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-@given(REFUSALS, PRINCIPALS, st.sampled_from(ROUTES), IDS)
-@example(Refusal(Reason.TOKEN_INVALID, "signature"), NOBODY, RULES.routes["content"], "r-1")
-@example(Refusal(Reason.RULE_REFUSED, detail='"\\\x00\u2028é' * 9), NOBODY, None, '","status":200,"x":"')
+@given(REFUSALS, PRINCIPALS, st.sampled_from(ROUTES), IDS, HEADERS)
+@example(Refusal(Reason.TOKEN_INVALID, "signature"), NOBODY, RULES.routes["content"], "r-1", ())
+@example(Refusal(Reason.RULE_REFUSED, detail='"\\\x00\u2028é' * 9), NOBODY, None, '","status":200,"x":"', ())
 def test_a_refusal_is_the_one_that_protobuf_would_build(
-    refusal: Refusal, principal: Principal, route: object, request_id: str
+    refusal: Refusal, principal: Principal, route: object, request_id: str, told: tuple[tuple[str, str], ...]
 ) -> None:
-    decision = Decision(refusal, principal, route)  # type: ignore[arg-type]
+    decision = Decision(refusal, principal, route, told=told)  # type: ignore[arg-type]
     # Twice, since the second one is made of what was kept of the first.
     for _ in range(2):
         assert write_denied(decision, refusal, request_id) == plainly(decision, refusal, request_id)
