@@ -94,3 +94,28 @@ def test_a_command_is_judged_by_its_name_and_options(call: str, said: str | None
 
 def test_commands_are_found_in_documents() -> None:
     assert sum(1 for document in DOCUMENTS for _ in _calls(document)) > 100
+
+
+def _leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+        return
+    for name, child in command.commands.items():
+        yield from _leaves(child, (*path, name))
+
+
+def test_the_page_about_output_says_of_every_command_how_it_answers() -> None:
+    page = (PROJECT / "docs" / "operate" / "README.md").read_text("utf-8")
+    rows = [
+        line.split(" | ")
+        for line in page.splitlines()
+        if line.startswith(("| all three", "| YAML unless", "| no `-o`"))
+    ]
+    with_option = {name for row in rows if "no `-o`" not in row[0] for name in re.findall(r"`([^`]+)`", row[1])}
+    without = {name for row in rows if "no `-o`" in row[0] for name in re.findall(r"`([^`]+)`", row[1])}
+    said = {}
+    for name, command in _leaves(COMMANDS):
+        has = any("-o" in one.opts for one in command.params)
+        names = {name, name.partition(" ")[0]}
+        said[name] = (has, bool(names & with_option), bool(names & without))
+    assert {name: one for name, one in said.items() if one not in {(True, True, False), (False, False, True)}} == {}
