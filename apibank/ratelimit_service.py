@@ -16,7 +16,7 @@ from apibank.served_tls import ServedTls
 from apibank.settings import GrpcServer
 from apibank.web import WebListener, serve_web
 from policy.problem import PolicyError
-from ratelimit.config_files import FileOptions, config_files, reload_folder
+from ratelimit.config_files import FileOptions, config_files, install, looked_into
 from ratelimit.limiter import RateLimiter
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.store_metrics import StoreMetrics
@@ -56,7 +56,7 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
         registry.register(StoreMetrics(counters))
         limiter = RateLimiter(counters, RateLimitMetrics(registry))
         changes = FolderChanges(partial(config_files, service.config))
-        wrong = await asyncio.to_thread(reload_folder, limiter, service.config, service.options)
+        wrong = await _reload(service, limiter)
         if wrong is not None:
             raise ValueError(str(wrong)) if isinstance(wrong, PolicyError) else wrong
         listeners = [listener_of(observed_app(registry, limiter.ready), service.metrics_listen)]
@@ -67,6 +67,10 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_follow(service, changes, limiter, stop))
             tasks.create_task(serve_web(listeners, stop))
+
+
+async def _reload(service: RateLimitService, limiter: RateLimiter) -> PolicyError | OSError | None:
+    return install(limiter, await asyncio.to_thread(looked_into, service.config, service.options))
 
 
 async def _serve(service: RateLimitService, limiter: RateLimiter) -> Running:
@@ -83,8 +87,7 @@ def _calls(limiter: RateLimiter, listen: str, exposed: bool) -> WebListener:
 
 async def _follow(service: RateLimitService, changes: FolderChanges, limiter: RateLimiter, stop: asyncio.Event) -> None:
     async for _ in changes.until(stop):
-        # On the event loop's own thread: a decision never sees half of the new rules.
-        wrong = reload_folder(limiter, service.config, service.options)
+        wrong = await _reload(service, limiter)
         if wrong is not None:
             _LOG.error("config_refused", error=str(wrong))
         else:

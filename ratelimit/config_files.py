@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from policy.problem import Diagnostic, FieldPath, PolicyError, Source
 from policy.validation import validated
@@ -31,17 +32,31 @@ class FileOptions:
     form: DomainRules = field(default_factory=lambda: DomainRules("", Node(), Headers.NEVER))
 
 
+Read: TypeAlias = "dict[str, DomainRules] | PolicyError | OSError"
+
+
 def reload_folder(
     limiter: RateLimiter, folder: Path, options: FileOptions | None = None
 ) -> PolicyError | OSError | None:
     """Put in force what a folder says now. One with a mistake leaves the rules as they were, is counted and told."""
+    return install(limiter, looked_into(folder, options))
+
+
+def looked_into(folder: Path, options: FileOptions | None = None) -> Read:
+    """What a folder says, or why it says nothing. It may take a while, on whichever thread."""
     try:
-        limiter.install_all(read_folder(folder, options))
+        return read_folder(folder, options)
     except (PolicyError, OSError) as error:
-        limiter.metrics.loaded(succeeded=False)
         return error
-    limiter.metrics.loaded(succeeded=True)
-    return None
+
+
+def install(limiter: RateLimiter, read: Read) -> PolicyError | OSError | None:
+    """Put in force what was read, on the limiter's own thread, between two decisions."""
+    wrong = read if isinstance(read, PolicyError | OSError) else None
+    if not isinstance(read, PolicyError | OSError):
+        limiter.install_all(read)
+    limiter.metrics.loaded(succeeded=wrong is None)
+    return wrong
 
 
 def read_folder(folder: Path, options: FileOptions | None = None) -> dict[str, DomainRules]:

@@ -84,7 +84,7 @@ def plan(request: Request, domains: Mapping[str, DomainRules]) -> Plan:
         quotas = ()
     charges = tuple(
         Charge(
-            counter_key(request.domain, rule.subject(descriptor.entries), rule.limit),
+            counter_key(request.domain, rule.subject(descriptor.entries), rule.limit, descriptor.override),
             rule.limit,
             descriptor.hits,
             not rule.shadow and not (rule.quota and quotas),
@@ -151,17 +151,19 @@ def _overridden(override: Override, shadow: bool) -> Rule:
     return Rule(_OVERRIDE, FixedWindow(override.amount, override.unit.microseconds), override.unit, shadow=shadow)
 
 
-def counter_key(domain: str, entries: Entries, limit: Limit) -> bytes:
+def counter_key(domain: str, entries: Entries, limit: Limit, override: Override | None = None) -> bytes:
     """`rl:{domain}:KIND:HASH`, at most 100 bytes whatever the descriptor holds, and nothing of it readable.
 
     Every part is hashed with its length before it, so that no value can be spelt to share another's counter. The
     braces are Redis Cluster's hash tag: a request's counters lie on one node, where one script can charge them all.
-    A changed figure keeps the counter; another algorithm, whose states mean something else, begins a new one.
+    A changed figure keeps the counter; another algorithm, whose states mean something else, begins a new one. A limit
+    that comes with the request has counters of its own for each unit, as it can come beside the rule's.
     """
+    kind = _KINDS[type(limit)] if override is None else b"o-" + override.unit.encode()
     digest = blake2b(digest_size=16)
     for part in (domain, *(text for entry in entries for text in entry)):
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
     tag = domain if _PLAIN_DOMAIN.fullmatch(domain) else "~" + blake2b(domain.encode(), digest_size=8).hexdigest()
-    return b"rl:{%b}:%b:%b" % (tag.encode(), _KINDS[type(limit)], urlsafe_b64encode(digest.digest())[:22])
+    return b"rl:{%b}:%b:%b" % (tag.encode(), kind, urlsafe_b64encode(digest.digest())[:22])

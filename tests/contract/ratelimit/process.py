@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from protos import rls_pb2 as pb
 from protos import rls_pb2_grpc as pb_grpc
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 @dataclass

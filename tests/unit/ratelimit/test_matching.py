@@ -12,6 +12,7 @@ from ratelimit.request import Descriptor, Override, Request, Unit
 from ratelimit.rules import DomainRules, Headers, Node, Pattern, Rule
 
 LIMIT = FixedWindow(1, 1_000_000)
+RULE = Node(Rule("r", LIMIT))
 texts = st.text(max_size=8) | st.sampled_from(["", "_", ":", "|", "}", "{", "a:b", "a_b", "\x00"])
 entries = st.lists(st.tuples(texts, texts), min_size=1, max_size=3).map(tuple)
 
@@ -129,3 +130,13 @@ def test_each_star_of_a_pattern_stands_for_any_text(pattern: str, fitting: list[
 def test_a_pattern_fits_what_the_regular_expression_fits(pattern: str, value: str) -> None:
     meant = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value, re.DOTALL)
     assert Pattern.of(pattern).fits(value) == (meant is not None)
+
+
+def test_a_limit_that_comes_with_the_request_never_shares_its_counter_with_the_rule_or_another_unit() -> None:
+    entries = (("k", "v"),)
+    overrides = [None, *(Override(7, unit) for unit in Unit), Override(8, Unit.DAY)]
+    request = Request("d", tuple(Descriptor(entries, 1, override) for override in overrides))
+    keys = [charge.key for charge in plan(request, {"d": DomainRules("d", Node(any_value={"k": RULE}))}).charges]
+    assert keys[-1] == keys[1 + list(Unit).index(Unit.DAY)]
+    assert len(set(keys[:-1])) == len(keys) - 1
+    assert max(map(len, keys)) <= 100
