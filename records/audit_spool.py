@@ -24,9 +24,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 _SEGMENT_BYTES: Final = 1024 * 1024
 # No record is nearly as long; a file in which there is none within so much is damaged.
 _READ_BYTES: Final = 512 * 1024
-_SUFFIX: Final = ".spool"
-_KEPT_SUFFIX: Final = ".damaged"
-_SET_ASIDE: Final = "refused.jsonl"
+WAITING: Final = ".spool"
+DAMAGED: Final = ".damaged"
+SET_ASIDE: Final = "refused.jsonl"
 _SLOTS: Final = 64
 _NUMBERED: Final = re.compile(r"[0-9]{1,18}")
 
@@ -160,7 +160,7 @@ class Spool:
             if os.fstat(self._file.fileno()).st_nlink:
                 return self._file, self._segments[-1]
             self._file.close()
-        path = self.folder / f"{self._next:012d}{_SUFFIX}"
+        path = self.folder / f"{self._next:012d}{WAITING}"
         file = open(path, "xb", buffering=0, opener=_private)  # noqa: SIM115 closed when full, or in close()
         try:
             _sync_folder(self.folder)
@@ -212,7 +212,7 @@ class Spool:
         for segment in done:
             with suppress(FileNotFoundError):
                 if segment.is_damaged:
-                    segment.path.rename(segment.path.with_suffix(_KEPT_SUFFIX))
+                    segment.path.rename(segment.path.with_suffix(DAMAGED))
                 else:
                     segment.path.unlink()
 
@@ -221,7 +221,7 @@ class Spool:
 
     def set_aside(self, record: bytes) -> None:
         """Keep a record that the database will never take, for people to look at. Raises OSError."""
-        with open(self.folder / _SET_ASIDE, "ab", opener=_private) as file:
+        with open(self.folder / SET_ASIDE, "ab", opener=_private) as file:
             file.write(record + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -264,7 +264,7 @@ def _private(path: str, flags: int) -> int:
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
     """Everything that bears the name of a file of ours, by its number."""
-    return sorted((int(path.stem), path) for path in folder.glob(f"*{_SUFFIX}") if _NUMBERED.fullmatch(path.stem))
+    return sorted((int(path.stem), path) for path in folder.glob(f"*{WAITING}") if _NUMBERED.fullmatch(path.stem))
 
 
 def _is_file(path: Path) -> bool:
@@ -293,7 +293,7 @@ def _adopt(own: Path, other: Path) -> None:
     first = max((number for number, _ in _numbered(own)), default=0) + 1
     left = [path for _, path in _numbered(other) if _is_file(path)]
     for number, path in enumerate(left, start=first):
-        path.rename(own / f"{number:012d}{_SUFFIX}")
+        path.rename(own / f"{number:012d}{WAITING}")
     _sync_folder(own)
 
 

@@ -165,6 +165,7 @@ def verify(
     """
     from apibank.audit_desk import verify as verify_chains
     from apibank.audit_shown import finding_line, finding_shown, verified_line
+    from apibank.audit_spools import spool_line, spools_below
     from records.audit_verify import Finding
 
     settings = settings_of(database=database, state_dir=state_dir)
@@ -191,10 +192,12 @@ def verify(
             sys.stdout.write(plain(verified_line(one, count)) + "\n")
 
     answered(settings, lambda opened: verify_chains(opened, gateway, anchors, put))
+    spools = list(spools_below(settings.audit_folder(), gateway))
     if output is not OutputFormat.TABLE:
-        print_value({"whole": not counts, "chains": chains, "findings": findings}, output)
+        print_value({"whole": not counts, "chains": chains, "findings": findings, "spools": spools}, output)
     elif not chains:
         sys.stdout.write("there are no chains yet\n")
+    sys.stderr.writelines(plain(spool_line(one)) + "\n" for one in spools)
     if counts:
         raise SystemExit(ANSWER_NO)
 

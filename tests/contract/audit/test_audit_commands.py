@@ -20,6 +20,7 @@ from apibank.audit_trail import subject_key
 from apibank.cli import app
 from authz.audit import Pseudonyms
 from records.audit_log import AuditEntry, AuditLog, ChainEnd
+from records.audit_spool import Spool
 from records.database import Database
 from records.upgrade import upgrade
 
@@ -152,6 +153,21 @@ def test_a_whole_chain_is_said_to_be_whole(place: Place) -> None:
     assert done.exit_code == 0
     assert "central: whole; rows 1 to 1" in done.stdout
     assert "platform: whole; rows 1 to 8" in done.stdout
+
+
+def test_what_lies_on_disk_and_is_in_no_chain_is_told_beside_the_chains(place: Place) -> None:
+    spool = Spool.claim(place.folder / "audit" / "platform")
+    assert place.run("verify").stderr == ""
+    spool.append([b"{}"])
+    spool.set_aside(b"refused")
+    (spool.folder / "000000000009.damaged").write_bytes(b"?")
+    done = place.run("verify")
+    assert done.exit_code == 0
+    assert "platform: in no chain: 12 bytes wait for the database, 1 damaged files, 1 events set aside" in done.stderr
+    (told,) = json.loads(place.run("verify", "-o", "json").stdout)["spools"]
+    assert (told["waiting_bytes"], told["damaged_files"], told["set_aside"]) == (12, 1, 1)
+    assert place.run("verify", "--gateway", "central").stderr == ""
+    spool.close()
 
 
 @pytest.mark.requirement("R36")
