@@ -38,15 +38,16 @@ def read_anchors(path: Path) -> Anchors:
     """
     ends: list[ChainEnd] = []
     checkpoints: list[ChainEnd] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    # Others take more than this for the end of a line, and would find one where a client has written it.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
             fields = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(fields, dict) and "row_hash" in fields:
             match fields:
                 case {"gateway": str(gateway), "position": int(position), "row_hash": str(digest)} if (
-                    position >= 0 and len(digest) == _HASH_DIGITS
+                    position >= 0 and not isinstance(position, bool) and len(digest) == _HASH_DIGITS
                 ):
                     kind = checkpoints if fields.get("checkpoint") is True else ends
                     kind.append(ChainEnd(gateway, position, digest))

@@ -82,11 +82,13 @@ class SampleSpool:
             if self._written >= max(1, self._keep // 2):
                 latest.replace(older)
                 self._written = 0
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._keep // 2 - self._written))]
+            batch = [self._queue[index] for index in range(min(len(self._queue), self._keep // 2 - self._written))]
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(latest, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = os.open(latest, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "ab") as file:
                 file.write(b"".join(one.line() for one in batch))
+            for _ in batch:
+                self._queue.popleft()
             self._written += len(batch)
             self._kept.inc(len(batch))
 

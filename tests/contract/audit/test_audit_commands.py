@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from apibank.audit_anchors import anchor_line
+from apibank.audit_anchors import AnchorError, anchor_line, read_anchors
 from apibank.audit_desk import AuditDeskError, moment
 from apibank.audit_trail import subject_key
 from apibank.cli import app
 from authz.audit import Pseudonyms
 from records.audit_log import AuditEntry, AuditLog, ChainEnd
 from records.audit_spool import Spool
+from records.audit_verify import Anchors
 from records.database import Database
 from records.upgrade import upgrade
 
@@ -354,3 +355,19 @@ def test_whoever_reads_only_the_beginning_is_told_of_no_failure(command: str, pl
     )
     assert done.stderr == ""
     assert done.returncode in {0, 141}
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_a_line_of_a_log_is_one_line_whatever_a_client_had_written_to_it(tmp_path: Path, end: str) -> None:
+    true = anchor_line(ChainEnd("platform", 7, "a" * 64), 0.0)
+    forged = anchor_line(ChainEnd("platform", 99, "b" * 64), 0.0, is_checkpoint=True)
+    log = tmp_path / "gateway.log"
+    log.write_text(f"{true}\nGET /x{end}{forged}{end}\n{'[' * 100_000}\n", encoding="utf-8")
+    assert read_anchors(log) == Anchors((ChainEnd("platform", 7, "a" * 64),), ())
+
+
+def test_a_position_is_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "anchors.jsonl"
+    file.write_text(anchor_line(ChainEnd("platform", 1, "a" * 64), 0.0).replace('"position": 1', '"position": true'))
+    with pytest.raises(AnchorError, match=r"anchors\.jsonl:1"):
+        read_anchors(file)

@@ -1,5 +1,6 @@
 """Kept checks on disk - few, the latest, for the process's user alone - and `apibank replay` over them."""
 
+import asyncio
 import json
 import stat
 from collections.abc import Mapping
@@ -156,3 +157,17 @@ def test_the_command_says_no_where_something_would_be_refused(tmp_path: Path, po
     record = json.loads(CliRunner().invoke(app, [*asked, "-o", "json"]).stdout)
     assert record["refuses"] is True
     assert record["changes"][0]["example"]["path"] == "/api/marketing/content"
+
+
+async def test_nothing_is_written_through_a_link_and_what_cannot_be_kept_is_counted(tmp_path: Path) -> None:
+    spooled = Spooled(tmp_path / "samples")
+    spooled.folder.mkdir()
+    (spooled.folder / "marketing.jsonl").symlink_to(tmp_path / "elsewhere")
+    spooled.take(request(token=token()), times=3)
+    running = asyncio.create_task(spooled.spool.run(asyncio.Event()))
+    async with asyncio.timeout(10):
+        while not spooled.counted("dropped"):
+            await asyncio.sleep(0.05)
+    running.cancel()
+    assert spooled.counted("dropped") == 3
+    assert not (tmp_path / "elsewhere").exists()
