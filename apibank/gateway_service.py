@@ -79,6 +79,7 @@ class GatewayService:
     samples: Path
     grpc_server: GrpcServer = "native"
     replicas: int = 1
+    counters: int = 1_000_000
     parts: frozenset[str] = frozenset({"authz", "ratelimit"})
 
 
@@ -180,7 +181,7 @@ def _stores(
     service: GatewayService, services: Services, held: AsyncExitStack
 ) -> tuple[CounterStore, NonceStore, FailureStore | None]:
     # Well inside Envoy's time-outs, so that the client gets our answer and not Envoy's.
-    counters = open_store(service.store, _asked_for_ms(services) * _SHARE_OF_TIME / 1000)
+    counters = open_store(service.store, _asked_for_ms(services) * _SHARE_OF_TIME / 1000, service.counters)
     held.push_async_callback(counters.close)
     if service.store == MEMORY:
         return counters, MemoryNonceStore(), None

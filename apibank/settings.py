@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     store: str = Field(
         "valkey", description="Counters and nonces: valkey (embedded), memory, or a URL, such as redis://HOST:PORT/DB."
     )
+    counters: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
+        1_000_000, description="The most counters that a process keeps with the store `memory`: about 300 bytes each."
+    )
     replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1, description="How many processes count a gateway's limits: the share of each while the store is away."
     )

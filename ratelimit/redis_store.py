@@ -289,7 +289,18 @@ class RedisStore:
             await self._hang_up()
         if self._connection is None:
             self._connection = await self._place.connect()
+            # A server that hangs still takes connections, and would charge what it was sent when it wakes: only one
+            # that answers is told to charge.
+            await self._look_at_clock(self._connection)
         return self._connection
+
+    async def _look_at_clock(self, connection: AbstractConnection) -> None:
+        sent = time.monotonic_ns() // 1000
+        answer = await ask(connection, "TIME")
+        if not isinstance(answer, list) or len(answer) != 2:
+            raise Disconnected("the server does not tell its time")
+        now = int(answer[0]) * 1_000_000 + int(answer[1])
+        self._ahead, self._ahead_at_most = now - time.monotonic_ns() // 1000, now - sent
 
     async def _hang_up(self) -> None:
         """Whatever is still under way there must not be taken for the answer to what comes next."""

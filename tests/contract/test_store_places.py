@@ -14,11 +14,7 @@ from tests.support.redis_servers import needs_redis
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(kind, marks=needs_redis if kind == "tls" else ())
-        for kind in KINDS
-        if kind not in {"memory", "acl"}
-    ],
+    params=[pytest.param(kind, marks=needs_redis if kind == "tls" else ()) for kind in KINDS if kind != "memory"],
 )
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     with running(request.param) as place:

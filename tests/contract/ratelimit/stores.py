@@ -13,6 +13,7 @@ from ratelimit.store import Charge, CounterStore, Outcome, Reading, Unavailable
 from ratelimit.stores import open_store
 from tests.contract.ratelimit.valkey import valkey
 from tests.support.redis_servers import HOST, REDIS, Server, cluster, folder, free_port, one_server, watched
+from tests.support.stack import ROOT
 
 KINDS = ("memory", "socket", "tcp", "acl", "tls", "sentinel", "cluster")
 USER, PASSWORD = "counters", "a/password?with&signs%"
@@ -95,11 +96,9 @@ def _flusher(server: Server) -> Callable[[], object]:
 def with_user(path: Path) -> Iterator[Server]:
     """A server whose user for counters may do what docs/operate/limit-stores.md says, and nobody else anything."""
     rules = path / "users.acl"
-    rules.write_text(
-        f"user default on >admin ~* &* +@all\nuser {USER} on >{PASSWORD} resetkeys ~rl:* "
-        "resetchannels -@all +evalsha +script|load +mget +set +time\n",
-        encoding="utf-8",
-    )
+    page = (ROOT / "docs" / "operate" / "limit-stores.md").read_text(encoding="utf-8")
+    (user,) = [line for line in page.splitlines() if line.startswith(f"user {USER} ")]
+    rules.write_text(f"user default on >admin ~* &* +@all\n{user.replace('PASSWORD', PASSWORD)}\n", encoding="utf-8")
     with one_server("--aclfile", str(rules), password="admin") as server:
         yield server
 
