@@ -25,6 +25,11 @@ Store = Annotated[
 ]
 Database = Annotated[str | None, typer.Option("--database", help="sqlite:///PATH or postgresql://USER@HOST/NAME.")]
 Listen = Annotated[str, typer.Option("--listen", help="HOST:PORT or unix:/PATH.")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
+GrpcServerOption = Annotated[
+    str | None, typer.Option("--grpc-server", help="native (Rust, no TLS) or grpcio, for the hot services.")
+]
+MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT of /metrics, /ready and /healthz.")]
 
 
 def settings_of(**options: object) -> Settings:

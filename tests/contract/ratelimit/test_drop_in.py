@@ -1,6 +1,8 @@
 """What else users of envoyproxy/ratelimit expect of the process: its options, its HTTP, its reloads, its health."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -227,6 +229,14 @@ def test_tls_demands_the_callers_certificate_and_renews_its_own_while_it_runs(pl
         install(new)
         assert asked_over_tls(it.target, new, mine) is None
         assert asked_over_tls(it.target, old, mine) is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(("text", "code"), [(FILE, 0), ("domain: ''", 1)])
+def test_files_can_be_checked_without_serving_them(place: Path, text: str, code: int) -> None:
+    command = [sys.executable, "-m", "apibank", "serve", "ratelimit", "--config", str(config(place, text)), "--check"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == code, run.stderr
+    assert ("d.one: 1 per hour\n" if code == 0 else "file.yaml:1:9: domain") in run.stdout
 
 
 @pytest.mark.parametrize(
