@@ -6,7 +6,7 @@ process has seen is exchanged with it a few times a second.
 """
 
 import asyncio
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import monotonic
@@ -25,6 +25,10 @@ from policy.descriptors import CLIENT_ADDRESS_HEADER
 GUESSES: Final = frozenset({Reason.TOKEN_INVALID, Reason.KEY_INVALID, Reason.SIGNATURE_INVALID})
 WINDOW_SECONDS: Final = 60.0
 EXCHANGE_SECONDS: Final = 0.25
+# Addresses that the others are told of at a time, between which checks have their turn; and how often each time.
+TOLD_AT_ONCE: Final = 32
+_ROUNDS: Final = 4
+_SWEPT_AT_ONCE: Final = 64
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -53,9 +57,12 @@ class Failures:
         self._clock = clock
         self._capacity = capacity
         # address -> the window's end and its count. All windows are equally long, so the order is that of their ends.
-        self._windows: dict[str, tuple[float, int]] = {}
-        # Those that the other replicas have not been told of.
-        self._untold: Counter[str] = Counter()
+        # No plain dictionary: the first of one whose first entries have left is found by looking at each of those.
+        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        # Those that the other replicas have not been told of: failures of addresses that have failed once since, and of
+        # those that went on, which matter more.
+        self._untold: OrderedDict[str, int] = OrderedDict()
+        self._insistent: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -78,25 +85,38 @@ class Failures:
         """Count one; 0.0 where it was among the first `most`, else the seconds to the end of the window."""
         now = self._clock()
         self._sweep(now)
-        end, failures = self._windows.get(address, (now + WINDOW_SECONDS, 0))
+        end, failures = self._window(address, now)
         if failures >= most:
             return end - now
         self._put(address, end, failures + 1)
-        self._untold[address] += 1
+        untold = self._untold.pop(address, 0) + self._insistent.get(address, 0) + 1
+        (self._untold if failures == 0 else self._insistent)[address] = untold
         return 0.0
 
-    def take_untold(self) -> Mapping[str, int]:
-        """What was counted since the last time, for the other replicas to know."""
-        untold, self._untold = self._untold, Counter()
-        return untold
+    def take_untold(self, most: int = TOLD_AT_ONCE) -> Mapping[str, int]:
+        """What was counted and is to be told to the other replicas now, of so many addresses; the rest comes later."""
+        told: dict[str, int] = {}
+        for waiting in (self._insistent, self._untold):
+            while waiting and len(told) < most:
+                address, count = waiting.popitem(last=False)
+                told[address] = count
+        return told
 
     def hear(self, failures: Mapping[str, int]) -> None:
         """What all replicas together have counted: never less than was known here."""
         now = self._clock()
         for address, total in failures.items():
-            end, known = self._windows.get(address, (now + WINDOW_SECONDS, 0))
+            end, known = self._window(address, now)
             if total > known:
                 self._put(address, end, total)
+
+    def _window(self, address: str, now: float) -> tuple[float, int]:
+        found = self._windows.get(address)
+        if found is not None and found[0] > now:
+            return found
+        if found is not None:
+            self._forget(address)
+        return now + WINDOW_SECONDS, 0
 
     def _put(self, address: str, end: float, failures: int) -> None:
         if address not in self._windows and len(self._windows) >= self._capacity:
@@ -104,15 +124,17 @@ class Failures:
         self._windows[address] = end, failures
 
     def _sweep(self, now: float) -> None:
-        while self._windows:
-            oldest = next(iter(self._windows))
-            if self._windows[oldest][0] > now:
+        # More than comes with each, and few enough for nobody to wait: what has ended counts for nothing anyway.
+        for _ in range(_SWEPT_AT_ONCE):
+            oldest = next(iter(self._windows), None)
+            if oldest is None or self._windows[oldest][0] > now:
                 return
             self._forget(oldest)
 
     def _forget(self, address: str) -> None:
         del self._windows[address]
         self._untold.pop(address, None)
+        self._insistent.pop(address, None)
 
 
 async def exchange(failures: Failures, store: FailureStore, stop: asyncio.Event) -> None:
@@ -124,12 +146,13 @@ async def exchange(failures: Failures, store: FailureStore, stop: asyncio.Event)
                 await stop.wait()
         except TimeoutError:
             pass
-        untold = failures.take_untold()
-        if not untold:
-            continue
         try:
-            failures.hear(await store.add(untold))
-            away = False
+            for _ in range(_ROUNDS):
+                untold = failures.take_untold()
+                if not untold:
+                    break
+                failures.hear(await store.add(untold))
+                away = False
         except Exception as error:  # noqa: BLE001 to count together is a help, and whatever spoils it must end nothing else
             if not away:
                 why = str(error) if isinstance(error, FailureStoreError) else type(error).__name__

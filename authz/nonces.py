@@ -1,10 +1,13 @@
 """Nonces of signatures: each is spent once, by whichever replica of the gateway sees it first."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
 from authz.decision import NonceClaim
+
+_SWEPT_AT_ONCE: Final = 256
 
 
 class NonceStoreError(Exception):
@@ -39,7 +42,8 @@ class MemoryNonceStore:
         self._clock = clock
         self._capacity = capacity
         # In the order of their ends, as long as all are kept equally long; a late end only delays the sweep.
-        self._until: dict[tuple[str, str], float] = {}
+        # No plain dictionary: the first of one whose first entries have left is found by looking at each of those.
+        self._until: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._until)
@@ -64,8 +68,9 @@ class MemoryNonceStore:
         return True
 
     def _sweep(self, now: float) -> None:
-        while self._until:
-            oldest = next(iter(self._until))
-            if self._until[oldest] > now:
+        # More than come at a time, and few enough for nobody to wait: what has ended is as good as gone.
+        for _ in range(_SWEPT_AT_ONCE):
+            oldest = next(iter(self._until), None)
+            if oldest is None or self._until[oldest] > now:
                 return
             del self._until[oldest]

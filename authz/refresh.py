@@ -6,6 +6,7 @@ nobody knows may wait for one fetch, a moment, once per cooldown, however many s
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -92,7 +93,7 @@ class JwksRefresher:
         self._fetched_at = float("-inf")
         self._failures = 0
         # kid -> until when it is known to be unknown.
-        self._unknown: dict[str, float] = {}
+        self._unknown: OrderedDict[str, float] = OrderedDict()
 
     @property
     def next_in(self) -> float:
@@ -130,7 +131,7 @@ class JwksRefresher:
             return True
         if fresh:
             while len(self._unknown) >= _MAX_UNKNOWN:
-                del self._unknown[next(iter(self._unknown))]
+                self._unknown.popitem(last=False)
             self._unknown[kid] = now + _UNKNOWN_SECONDS
         return False
 

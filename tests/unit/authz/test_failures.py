@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from authz.decision import Decision, Refusal
-from authz.failures import GUESSES, WINDOW_SECONDS, Failures, FailureStoreError, exchange
+from authz.failures import GUESSES, TOLD_AT_ONCE, WINDOW_SECONDS, Failures, FailureStoreError, exchange
 from authz.pipeline import decide
 from authz.principal import NOBODY
 from authz.problem import problem_headers
@@ -107,16 +107,52 @@ def test_exempt_networks_are_not_counted() -> None:
 
 
 @pytest.mark.attack("A59")
+def told(failures: Failures) -> dict[str, int]:
+    """Everything that there is to be told, in as many steps as it takes."""
+    found: dict[str, int] = {}
+    while some := failures.take_untold():
+        assert len(some) <= TOLD_AT_ONCE
+        assert found.keys().isdisjoint(some)
+        found |= some
+    return found
+
+
 def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
     clock = Clock()
     failures = Failures(clock, capacity=1000)
     for number in range(5000):
         failures.count(f"a{number}", 4)
     assert len(failures) == 1000
-    assert set(failures.take_untold()) == {f"a{number}" for number in range(4000, 5000)}
+    assert set(told(failures)) == {f"a{number}" for number in range(4000, 5000)}
     clock.now += WINDOW_SECONDS
-    failures.count("b", 4)
-    assert len(failures) == 1
+    for number in range(100):
+        failures.count(f"b{number}", 4)
+    assert len(failures) == 100
+
+
+def test_what_ends_at_once_is_forgotten_in_steps_and_counts_for_nothing_meanwhile() -> None:
+    clock = Clock()
+    failures = Failures(clock)
+    for number in range(5000):
+        for _ in range(4):
+            assert failures.count(f"a{number}", 4) == 0.0
+    clock.now += WINDOW_SECONDS
+    assert failures.count("a4999", 4) == 0.0
+    # Checks have their turn in between.
+    assert len(failures) > 4000
+    assert [failures.count("a4999", 4) for _ in range(4)] == [0.0, 0.0, 0.0, WINDOW_SECONDS]
+
+
+def test_the_others_hear_first_of_those_that_go_on() -> None:
+    failures = Failures(Clock())
+    for number in range(1000):
+        failures.count(f"a{number}", 4)
+    for _ in range(2):
+        failures.count("a999", 4)
+    first = failures.take_untold()
+    assert first["a999"] == 3
+    assert len(first) == TOLD_AT_ONCE
+    assert sum(told(failures).values()) + sum(first.values()) == 1002
 
 
 class Store:
