@@ -1,5 +1,6 @@
 """Decisions as serialised answers. That of an allowed caller is the same each time, and is made once."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
@@ -24,7 +25,8 @@ class Answers:
     _CAPACITY: Final = 16_384
 
     def __init__(self) -> None:
-        self._allowed: dict[tuple[Principal, RouteRules], bytes] = {}
+        # Ordered, since the first of a dictionary is hard to find where many have left it.
+        self._allowed: OrderedDict[tuple[Principal, RouteRules], bytes] = OrderedDict()
         # Names of headers that were found to claim nothing. Written by Envoy over whatever the client sent is the
         # first of them; services may read it.
         self._harmless: set[str] = {CLIENT_ADDRESS_HEADER}
@@ -53,7 +55,7 @@ class Answers:
             answer = write_allowed(principal, route)
             if len(answer) <= _LARGEST:
                 if len(self._allowed) >= self._CAPACITY:
-                    del self._allowed[next(iter(self._allowed))]
+                    self._allowed.popitem(last=False)
                 self._allowed[principal, route] = answer
         return answer
 

@@ -40,6 +40,8 @@ def decisions() -> dict[str, float]:
     message = pb.CheckRequest.FromString(raw)
     asked = read_request(message)
     decision = decide(asked, rules("marketing"), facts(), NOW)
+    spoilt = read_request(pb.CheckRequest.FromString(token_checks(spoil=True)[0]))
+    refused = decide(spoilt, rules("marketing"), facts(), NOW)
     content: dict[str, JsonValue] = {**CONTENT}  # type: ignore[dict-item]
     schema = rules("marketing").routes["content"].methods["POST"].schema
     answers = Answers()
@@ -51,6 +53,7 @@ def decisions() -> dict[str, float]:
         "(parse the check)": microseconds(lambda: pb.CheckRequest.FromString(raw)),
         "(read the request)": microseconds(lambda: read_request(message)),
         "(write the answer)": microseconds(lambda: answers.write(decision, asked)),
+        "(write a refusal)": microseconds(lambda: answers.write(refused, spoilt)),
         "(body against its schema)": microseconds(lambda: None if schema is None else schema.errors(content)),
     }
     return found
