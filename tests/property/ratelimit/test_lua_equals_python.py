@@ -103,6 +103,10 @@ def test_memory_and_valkey_decide_alike(url: str, schedule: list[tuple[int, list
             for _, requests in schedule:
                 for request in requests:
                     assert await clocked.peek(request) == await memory.peek(request)
+            # Sixteen digits, every one of them: Lua's `..` would keep fourteen.
+            for key, state in memory._counters.items():
+                assert tuple(map(int, (await client.get(key)).split())) == state
+            await clocked.close()
 
     asyncio.run(drive())
 
@@ -112,3 +116,43 @@ def test_the_script_in_use_takes_no_time_from_its_caller() -> None:
     code = "\n".join(line.split("--")[0] for line in text.splitlines())
     assert code.count("ARGV") == code.count("ARGV[1]") == 1
     assert SERVER_CLOCK in text
+
+
+SHARED = [Gcra(5, SECOND, SECOND), Gcra(50, SECOND, 0), FixedWindow(3, MINUTE), FixedWindow(9, MINUTE)]
+BATCHES = st.lists(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 6), st.booleans()), min_size=1, max_size=3),
+        min_size=1,
+        max_size=20,
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(BATCHES)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_batch_over_shared_counters_is_decided_as_its_requests_one_after_the_other(
+    url: str, batches: list[list[list[tuple[int, int, bool]]]]
+) -> None:
+    """Limits are raised and lowered within a batch, too: two figures for each of two counters."""
+
+    async def drive() -> None:
+        async with Redis.from_url(url) as client:
+            await client.flushall()
+            clocked = ClockedStore(place_of(parse_store_url(url), 10), 10, script=script_with_a_clock())
+            memory = MemoryStore(steady=lambda: clocked.now, wall=lambda: clocked.now, spare=3600 * SECOND)
+            for batch in batches:
+                requests = [
+                    [
+                        Charge(b"shared-%d" % (index // 2), SHARED[index], hits, enforced)
+                        for index, hits, enforced in one
+                    ]
+                    for one in batch
+                ]
+                expected = [await memory.charge(request) for request in requests]
+                assert await clocked.charge_many(requests) == expected
+                clocked.now += SECOND // 3
+            await clocked.close()
+
+    asyncio.run(drive())
