@@ -34,6 +34,7 @@ descriptors:
   - {key: to_number, rate_limit: {unit: day, requests_per_unit: 100}}
   - {key: shade, shadow_mode: true, rate_limit: {unit: minute, requests_per_unit: 3}}
   - {key: free, rate_limit: {unlimited: true}}
+  - {key: many, rate_limit: {unit: hour, requests_per_unit: 10000}}
   - {key: hourly, rate_limit: {unit: hour, requests_per_unit: 100}}
   - {key: banned, rate_limit: {name: ban, unit: minute, requests_per_unit: 0}}
   - {key: pardoned, rate_limit: {unit: minute, requests_per_unit: 2, replaces: [{name: ban}]}}
@@ -190,6 +191,21 @@ def test_13_a_file_that_comes_and_goes_leaves_the_counters_of_the_others_alone(i
         assert it.codes(kept, times=2) == [OK, OVER]
 
     within_one(MINUTE, test)
+
+
+def test_13_no_question_is_lost_or_counted_twice_while_files_are_read_again_and_again(it: Served) -> None:
+    def test() -> None:
+        mine, added, read = descriptor(("many", it.fresh())), it.folder / "added.yaml", "apibank_ratelimit_config_loads"
+        before, left = it.metric(read + "_total", outcome="ok"), []
+        for number in range(300):
+            if number % 60 == 0:
+                added.write_text(ADDED.replace("50", str(number + 1)))
+            left.append(it.ask(mine).statuses[0].limit_remaining)
+        assert left == [*range(9999, 9699, -1)]
+        until(lambda: it.metric(read + "_total", outcome="ok") > before)
+        it.loaded(added.unlink)
+
+    within_one(HOUR, test)
 
 
 def test_14_a_broken_file_leaves_the_rules_in_force_and_is_counted(it: Served) -> None:
