@@ -1,11 +1,12 @@
 """Revocations on their way from the records to a gateway's decisions."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from authz.facts import FactsBoard, Revocations
-from records.revocations import Revocation, TokenRevocations
+from records.revocations import Covered, TokenRevocations
 
 
 class RevocationsOnBoard:
@@ -21,32 +22,56 @@ class RevocationsOnBoard:
         self._revocations = revocations
         self._board = board
         self._clock = clock
-        self._entries: Sequence[Revocation] = ()
-        self._first_end = float("inf")
+        self._entries = _Entries()
 
     async def reload(self) -> int:
         """Read every entry that is in force; the version that was read."""
-        self._entries, version = await self._revocations.in_force(datetime.fromtimestamp(self._clock(), UTC))
-        self._put()
+        entries = _Entries()
+        version = await self._revocations.each(datetime.fromtimestamp(self._clock(), UTC), entries.add)
+        self._entries = entries
+        self._board.put_revocations(Revocations(entries.tokens, entries.subjects))
         return version
 
     def confirm(self) -> None:
         """The list is current. What is over leaves the memory too."""
-        if self._clock() >= self._first_end:
-            now = self._clock()
-            self._entries = [entry for entry in self._entries if entry.until.timestamp() > now]
-            self._put()
-
-    def _put(self) -> None:
-        self._first_end = min((entry.until.timestamp() for entry in self._entries), default=float("inf"))
-        self._board.put_revocations(_as_facts(self._entries))
+        self._entries.forget(self._clock())
 
 
-def _as_facts(entries: Sequence[Revocation]) -> Revocations:
-    subjects: dict[tuple[str, str], float] = {}
-    for entry in entries:
-        if entry.subject is not None and entry.issued_until is not None:
-            subject = entry.issuer, entry.subject
-            subjects[subject] = max(entry.issued_until.timestamp(), subjects.get(subject, 0.0))
-    tokens = frozenset((entry.issuer, entry.jti) for entry in entries if entry.jti is not None)
-    return Revocations(tokens, subjects)
+class _Entries:
+    """What decisions look up, and which of it ends when.
+
+    What has ended is taken out of what they look up, and not that made anew: there may be a hundred thousand of them,
+    one of which ends at every look. It changes no decision, as no token that it covers is accepted for its age.
+    """
+
+    def __init__(self) -> None:
+        self.tokens: set[tuple[str, str]] = set()
+        self.subjects: dict[tuple[str, str], float] = {}
+        # In the order of their ends. A subject is forgotten with the last of its entries.
+        self._ends: deque[tuple[float, tuple[str, str], bool]] = deque()
+        self._last: dict[tuple[tuple[str, str], bool], float] = {}
+
+    def add(self, entry: Covered) -> None:
+        """Those that end first are added first."""
+        until = entry.until.timestamp()
+        if entry.jti is not None:
+            named, by_subject = (entry.issuer, entry.jti), False
+            self.tokens.add(named)
+        elif entry.subject is not None and entry.issued_until is not None:
+            named, by_subject = (entry.issuer, entry.subject), True
+            self.subjects[named] = max(entry.issued_until.timestamp(), self.subjects.get(named, float("-inf")))
+        else:
+            return
+        self._ends.append((until, named, by_subject))
+        self._last[named, by_subject] = until
+
+    def forget(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            until, named, by_subject = self._ends.popleft()
+            if self._last.get((named, by_subject)) != until:
+                continue
+            del self._last[named, by_subject]
+            if by_subject:
+                self.subjects.pop(named, None)
+            else:
+                self.tokens.discard(named)

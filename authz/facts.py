@@ -4,6 +4,7 @@ A check reads one `Facts` from its first step to its last, so a refresh in betwe
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 
@@ -50,7 +51,7 @@ class Revocations:
     `iss` is the issuer's own name for itself, which means the same to every gateway.
     """
 
-    tokens: frozenset[tuple[str, str]] = frozenset()
+    tokens: AbstractSet[tuple[str, str]] = frozenset()
     # Tokens of the subject that were issued at or before this time (seconds since the epoch) are refused.
     subjects: Mapping[tuple[str, str], float] = field(default_factory=dict)
 

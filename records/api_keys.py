@@ -3,6 +3,7 @@
 The text of a key exists once, in what `create` and `rotate` return; the database has its SHA-256 alone.
 """
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -10,8 +11,9 @@ import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,6 +27,8 @@ from records.tables import KeyRow
 PREFIX: Final = "waw_live_sk_"
 LIFETIME: Final = timedelta(days=90)
 
+# Read at a time, between which whoever decides has its turn.
+_AT_ONCE: Final = 100
 _BASE62: Final = string.digits + string.ascii_letters
 _RANDOM_CHARACTERS: Final = 20
 _TIERS: Final = (Tier.FREE, Tier.BUSINESS, Tier.ENTERPRISE)
@@ -178,13 +182,25 @@ class ApiKeys:
 
     async def live(self, now: datetime) -> LiveKeys:
         """What authz decides by. Keys that expire later are still in it: authz looks at `expires_at` itself."""
-        query = select(KeyRow).where(KeyRow.revoked_at.is_(None), KeyRow.expires_at > now)
+        # Rows and no objects, a few at a time: a gateway reads all of them after each change, beside its checks.
+        query = (
+            select(*KeyRow.__table__.columns)
+            .where(KeyRow.revoked_at.is_(None), KeyRow.expires_at > now)
+            .execution_options(yield_per=_AT_ONCE)
+        )
+        by_digest: dict[bytes, ApiKey] = {}
+        unreadable: list[str] = []
         async with self._database.reading() as session:
             # The version first: keys that are newer than it do no harm, a version that is newer than them would.
             version = await version_of(session, API_KEYS)
-            rows = {row.id: row for row in await session.scalars(query)}
-            keys, unreadable = _readable(rows.values())
-            return LiveKeys(version, {bytes.fromhex(rows[key.key_id].digest): key for key in keys}, unreadable)
+            async for rows in (await session.stream(query)).partitions():
+                digests = {row.id: row.digest for row in rows}
+                # They have the columns of a KeyRow by the same names.
+                keys, others = _readable(cast("Sequence[KeyRow]", rows))
+                by_digest.update((bytes.fromhex(digests[key.key_id]), key) for key in keys)
+                unreadable += others
+                await asyncio.sleep(0)
+        return LiveKeys(version, by_digest, tuple(unreadable))
 
     async def _issue(self, session: AsyncSession, row: KeyRow) -> IssuedKey:
         text = PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_RANDOM_CHARACTERS))
@@ -223,7 +239,7 @@ def _read(row: KeyRow) -> ApiKey:
         name=row.name,
         tier=Tier(row.tier),
         scopes=frozenset(row.scopes),
-        networks=None if row.networks is None else tuple(ip_network(network) for network in row.networks),
+        networks=None if row.networks is None else tuple(_network(network) for network in row.networks),
         created_at=row.created_at,
         created_by=row.created_by,
         expires_at=row.expires_at,
@@ -231,6 +247,10 @@ def _read(row: KeyRow) -> ApiKey:
         replaced_by=row.replaced_by,
         last_used_at=row.last_used_at,
     )
+
+
+# Partners' networks are a few, in many keys.
+_network = lru_cache(maxsize=4096)(ip_network)
 
 
 def _check_lifetime(lifetime: timedelta) -> None:

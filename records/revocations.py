@@ -3,12 +3,13 @@
 An entry is needed for as long as a token that it covers could still be accepted, and is deleted after that.
 """
 
+import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +21,8 @@ from records.tables import RevocationRow
 
 # Every gateway's process holds all of them, and reads all of them after each change.
 MOST: Final = 100_000
+# Read at a time, between which whoever decides has its turn.
+AT_ONCE: Final = 200
 # What a token can say: the same forms as authz reads (RFC 7519 §4.1), so that no entry can miss its token.
 _JTI: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _SUBJECT: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -55,6 +58,16 @@ class Revocation:
     reason: str
     by: str
     at: datetime
+
+
+class Covered(NamedTuple):
+    """What decides of an entry: which tokens it covers, and until when that matters."""
+
+    issuer: str
+    jti: str | None
+    subject: str | None
+    issued_until: datetime | None
+    until: datetime
 
 
 class TokenRevocations:
@@ -102,6 +115,25 @@ class TokenRevocations:
             # The version first: entries that are newer than it do no harm, a version newer than them would.
             version = await version_of(session, REVOCATIONS)
             return [_read(row) for row in await session.scalars(query)], version
+
+    async def each(self, now: datetime, take: Callable[[Covered], None]) -> int:
+        """Hand over what every entry covers that is not over, those that end first first; their version.
+
+        A gateway reads all of them after each change, beside its checks: a few at a time, and no more than decides.
+        """
+        query = (
+            select(*(getattr(RevocationRow, name) for name in Covered._fields))
+            .where(RevocationRow.until > now)
+            .order_by(RevocationRow.until)
+            .execution_options(yield_per=AT_ONCE)
+        )
+        async with self._database.reading() as session:
+            version = await version_of(session, REVOCATIONS)
+            async for rows in (await session.stream(query)).partitions():
+                for row in rows:
+                    take(Covered(*row))
+                await asyncio.sleep(0)
+            return version
 
 
 async def _row(session: AsyncSession, revocation_id: str) -> RevocationRow:

@@ -1,6 +1,8 @@
 """Revoked tokens in the database: made, followed, taken back, and gone when they are over."""
 
+import asyncio
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +11,7 @@ from records import revocations as module
 from records.database import Database
 from records.errors import RevocationRefusedError, UnknownRevocationError
 from records.fact_versions import REVOCATIONS, FactVersions
-from records.revocations import NewRevocation, TokenRevocations
+from records.revocations import AT_ONCE, Covered, NewRevocation, TokenRevocations
 from tests.contract.records.conftest import NOW
 
 ISS = "https://auth.example.com"
@@ -108,3 +110,39 @@ async def test_a_process_that_fell_silent_is_named_and_one_that_said_so_is_not(d
             )
     assert [one.instance for one in await versions.applied(REVOCATIONS)] == ["here@1"]
     assert [one.instance for one in await versions.silent(REVOCATIONS, 3600)] == ["silent@1"]
+
+
+async def test_what_decides_is_handed_over_in_the_order_of_its_end(revocations: TokenRevocations) -> None:
+    await revocations.revoke(token("late", until=NOW + 2 * HOUR), now=NOW)
+    await revocations.revoke(subject(), now=NOW)
+    await revocations.revoke(token("over", until=NOW + HOUR / 2), now=NOW)
+    taken: list[Covered] = []
+    assert await revocations.each(NOW + HOUR / 2, taken.append) == 3
+    assert taken == [
+        Covered(ISS, None, "user_1", NOW, NOW + HOUR),
+        Covered(ISS, "late", None, None, NOW + 2 * HOUR),
+    ]
+
+
+async def test_whoever_decides_has_its_turn_while_many_are_read(
+    revocations: TokenRevocations, database: Database
+) -> None:
+    many = 3 * AT_ONCE + 1
+    row = "(:id, :issuer, :jti, '2999-01-01 00:00:00', 'x', 'y', '2026-01-01 00:00:00')"
+    names = "(id, issuer, jti, until, reason, revoked_by, revoked_at)"
+    async with database.writing() as session:
+        each = [{"id": f"r_{number}", "issuer": ISS, "jti": f"t-{number}"} for number in range(many)]
+        await session.execute(text(f"INSERT INTO revocations {names} VALUES {row}"), each)
+    taken: list[Covered] = []
+    turns: list[int] = []
+
+    async def decide() -> None:
+        while True:
+            turns.append(len(taken))
+            await asyncio.sleep(0)
+
+    deciding = asyncio.create_task(decide())
+    await revocations.each(NOW, taken.append)
+    deciding.cancel()
+    assert len(taken) == many
+    assert max(later - earlier for earlier, later in pairwise([*turns, many])) <= AT_ONCE

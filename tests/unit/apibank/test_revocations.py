@@ -187,10 +187,19 @@ async def test_what_is_on_the_board_is_what_is_in_force(database: Database) -> N
     assert covered("t-2")
     assert covered("", "u", NOW.timestamp())
     assert not covered("", "u", NOW.timestamp() + 1)
+    await revoke(1, subject="u", issued_until=NOW + HOUR)
+    assert await on_board.reload() == 5
     clock.now += 3600
     on_board.confirm()
     assert not covered("t-1")
     assert covered("t-2")
+    assert covered("", "u", NOW.timestamp())
+    clock.now += 3600
+    on_board.confirm()
+    assert not covered("t-2")
+    assert not covered("", "u")
+    assert not board.current.revocations.tokens
+    assert not board.current.revocations.subjects
 
 
 def test_the_command_takes_issuer_and_id_from_a_token_and_shows_neither_the_token(
