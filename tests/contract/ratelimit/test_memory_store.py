@@ -1,5 +1,7 @@
 """Counters in memory: what is dropped, and when."""
 
+import tracemalloc
+
 import pytest
 
 from ratelimit.algorithms import FixedWindow, Gcra
@@ -38,3 +40,18 @@ async def test_a_memory_store_forgets_what_has_expired_as_it_goes() -> None:
             (Charge(b"%d" % index, Gcra(600, 60 * SECOND, 0)), Charge(b"w%d" % index, FixedWindow(9, SECOND)))
         )
         assert len(store) < 7000
+
+
+@pytest.mark.attack("A66")
+async def test_a_million_counters_take_less_than_four_hundred_megabytes() -> None:
+    # A tenth of them, as each takes the same.
+    store, limit = MemoryStore(), Gcra(1, 3600 * SECOND, 0)
+    tracemalloc.start()
+    try:
+        for index in range(100_000):
+            store.charge_now(((Charge(b"rl:{marketing}:g:%022d" % index, limit),),))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(store) == 100_000
+    assert taken < 40_000_000
