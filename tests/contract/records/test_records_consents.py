@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from records.consents import LONGEST, ConsentMethod, ConsentRecord, ConsentRecords, NewConsent
 from records.database import Database
@@ -100,3 +101,27 @@ async def test_a_consent_that_would_prove_nothing_is_refused(
 async def test_only_a_consent_that_there_is_can_be_revoked(consents: ConsentRecords) -> None:
     with pytest.raises(UnknownConsentError, match="c_nobody"):
         await consents.revoke("c_nobody", now=NOW)
+
+
+async def test_a_consent_that_a_later_version_has_recorded_proves_nothing_and_spoils_no_other(
+    consents: ConsentRecords, database: Database
+) -> None:
+    good, odd = await granted(consents), await granted(consents, child="child_2")
+    async with database.writing() as session:
+        await session.execute(text("UPDATE consents SET method = 'telepathy' WHERE id = :id"), {"id": odd.consent_id})
+    held = await consents.in_force(NOW)
+    assert held.by_child == {"child_1": [good]}
+    assert held.version == 2
+
+
+async def test_the_consents_of_many_children_are_all_read(consents: ConsentRecords, database: Database) -> None:
+    many = 250
+    async with database.writing() as session:
+        await session.execute(
+            text(
+                "INSERT INTO consents (id, child, parent, method, purposes, granted_at, granted_by, expires_at)"
+                " VALUES (:id, :child, 'parent_1', 'signed_form', '[]', :at, '', '2999-01-01 00:00:00')"
+            ),
+            [{"id": f"c_{n}", "child": f"child_{n}", "at": "2026-01-01 00:00:00"} for n in range(many)],
+        )
+    assert len((await consents.in_force(NOW)).by_child) == many
