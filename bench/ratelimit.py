@@ -195,7 +195,7 @@ def measure(run: Run, seconds: float, valkey: ValkeyServer) -> Figures:
             pipe.send("go")
         results = [pipe.recv() for pipe in pipes]
         elapsed, cpu, stored = time.perf_counter() - start, _cpu(processes) - before, _cpu(stores) - stored
-    latencies = sorted(latency for run_of_one, _, _ in results for latency in run_of_one)
+    latencies: list[float] = sorted(latency for run_of_one, _, _ in results for latency in run_of_one)
     admitted, refused = sum(one[1] for one in results), sum(one[2] for one in results)
     if admitted + refused != len(latencies):
         raise SystemExit(f"{run.name}: {len(latencies) - admitted - refused} calls got no decision")
