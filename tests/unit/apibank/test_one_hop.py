@@ -1,7 +1,8 @@
 """The limiter as authorization's port: what is charged, how it is said, and what becomes of changes and losses."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ratelimit.limiter import RateLimiter
 from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.rules import Rule
-from ratelimit.store import Loss
+from ratelimit.store import Charge, Loss, Outcome, Unavailable
 from tests.property.one_hop.hops import DistantStore
 from tests.unit.authz.world import policy
 
@@ -66,8 +67,7 @@ class Desk:
         return Counting(shapes_of(self.written, limits or ("minute",)), tier, caller, address)
 
     def now(self, *limits: str, **who: str) -> Counted:
-        counted = self.port.count_now(self.asked(*limits, **who))
-        assert counted is not None
+        (counted,) = asyncio.run(self.port.count([self.asked(*limits, **who)]))
         return counted
 
     def sample(self, name: str, **labels: str) -> float:
@@ -78,7 +78,7 @@ def reason(counted: Counted) -> Reason | None:
     return None if counted.refusal is None else counted.refusal.reason
 
 
-def test_counters_at_hand_are_charged_without_waiting_and_refuse_when_they_are_empty() -> None:
+def test_counters_are_charged_and_refuse_when_they_are_empty() -> None:
     desk = Desk(gateway())
     assert [reason(desk.now()) for _ in range(3)] == [None, None, Reason.RATE_LIMITED]
     assert reason(desk.now(caller="sub:joe")) is None
@@ -147,10 +147,28 @@ def test_a_limit_of_an_address_counts_addresses() -> None:
     assert reason(desk.now("addresses", address="192.0.2.8")) is None
 
 
-def test_counters_elsewhere_are_not_charged_without_waiting() -> None:
-    desk = Desk(gateway(), distant=True)
+@pytest.mark.parametrize("distant", [False, True], ids=["in memory", "elsewhere"])
+def test_what_has_counters_waits_for_the_others_of_its_batch_and_what_has_none_does_not(distant: bool) -> None:
+    desk = Desk(gateway(), distant=distant)
     assert desk.port.count_now(desk.asked()) is None
     assert len(desk.counters) == 0
+    assert desk.port.count_now(desk.asked(tier="business")) == Counted(None)
+
+
+class Remembering(DistantStore):
+    """Knows of some counters without asking that they are used up."""
+
+    def charge_now(self, requests: Sequence[Sequence[Charge]]) -> list[Outcome | Unavailable] | None:
+        return [Outcome(False, [(False, 0, SECOND, SECOND)] * len(charges)) for charges in requests]
+
+
+def test_what_a_store_refuses_from_memory_is_refused_at_once() -> None:
+    desk = Desk(gateway())
+    desk.limiter = RateLimiter(Remembering(desk.counters), RateLimitMetrics(CollectorRegistry()), strict=True)
+    desk.limiter.replace_rules(desk.written)
+    counted = OneHop("marketing", desk.limiter).count_now(desk.asked())
+    assert counted is not None
+    assert reason(counted) is Reason.RATE_LIMITED
 
 
 async def test_what_waits_together_is_charged_in_one_round_trip_each_as_if_alone() -> None:
@@ -191,10 +209,10 @@ async def test_a_fault_of_ours_refuses_and_is_counted(monkeypatch: pytest.Monkey
     assert desk.sample("apibank_ratelimit_failures_total") == 1
 
 
-async def test_what_is_given_back_can_be_had_again() -> None:
+def test_what_is_given_back_can_be_had_again() -> None:
     desk = Desk(gateway())
     assert [desk.now("minute", "addresses").charged for _ in range(3)] == [True, True, False]
-    await desk.port.give_back([desk.asked("minute", "addresses")] * 2)
+    asyncio.run(desk.port.give_back([desk.asked("minute", "addresses")] * 2))
     assert [reason(desk.now("minute", "addresses")) for _ in range(3)] == [None, None, Reason.RATE_LIMITED]
 
 
@@ -215,8 +233,7 @@ def test_a_limit_that_only_an_earlier_version_has_goes_on_counting() -> None:
 def test_a_limit_that_nobody_has_ever_known_is_refused() -> None:
     desk = Desk(gateway())
     unheard = desk.asked()._replace(limits=(LimitShape("unheard-of", False, LIMITS_PER_CALLER),))
-    counted = desk.port.count_now(unheard)
-    assert counted is not None
+    (counted,) = asyncio.run(desk.port.count([unheard]))
     assert reason(counted) is Reason.RATE_LIMITED
 
 
