@@ -20,11 +20,13 @@ def count_in(amount: int, end: int, span: int, state: State, now: int, hits: int
     wanted = hits or 1
     if count + wanted > amount and wanted > 0:
         retry = end - now if wanted <= amount else NEVER
-        return (False, max(amount - count, 0), retry, end - now if count else 0, state)
+        return (False, amount - count if count < amount else 0, retry, end - now if count else 0, state)
     if hits:
-        count = max(count + hits, 0)
+        count += hits
+        if count < 0:
+            count = 0
         state = (end, count)
-    return (True, max(amount - count, 0), 0, end - now if count else 0, state)
+    return (True, amount - count if count < amount else 0, 0, end - now if count else 0, state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,13 @@ class SlidingWindow:
                 log = (log[0], log[1] + hits, *log[2:]) if same else (leaves, hits, *log)
             else:
                 log = _given_back(log, -hits)
-            used = max(used + hits, 0)
+            used += hits
+            if used < 0:
+                used = 0
             # A log that a refund emptied is written as one that ends now: a counter in use is never empty.
             state = log or (now, 0)
-        return (True, max(self.amount - used, 0), 0, _reset(log, now), state)
+        left = self.amount - used
+        return (True, left if left > 0 else 0, 0, log[0] - now if log else 0, state)
 
     def _wait(self, log: State, used: int, now: int, wanted: int) -> int:
         if wanted > self.amount:
