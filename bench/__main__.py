@@ -9,6 +9,7 @@ MODULES = (
     "bench.changes",
     "bench.ratelimit",
     "bench.authz",
+    "bench.one_hop",
     "bench.timing_of_refusals",
     "bench.stack",
 )

@@ -120,3 +120,18 @@ class Client:
             at += 9 + length
         self._received = data[at:]
         return ended
+
+
+def in_turn(first: Client, second: Client, seconds: float, under_way: int) -> None:
+    """Call the second once for each call of the first that was answered, with that many of such pairs under way."""
+    end = time.perf_counter() + seconds
+    sockets = {first.socket: (first, second), second.socket: (second, first)}
+    first._ask(under_way)
+    while first._sent or second._sent:
+        for ready in select.select(list(sockets), [], [])[0]:
+            asked, follower = sockets[ready]
+            ended = asked._take()
+            if ended and (follower is second or time.perf_counter() < end):
+                follower._ask(ended)
+    first.socket.close()
+    second.socket.close()
