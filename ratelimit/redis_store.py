@@ -233,7 +233,9 @@ class RedisStore:
             if loss is Loss.TIMEOUT:
                 self._place.silent()
             if self._loss is None:
-                _LOG.warning("store_lost", place=str(self._place), loss=loss.value, error=str(error))
+                _LOG.warning(
+                    "store_lost", place=str(self._place), loss=loss.value, error=str(error) or type(error).__name__
+                )
             return loss
 
     def _learnt(self, requests: _Requests, outcomes: list[Outcome], now: int, moment: int) -> list[Outcome]:
