@@ -18,7 +18,6 @@ import authz.server
 import ratelimit.server
 from apibank.audit_trail import AuditPlace, audit_trail, subject_key
 from apibank.consent_facts import ConsentsOnBoard, FollowedOnDemand, ask_ages
-from apibank.last_good import UnusableSnapshotError, policies_in, policy_versions_in
 from apibank.migrating import migrate_later, migrated
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.one_hop import OneHop
@@ -28,6 +27,7 @@ from apibank.policy_in_force import PolicyInForce
 from apibank.revoked_tokens import RevocationsOnBoard
 from apibank.sample_spool import SampleSpool
 from apibank.settings import GrpcServer
+from apibank.stored_policies import UnusableSnapshotError, policies_in, policy_versions_in
 from apibank.web import serve_web
 from authz.audit import JsonLinesSink, Pseudonyms
 from authz.authorizer import Authorizer

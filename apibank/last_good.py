@@ -3,16 +3,15 @@
 import asyncio
 import base64
 import contextlib
-import json
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
 from apibank.material import UnusableMaterialError, read_material
+from apibank.stored_policies import FORMAT, UnusableSnapshotError, document_of, written
 from policy.model import Gateway
 from records.errors import LOST_DATABASE
 from records.snapshots import Snapshots, StoredSnapshot
@@ -21,15 +20,8 @@ from xds.compiler.secrets import secrets
 from xds.consistency import inconsistencies
 from xds.snapshot import SECRET, Origin, Resource, Snapshot
 
-_FORMAT: Final = 1
-# Ahead of the compressed document, on a line of its own: by which policies it was made.
-_VERSIONS: Final = b"policies "
 _PAUSE_SECONDS: Final = 5.0
 _LOG: Final = structlog.get_logger(__name__)
-
-
-class UnusableSnapshotError(Exception):
-    """A saved snapshot that cannot be served; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +50,16 @@ def pack(gateway: Gateway, snapshot: Snapshot, earlier: Sequence[Gateway] = ()) 
         if type_url != SECRET
     ]
     policy, *others = (one.model_dump(mode="json", exclude_defaults=True) for one in (gateway, *earlier))
-    document = {"format": _FORMAT, "policy": policy, "earlier": others, "resources": resources}
+    document = {"format": FORMAT, "policy": policy, "earlier": others, "resources": resources}
     versions = " ".join(one.version for one in (gateway, *earlier))
-    return _VERSIONS + versions.encode() + b"\n" + zlib.compress(json.dumps(document).encode(), 6)
+    return written(versions, document)
 
 
 def unpack(stored: StoredSnapshot) -> Restored:
     """The snapshot with its secrets, read anew from the certificate files. Raises UnusableSnapshotError."""
-    (gateway, *earlier), written = _document(stored)
+    (gateway, *earlier), found = document_of(stored)
     try:
-        resources = [(one["type"], _resource(one)) for one in written]
+        resources = [(one["type"], _resource(one)) for one in found]
     except (ValueError, KeyError, TypeError) as error:
         raise UnusableSnapshotError(f"it cannot be read: {type(error).__name__}") from error
     try:
@@ -87,37 +79,11 @@ def unpack(stored: StoredSnapshot) -> Restored:
     return Restored(gateway, Snapshot.of(resources), stored.saved_at, tuple(earlier))
 
 
-def policy_versions_in(stored: StoredSnapshot) -> Sequence[str]:
-    """The versions of the policies that a saved snapshot came from, at once; none where they are not said."""
-    if not stored.body.startswith(_VERSIONS):
-        return ()
-    return stored.body[len(_VERSIONS) : stored.body.index(b"\n")].decode().split()
-
-
-def policies_in(stored: StoredSnapshot) -> Sequence[Gateway]:
-    """The policies that a saved snapshot came from, the newest first. Raises UnusableSnapshotError."""
-    return _document(stored)[0]
-
-
-def _document(stored: StoredSnapshot) -> tuple[list[Gateway], list[dict[str, Any]]]:
-    """The policies, and the resources as they are written."""
-    body = stored.body
-    try:
-        packed = body[body.index(b"\n") + 1 :] if body.startswith(_VERSIONS) else body
-        document = cast(dict[str, Any], json.loads(zlib.decompress(packed)))  # written by `pack`
-        if document["format"] != _FORMAT:
-            raise UnusableSnapshotError(f"its format is {document['format']!r}, not {_FORMAT}")
-        policies = [document["policy"], *document.get("earlier", ())]
-        return [Gateway.model_validate(one) for one in policies], document["resources"]
-    except (zlib.error, ValueError, KeyError, TypeError) as error:
-        raise UnusableSnapshotError(f"it cannot be read: {type(error).__name__}") from error
-
-
-def _resource(written: dict[str, Any]) -> Resource:
-    origin = Origin(*written["origin"]) if written["origin"] else None
-    needs = [(type_url, name) for type_url, name in written["needs"]]
-    body = base64.b64decode(written["body"], validate=True)
-    return Resource.of(written["name"], body, origin, needs, written["aliases"], written["ttl"])
+def _resource(one: dict[str, Any]) -> Resource:
+    origin = Origin(*one["origin"]) if one["origin"] else None
+    needs = [(type_url, name) for type_url, name in one["needs"]]
+    body = base64.b64decode(one["body"], validate=True)
+    return Resource.of(one["name"], body, origin, needs, one["aliases"], one["ttl"])
 
 
 class LastGood:

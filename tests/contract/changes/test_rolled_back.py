@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from apibank.last_good import policies_in, policy_versions_in, unpack
+from apibank.last_good import unpack
+from apibank.stored_policies import policies_in, policy_versions_in
 from policy.model import Gateway
 from records.database import Database
 from records.snapshots import Snapshots
