@@ -106,7 +106,6 @@ def test_exempt_networks_are_not_counted() -> None:
     assert [each.reason for each in elsewhere if each is not None] == [Reason.KEY_INVALID, Reason.TOO_MANY_FAILURES]
 
 
-@pytest.mark.attack("A59")
 def told(failures: Failures) -> dict[str, int]:
     """Everything that there is to be told, in as many steps as it takes."""
     found: dict[str, int] = {}
@@ -117,6 +116,7 @@ def told(failures: Failures) -> dict[str, int]:
     return found
 
 
+@pytest.mark.attack("A59")
 def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
     clock = Clock()
     failures = Failures(clock, capacity=1000)
