@@ -120,7 +120,8 @@ async def test_the_consents_of_many_children_are_all_read(consents: ConsentRecor
         await session.execute(
             text(
                 "INSERT INTO consents (id, child, parent, method, purposes, granted_at, granted_by, expires_at)"
-                " VALUES (:id, :child, 'parent_1', 'signed_form', '[]', '2026-01-01 00:00:00', '', '2999-01-01 00:00:00')"
+                " VALUES (:id, :child, 'parent_1', 'signed_form', '[]', '2026-01-01 00:00:00', '',"
+                " '2999-01-01 00:00:00')"
             ),
             [{"id": f"c_{n}", "child": f"child_{n}"} for n in range(many)],
         )
