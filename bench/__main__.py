@@ -10,6 +10,7 @@ MODULES = (
     "bench.ratelimit",
     "bench.authz",
     "bench.one_hop",
+    "bench.through_envoy",
     "bench.timing_of_refusals",
     "bench.stack",
 )

@@ -53,14 +53,19 @@ def rules(gateway: str, remembers: bool = True) -> Rules:
     return compile_rules(policy, VerifiedTokens() if remembers else VerifiedTokens(ttl=0))
 
 
-@cache
-def facts() -> Facts:
+def key_set() -> KeySet:
+    """What verifies the tokens of these figures."""
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(PRIVATE_KEY.public_key()))
     keys, _ = read_keys([{**jwk, "kid": "k1"}], Algorithm.RS256)
+    return KeySet(keys)
+
+
+@cache
+def facts() -> Facts:
     scopes = frozenset({"partner:acme:marketing:*"})
     partner = PartnerKey("acme", scopes, "business", NOW + 1000, "key-1")
     return Facts(
-        key_sets={rules("marketing").issuers["https://auth.waooaw.ai"].keys: KeySet(keys)},
+        key_sets={rules("marketing").issuers["https://auth.waooaw.ai"].keys: key_set()},
         partner_keys=PartnerKeys({hashlib.sha256(API_KEY.encode()).digest(): partner}),
         agent_secrets=AgentSecrets({"vision": (SECRET,)}),
     )
