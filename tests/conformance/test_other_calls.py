@@ -95,8 +95,9 @@ async def code_of(call: Any) -> grpc.StatusCode:
         return grpc.StatusCode(await call.code())
 
 
-async def keep_reporting(call: Any) -> None:
-    while True:
+async def keep_reporting(call: Any, enough: asyncio.Event) -> None:
+    # A task that is cancelled while it writes takes the call along.
+    while not enough.is_set():
         await call.write(report("good", 1))
         await asyncio.sleep(0.05)
 
@@ -106,10 +107,11 @@ async def good(others: Others) -> AsyncIterator[Any]:
     """A proxy that goes on reporting, whatever the others do."""
     call = await others.reporting("good")
     await call.read()
-    reporting = asyncio.create_task(keep_reporting(call))
+    enough = asyncio.Event()
+    reporting = asyncio.create_task(keep_reporting(call, enough))
     yield call
-    reporting.cancel()
-    await asyncio.gather(reporting, return_exceptions=True)
+    enough.set()
+    await reporting
     before = others.reports.totals("edge")["good"].requests
     await call.write(report("good", 100))
     await until(lambda: others.reports.totals("edge")["good"].requests >= before + 100)
