@@ -1,6 +1,7 @@
 """Load reports and questions for the client status have places and times of their own, and take none from discovery."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,9 @@ class Others:
     async def reporting(self, node_id: str, **load: int) -> Any:
         """A stream of this node; the control plane has answered it or ended it."""
         call = lrs_pb2_grpc.LoadReportingServiceStub(self.channel).StreamLoadStats()
-        await call.write(report(node_id, **load))
+        # One that is refused may have ended before its first report is written: the call says why.
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await call.write(report(node_id, **load))
         return call
 
     def ask(self) -> Any:
