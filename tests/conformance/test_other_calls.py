@@ -54,7 +54,7 @@ class Others:
         """A stream of this node; the control plane has answered it or ended it."""
         call = lrs_pb2_grpc.LoadReportingServiceStub(self.channel).StreamLoadStats()
         # One that is refused may have ended before its first report is written: the call says why.
-        with contextlib.suppress(grpc.aio.AioRpcError):
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await call.write(report(node_id, **load))
         return call
 
