@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from apibank.control_plane import ControlPlane
-from apibank.rollouts import BusyError, Rollouts
+from apibank.rollouts import BusyError, Rollouts, busy
 from policy.kinds import Endpoint, is_host_name
 from policy.lint.edge import what_is_there
 from policy.model import Gateway
@@ -67,7 +67,7 @@ class EndpointDesk:
         try:
             await self._rollouts.check_none(gateway)
         except BusyError as error:
-            raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
+            raise busy(error) from None
         except LOST_DATABASE:
             raise _away() from None
         return policy

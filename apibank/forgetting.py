@@ -5,7 +5,7 @@ from typing import Final
 
 from apibank.control_plane import ControlPlane
 from apibank.last_good import LastGood
-from apibank.rollouts import BusyError, Rollouts
+from apibank.rollouts import BusyError, Rollouts, busy
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
 
@@ -38,7 +38,7 @@ class Forgetting:
         try:
             await self._rollouts.check_none(gateway)
         except BusyError as error:
-            raise Refused(409, "rollout_running", f"another change is being made: {error}") from None
+            raise busy(error) from None
         except LOST_DATABASE:
             raise Refused(503, "database_away", _AWAY) from None
         if gateway in await asyncio.to_thread(self._control.folder.names):

@@ -12,7 +12,7 @@ from apibank.gateway_states import liveness_record
 from apibank.past import DATABASE_AWAY, Past, history_record
 from apibank.policy_diff import policy_changes
 from apibank.policy_source import read_source
-from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, intent_of
+from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, busy, intent_of
 from policy.problem import PolicyError
 from portal.policies_api import (
     ApplyRequest,
@@ -135,7 +135,7 @@ class PolicyDesk:
                     try:
                         task = await self._rollouts.begin(reserved[name], draft, wish.plan)
                     except (BusyError, *LOST_DATABASE) as error:
-                        refused = _busy(error) if isinstance(error, BusyError) else _away()
+                        refused = busy(error) if isinstance(error, BusyError) else _away()
                         if not begun:
                             raise refused from None
                         # Others are live already: whoever asked must be told which.
@@ -160,7 +160,7 @@ class PolicyDesk:
             except BusyError as error:
                 for rollout in reserved.values():
                     self._rollouts.release(rollout)
-                raise _busy(error) from None
+                raise busy(error) from None
         return reserved
 
     async def _prepare(self, changes: Mapping[str, Draft], plan: CanaryPlan | None) -> None:
@@ -253,10 +253,6 @@ class PolicyDesk:
         if gateway not in self._control.states:
             known = ", ".join(sorted(self._control.states)) or "none yet"
             raise Refused(404, "gateway_not_found", f"there is no gateway {gateway!r}; there are: {known}")
-
-
-def _busy(error: BusyError) -> Refused:
-    return Refused(409, "rollout_running", f"another change is being made: {error}")
 
 
 def _away() -> Refused:

@@ -16,6 +16,7 @@ from apibank.published import Intent
 from policy.load import Loaded
 from policy.model import Gateway
 from portal.policies_api import CanaryPlan
+from portal.problems import Refused
 from records.change_claims import ClaimedError
 from records.policy_history import Change, Entry, PolicyHistory, Result
 from xds.canary import CanaryOutcome, TrafficReports, Verdict, run_canary
@@ -82,6 +83,11 @@ class BusyError(Exception):
     """Another change of the gateway is being made; the text says whose."""
 
 
+def busy(error: BusyError) -> Refused:
+    """What whoever asks for a change meanwhile is told."""
+    return Refused(409, "rollout_running", f"another change is being made: {error}")
+
+
 class Rollouts:
     """One at a time for each gateway. Whatever ends one, its candidate file is taken away."""
 
@@ -117,7 +123,7 @@ class Rollouts:
         if (rollout := self._running.get(gateway)) is not None:
             raise BusyError(str(rollout))
         if (claim := await self._claims.elsewhere(gateway)) is not None:
-            raise BusyError(f"{gateway}: revision {claim.revision} by another control plane")
+            raise BusyError(str(ClaimedError(gateway, claim.revision)))
 
     def reserve(self, gateway: str, version: str, intent: Intent) -> Rollout:
         """Take the gateway's place. Raises BusyError. `release` it, or `begin` what it was taken for."""

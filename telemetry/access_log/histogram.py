@@ -23,9 +23,15 @@ def bucket(milliseconds: float) -> int:
     return min(max(math.ceil(math.log2(milliseconds) * _SCALE) - 1, _LOWEST), _HIGHEST)
 
 
+def count(into: Histogram, milliseconds: float) -> None:
+    """One duration more."""
+    index = bucket(milliseconds)
+    into[index] = into.get(index, 0) + 1
+
+
 def add(into: Histogram, more: Mapping[int, int]) -> None:
-    for index, count in more.items():
-        into[index] = into.get(index, 0) + count
+    for index, requests in more.items():
+        into[index] = into.get(index, 0) + requests
 
 
 def quantile(counts: Mapping[int, int], share: float) -> float | None:
@@ -49,7 +55,7 @@ def to_text(counts: Mapping[int, int]) -> str:
 
 def from_text(text: str) -> Histogram:
     """What `to_text` wrote. Raises ValueError."""
-    return {int(index): int(count) for index, _, count in (pair.partition(":") for pair in text.split())}
+    return {int(index): int(requests) for index, _, requests in (pair.partition(":") for pair in text.split())}
 
 
 def merged(all_of_them: Iterable[Mapping[int, int]]) -> Histogram:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from telemetry.access_log.histogram import Histogram, add, bucket
+from telemetry.access_log.histogram import Histogram, add, count
 from telemetry.access_log.record import AccessRecord
 
 MINUTE: Final = 60
@@ -42,8 +42,7 @@ class Figures:
         self.octets_out += record.octets_out
         if record.duration is not None:
             self.duration += record.duration
-            index = bucket(record.duration)
-            self.histogram[index] = self.histogram.get(index, 0) + 1
+            count(self.histogram, record.duration)
 
     def add(self, more: "Figures") -> None:
         self.requests += more.requests

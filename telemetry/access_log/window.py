@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from telemetry.access_log.histogram import Histogram, add, bucket, quantile
+from telemetry.access_log.histogram import Histogram, add, count, quantile
 from telemetry.access_log.record import AccessRecord
 
 SECONDS: Final = 60
@@ -55,8 +55,7 @@ class Window:
         second.requests += 1
         second.failed += record.failed
         if record.duration is not None:
-            index = bucket(record.duration)
-            second.histogram[index] = second.histogram.get(index, 0) + 1
+            count(second.histogram, record.duration)
 
     def last_minute(self, gateway: str) -> LastMinute:
         """Of one gateway; zeros where nothing is known of it."""

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.access_log.histogram import Histogram, bucket, from_text, merged, quantile, to_text
+from telemetry.access_log.histogram import Histogram, bucket, count, from_text, merged, quantile, to_text
 
 DURATIONS = st.floats(min_value=0.01, max_value=1e6)
 # Half a bucket: 2^(1/16).
@@ -15,7 +15,7 @@ OFF = 2 ** (1 / 16)
 def counted(durations: list[float]) -> Histogram:
     counts: Histogram = {}
     for one in durations:
-        counts[bucket(one)] = counts.get(bucket(one), 0) + 1
+        count(counts, one)
     return counts
 
 
