@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from ratelimit.algorithms import UNUSED, Gcra, State
+from tests.unit.ratelimit.test_gcra import most_within
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -109,15 +110,6 @@ def flood(counter: Counter, span: int) -> list[int]:
         else:
             now += counter.wait(now)
     return admitted
-
-
-def most_within(moments: list[int], window: int) -> int:
-    first, most = 0, 0
-    for last, moment in enumerate(moments):
-        while moments[first] < moment - window:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 def row(new: Callable[[], Counter], rate: int) -> Row:
