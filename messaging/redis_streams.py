@@ -52,8 +52,8 @@ class RedisBus:
         self._limits = limits or BusLimits()
         self._timeout = timeout
         self._publish, self._reclaim, self._settle, self._revive = (
-            client.register_script(resources.files("messaging").joinpath(f"lua/{name}.lua").read_text("utf-8"))
-            for name in ("publish", "reclaim", "settle", "revive")
+            client.register_script("".join(map(_lua, names)))
+            for names in (("publish",), ("bury", "reclaim"), ("bury", "settle"), ("revive",))
         )
 
     @classmethod
@@ -222,6 +222,10 @@ class RedisBus:
 
     def _full(self, recipient: str) -> QueueFullError:
         return QueueFullError(f"{recipient} has {self._limits.capacity} messages that are not acknowledged")
+
+
+def _lua(name: str) -> str:
+    return resources.files("messaging").joinpath(f"lua/{name}.lua").read_text("utf-8")
 
 
 def _keys(recipient: str) -> tuple[str, str, str]:

@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 -- KEYS: queue, dead, dropped. ARGV: group, consumer, count, lease in ms, attempts, dead letters kept, reason.
 -- Takes over what nobody has a lease of any more, and buries what has been tried often enough; also without memory to
 -- spare, as this is what makes room.
@@ -11,18 +10,7 @@ for _, one in ipairs(lapsed) do
   if not entry then
     redis.call('XACK', KEYS[1], ARGV[1], position)
   elseif attempts >= tonumber(ARGV[5]) then
-    local fields = entry[2]
-    fields[#fields + 1] = 'reason'
-    fields[#fields + 1] = ARGV[7]
-    fields[#fields + 1] = 'attempts'
-    fields[#fields + 1] = attempts
-    while redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[6]) do
-      redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', tonumber(ARGV[6]) - 1)
-      redis.call('INCR', KEYS[3])
-    end
-    redis.call('XADD', KEYS[2], '*', unpack(fields))
-    redis.call('XACK', KEYS[1], ARGV[1], position)
-    redis.call('XDEL', KEYS[1], position)
+    bury(position, entry[2], attempts, ARGV[7], tonumber(ARGV[6]))
   else
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, position)
     taken[#taken + 1] = {position, attempts + 1, entry[2]}

@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 -- KEYS: queue, dead, dropped. ARGV: group, consumer, position, what, and for `bury` dead letters kept and the reason;
 -- for `release` the lease in ms. Only who has the message may do it. Returns 1, or 0 where it is another's or gone.
 local mine = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
@@ -10,17 +9,6 @@ elseif ARGV[4] == 'release' then
 else
   local entry = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
   if not entry then return 0 end
-  local fields = entry[2]
-  fields[#fields + 1] = 'reason'
-  fields[#fields + 1] = ARGV[6]
-  fields[#fields + 1] = 'attempts'
-  fields[#fields + 1] = mine[4]
-  while redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) do
-    redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', tonumber(ARGV[5]) - 1)
-    redis.call('INCR', KEYS[3])
-  end
-  redis.call('XADD', KEYS[2], '*', unpack(fields))
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-  redis.call('XDEL', KEYS[1], ARGV[3])
+  bury(ARGV[3], entry[2], mine[4], ARGV[6], tonumber(ARGV[5]))
 end
 return 1
