@@ -17,6 +17,7 @@ from policy.descriptors import ADDRESS, CALLER, TIER
 from ratelimit.answer import RETRY_AFTER, Figures, figure_names, fixed_headers, retry_after, wants_headers
 from ratelimit.limiter import RateLimiter
 from ratelimit.matching import Plan
+from ratelimit.plan_cache import PlanMemory
 from ratelimit.request import Descriptor, Request
 from ratelimit.rules import Rule
 from ratelimit.store import Outcome, Unavailable
@@ -25,8 +26,6 @@ _LOG: Final = structlog.get_logger(__name__)
 # What Envoy says where it has no answer of the rate-limit service (xds.compiler.local_replies).
 _UNAVAILABLE: Final = "Nobody could count the request"
 _UNCOUNTED: Final = Counted(None)
-# Longer names are rare, and would let a caller fill the memory.
-_LONGEST: Final = 1024
 _RETRY_AFTER: Final = RETRY_AFTER.lower()
 
 
@@ -35,16 +34,19 @@ class OneHop:
 
     def __init__(self, gateway: str, limiter: RateLimiter, size: int = 4096) -> None:
         """`size`: at least so many of the latest callers' counters are known without looking for them again."""
-        self._domain, self._limiter, self._size = gateway, limiter, size
-        self._generation = limiter.generation
-        self._young: dict[Counting, tuple[Plan, _Answers]] = {}
-        self._old: dict[Counting, tuple[Plan, _Answers]] = {}
-        self._answers: dict[tuple[Rule | None, ...], _Answers] = {}
+        self._domain, self._limiter = gateway, limiter
+        self._plans: PlanMemory[Counting, _Answers] = PlanMemory(
+            limiter,
+            size,
+            plan=lambda asked: limiter.plan(self._request(asked)),
+            writer=_Answers,
+            length=lambda asked: len(asked.caller) + len(asked.address),
+        )
 
     def count_now(self, asked: Counting) -> Counted | None:
         started = time.perf_counter()
         try:
-            plan, answers = self._find(asked)
+            plan, answers = self._plans.find(asked)
             outcome = self._limiter.decide_now(plan)
             if outcome is None:
                 return None
@@ -57,7 +59,7 @@ class OneHop:
     async def count(self, asked: Sequence[Counting]) -> list[Counted]:
         started = time.perf_counter()
         try:
-            found = [self._find(each) for each in asked]
+            found = [self._plans.find(each) for each in asked]
             outcomes = await self._limiter.decide_many([plan for plan, _ in found])
             counted = [answers.of(outcome) for (_, answers), outcome in zip(found, outcomes, strict=True)]
         except Exception as error:  # noqa: BLE001 whatever it was, no request may pass by it
@@ -71,29 +73,6 @@ class OneHop:
     def _request(self, asked: Counting, hits: int = 1) -> Request:
         values = {TIER: asked.tier, CALLER: asked.caller, ADDRESS: asked.address}
         return Request(self._domain, tuple(Descriptor(shape.descriptor(values), hits) for shape in asked.limits))
-
-    def _find(self, asked: Counting) -> "tuple[Plan, _Answers]":
-        """The counters of a request under the rules of this moment, and how its answers are written."""
-        if self._generation != self._limiter.generation:
-            self._young, self._old, self._answers = {}, {}, {}
-            self._generation = self._limiter.generation
-        found = self._young.get(asked)
-        if found is not None:
-            return found
-        found = self._old.get(asked) or self._made(asked)
-        if len(asked.caller) + len(asked.address) <= _LONGEST:
-            if len(self._young) >= self._size:
-                self._young, self._old = {}, self._young
-            self._young[asked] = found
-        return found
-
-    def _made(self, asked: Counting) -> "tuple[Plan, _Answers]":
-        plan = self._limiter.plan(self._request(asked))
-        # All callers under the same rules are answered in the same form.
-        answers = self._answers.get(plan.rules)
-        if answers is None:
-            answers = self._answers[plan.rules] = _Answers(plan)
-        return plan, answers
 
     def _broken(self, error: Exception, requests: int) -> Counted:
         self._limiter.metrics.failed(requests)

@@ -245,5 +245,6 @@ def test_many_callers_do_not_grow_the_memory() -> None:
     for number in range(100):
         desk.now(caller=f"sub:{number}")
     desk.now(address="x" * 5000)
-    assert len(desk.port._young) + len(desk.port._old) <= 20
-    assert max(len(each.address) for each in (*desk.port._young, *desk.port._old)) < 100
+    plans = desk.port._plans
+    assert len(plans._young) + len(plans._old) <= 20
+    assert max(len(each.address) for each in (*plans._young, *plans._old)) < 100
