@@ -7,7 +7,6 @@ import shutil
 import signal
 import ssl
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.support.client import CONTENT, Client, problem
 from tests.support.published import Published, eventually
 from tests.support.stack import ROOT, Stack, running_stack
 from tests.support.tokens import Fresh, Tokens
+from tests.support.traffic import together
 
 __all__ = ["within_one_day"]
 
@@ -124,18 +124,6 @@ async def test_the_eleventh_of_a_day_is_refused_by_the_only_call_that_is_made(
         await eventually(lambda said=said: said in counting.log("gateway-marketing"))  # type: ignore[misc]
 
 
-async def _together(stack: Stack, token: str, count: int) -> Counter[int]:
-    context = ssl.create_default_context(cafile=stack.ca_file)
-    limits = httpx2.Limits(max_connections=25)
-    async with httpx2.AsyncClient(verify=context, limits=limits, timeout=30) as http:
-
-        async def one() -> int:
-            answer = await http.get(stack.ready.central.https + PATH, headers={"authorization": f"Bearer {token}"})
-            return answer.status_code
-
-        return Counter(await asyncio.gather(*(one() for _ in range(count))))
-
-
 @pytest.mark.requirement("R42", "R104")
 @pytest.mark.usefixtures("within_one_day")
 async def test_a_hundred_at_once_with_one_left_admit_one(
@@ -143,7 +131,7 @@ async def test_a_hundred_at_once_with_one_left_admit_one(
 ) -> None:
     token = tokens.of("marketing", fresh, tier="free")
     assert {client.call("GET", PATH, token=token).status_code for _ in range(9)} == {200}
-    assert await _together(counting, token, 100) == {200: 1, 429: 99}
+    assert await together(counting, PATH, token, 100) == {200: 1, 429: 99}
 
 
 @pytest.mark.usefixtures("within_one_day")

@@ -58,3 +58,16 @@ def getting(stack: Stack, path: str, tokens: Sequence[str]) -> Send:
         return await http.get(stack.ready.central.https + path, headers=headers)
 
     return send
+
+
+async def together(stack: Stack, path: str, token: str, count: int) -> Counter[int]:
+    """The statuses of so many requests at once."""
+    context = ssl.create_default_context(cafile=stack.ca_file)
+    limits = httpx2.Limits(max_connections=25)
+    async with httpx2.AsyncClient(verify=context, limits=limits, timeout=30) as http:
+
+        async def one() -> int:
+            answer = await http.get(stack.ready.central.https + path, headers={"authorization": f"Bearer {token}"})
+            return answer.status_code
+
+        return Counter(await asyncio.gather(*(one() for _ in range(count))))

@@ -1,10 +1,7 @@
 """Whoever wants more than his share: all at once, under other names, by being refused."""
 
 import asyncio
-import ssl
-from collections import Counter
 
-import httpx2
 import pytest
 
 from tests.support.client import CONTENT, Client
@@ -12,21 +9,9 @@ from tests.support.evidence import Evidence
 from tests.support.forging import Forge
 from tests.support.stack import Stack
 from tests.support.tokens import Fresh, Tokens
+from tests.support.traffic import together
 
 PATH = "/api/marketing/content"
-
-
-async def together(stack: Stack, token: str, count: int) -> Counter[int]:
-    """The statuses of so many requests at once."""
-    context = ssl.create_default_context(cafile=stack.ca_file)
-    limits = httpx2.Limits(max_connections=25)
-    async with httpx2.AsyncClient(verify=context, limits=limits, timeout=30) as http:
-
-        async def one() -> int:
-            answer = await http.get(stack.ready.central.https + PATH, headers={"authorization": f"Bearer {token}"})
-            return answer.status_code
-
-        return Counter(await asyncio.gather(*(one() for _ in range(count))))
 
 
 @pytest.mark.attack("A61")
@@ -37,7 +22,7 @@ def test_a_hundred_at_once_with_one_left_admit_one(
     token = tokens.of("marketing", fresh, tier="free")
     assert {client.call("GET", PATH, token=token).status_code for _ in range(9)} == {200}
     before = evidence.hits()["marketing"]
-    assert asyncio.run(together(stack, token, 100)) == {200: 1, 429: 99}
+    assert asyncio.run(together(stack, PATH, token, 100)) == {200: 1, 429: 99}
     assert evidence.hits()["marketing"] == before + 1
 
 
