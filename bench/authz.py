@@ -17,15 +17,13 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, get_args
 
 import grpc
-import psutil
 import uvloop
 from pygrpc_native import NativeGrpcFront
 
@@ -35,11 +33,11 @@ from bench.authz_loads import CALLERS, LOADS, authorizer, token
 from bench.authz_stages import decisions, memory_of_tokens, stages
 from bench.hostile_checks import hostile
 from bench.http2_load import Client
+from bench.processes import FORK, served
 from protos import ext_authz_pb2 as pb
 from rpc.server import ServerKind
 
 CONNECTIONS, UNDER_WAY = 2, 32
-PROCESSES = multiprocessing.get_context("fork")
 CONSTANT: Final = pb.CheckResponse(ok_response=pb.OkHttpResponse()).SerializeToString()
 
 
@@ -105,19 +103,6 @@ def serve_forever(kind: ServerKind, name: str, pipe: Connection) -> None:
     uvloop.run(run_server(kind, name, pipe))
 
 
-@contextmanager
-def server(kind: ServerKind, name: str) -> Iterator[tuple[int, psutil.Process]]:
-    """A server's port and process."""
-    ours, theirs = multiprocessing.Pipe()
-    process = PROCESSES.Process(target=serve_forever, args=(kind, name, theirs), daemon=True)
-    process.start()
-    try:
-        yield ours.recv(), psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.join(5)
-
-
 def client_process(port: int, checks: Sequence[bytes], seconds: float, rate: float | None, pipe: Connection) -> None:
     def client() -> Client:
         # Field 1, the status, is there only where the answer is a refusal.
@@ -137,13 +122,13 @@ def client_process(port: int, checks: Sequence[bytes], seconds: float, rate: flo
 def measure(kind: ServerKind, name: str, seconds: float, rate: float | None = None) -> Figures:
     """One run at saturation, or at `rate` decisions per second."""
     checks = LOADS[name].checks()
-    with server(kind, name) as (port, process):
+    with served(serve_forever, kind, name) as (port, process):
         pipes = []
         for _ in range(CONNECTIONS):
             ours, theirs = multiprocessing.Pipe()
             share = None if rate is None else rate / CONNECTIONS
             arguments = (port, checks, seconds, share, theirs)
-            PROCESSES.Process(target=client_process, args=arguments, daemon=True).start()
+            FORK.Process(target=client_process, args=arguments, daemon=True).start()
             pipes.append(ours)
         for pipe in pipes:
             pipe.recv()

