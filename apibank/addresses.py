@@ -90,6 +90,8 @@ def _endpoints(name: str, gateway: str, plan: PortPlan) -> list[str]:
         return [f"{LOOPBACK}:{plan.gateways[gateway].upstream}"]
     if name == "auth":
         return [f"{LOOPBACK}:{plan.issuer_customer}"]
+    if name == "portal":
+        return [f"{LOOPBACK}:{plan.portal}"]
     # A gateway that this stack does not run: the route is there and answers 503.
     behind = plan.gateways.get(name.removesuffix("-gateway"))
     return [] if behind is None else [f"{LOOPBACK}:{behind.mesh}"]

@@ -52,6 +52,7 @@ class StackPlan:
             self._control_plane(),
             *(self._gateway(name) for name in self.gateways),
             self._issuer(),
+            self._portal(),
             *self._upstreams(),
         ]
         envoys = [
@@ -115,7 +116,11 @@ class StackPlan:
             xds=f"{LOOPBACK}:{plan.xds}",
             control_api=self._control_api,
             portal=f"{https}/portal",
-            metrics=[f"{self._control_api}/metrics", *(self._metrics(name) for name in self.gateways)],
+            metrics=[
+                f"{self._control_api}/metrics",
+                *(self._metrics(name) for name in self.gateways),
+                self._portal_metrics,
+            ],
             upstreams={name: f"http://{LOOPBACK}:{plan.gateways[name].upstream}" for name in domains},
             store=self.store_url,
             database=self.settings.database_url(),
@@ -138,6 +143,10 @@ class StackPlan:
 
     def _admins(self, name: str) -> list[str]:
         return [f"http://{LOOPBACK}:{port}" for port in self._admin_ports(name)]
+
+    @property
+    def _portal_metrics(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.portal}/metrics"
 
     def _metrics(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports.gateways[name].metrics}/metrics"
@@ -204,6 +213,11 @@ class StackPlan:
             f"https://localhost:{self.ports.https}",
         )
         return self._python("issuer", command, _http_probe(f"{LOOPBACK}:{self.ports.issuer_customer}", JWKS_PATH))
+
+    def _portal(self) -> Child:
+        listen = f"{LOOPBACK}:{self.ports.portal}"
+        command = self._serve("portal", "--listen", listen, *self._policy_options())
+        return self._python("portal", command, _http_probe(listen, "/ready"))
 
     def _upstreams(self) -> Sequence[Child]:
         ports = {name: self.ports.gateways[name].upstream for name in self.gateways if name != CENTRAL}

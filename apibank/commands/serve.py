@@ -243,6 +243,26 @@ def telemetry(
     _run(partial(run_telemetry, service), log_level=settings.log_level)
 
 
+@app.command("portal", short_help="Serve the API reference.")
+def portal(
+    listen: Listen = "127.0.0.1:18005",
+    policies: Policies = None,
+    profile: Profile = None,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+    follow: Follow = None,
+) -> None:
+    """Serve the API reference, made from the policies; the central gateway has the routes to it.
+
+    Example: apibank serve portal --listen 127.0.0.1:18005
+    """
+    from apibank.portal_service import PortalService, run_portal
+
+    settings = settings_of(policies=policies, profile=profile, state_dir=state_dir, log_level=log_level, follow=follow)
+    service = PortalService(folder=_folder_in_force(settings, None), listen=listen)
+    _run(partial(run_portal, service), log_level=settings.log_level)
+
+
 @app.command("issuer", short_help="Serve the development token issuers.")
 def issuer(
     customer_port: Annotated[int, typer.Option(help="Port of the customers' issuer.")] = 18010,

@@ -4,6 +4,7 @@ Everything that a page loads comes from here, and nothing else may run in it: it
 host and no inline script (CSP Level 3). "Try it out" calls the host that served the page.
 """
 
+import functools
 import html
 from collections.abc import Mapping
 from hashlib import sha256
@@ -11,7 +12,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final, Protocol
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
+
+from portal.problems import Refused
 
 ASSETS: Final = "/api/docs/assets"
 
@@ -51,6 +54,9 @@ _TYPES: Final[Mapping[str, str]] = {
 }
 
 
+_ELSEWHERE: Final = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+
+
 class Documents(Protocol):
     """OpenAPI documents of the policies in force."""
 
@@ -60,20 +66,20 @@ class Documents(Protocol):
 
 
 def reference_routes(documents: Documents) -> APIRouter:
-    """The reference, with full paths: no gateway strips a prefix (R16, R114, R115)."""
+    """The reference, with full paths: no gateway strips a prefix (R16, R114, R115). It raises Refused."""
     router = APIRouter(include_in_schema=False)
 
     def found(domain: str | None) -> bytes:
         document = documents.document(domain)
         if document is None:
-            raise HTTPException(404)
+            raise Refused(404, "not_found", "There is no such page of the reference.")
         return document
 
     # Before the domains, or `docs` were one of them.
     @router.get(f"{ASSETS}/{{name}}")
     def asset(name: str) -> Response:
         if name not in _TYPES:
-            raise HTTPException(404)
+            raise Refused(404, "not_found", "There is no such page of the reference.")
         return Response(_asset(name), media_type=_TYPES[name], headers=_ASSET_HEADERS)
 
     @router.get("/api/openapi.json")
@@ -128,6 +134,7 @@ def _page(start: str, document: str, title: str) -> Response:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
 <link rel="icon" href="{ASSETS}/favicon.png">
+<style>body {{ margin: 0 }}</style>
 {style}</head>
 <body>
 <main id="reference"></main>
@@ -140,7 +147,9 @@ def _page(start: str, document: str, title: str) -> Response:
     return Response(text, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
 
+@functools.cache
 def _asset(name: str) -> bytes:
     own = name.startswith("start-")
     folder: Traversable = files("portal.reference") / "assets" if own else files("fastapi_offline") / "static"
-    return (folder / name).read_bytes()
+    # ReDoc shows its maker's sign from its maker's host, which the page's policy keeps it from.
+    return (folder / name).read_bytes().replace(_ELSEWHERE, f"{ASSETS}/favicon.png".encode())

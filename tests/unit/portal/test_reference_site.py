@@ -9,6 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from policy.model import Gateway
+from portal.problems import Refused, problem
 from portal.reference.documents import PolicyDocuments
 from portal.reference.site import reference_routes
 from tests.unit.portal.test_openapi import gateway
@@ -33,6 +34,7 @@ def policies() -> Policies:
 def client(policies: Policies) -> TestClient:
     app = FastAPI(openapi_url=None)
     app.include_router(reference_routes(PolicyDocuments(policies, ("shop", "later"), "1")))
+    app.add_exception_handler(Refused, lambda _, refusal: problem(refusal.status, refusal.code, str(refusal)))
     return TestClient(app)
 
 
@@ -54,6 +56,10 @@ def test_a_page_loads_only_what_is_here(client: TestClient, path: str) -> None:
             found = client.get(part.split('"')[0])
             assert found.status_code == 200
             assert found.headers["x-content-type-options"] == "nosniff"
+
+
+def test_no_file_asks_another_host_for_an_image(client: TestClient) -> None:
+    assert "cdn.redoc.ly" not in client.get("/api/docs/assets/redoc.standalone.js").text
 
 
 def test_no_script_runs_in_a_page_but_files_from_here(client: TestClient) -> None:
