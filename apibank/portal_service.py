@@ -67,6 +67,7 @@ async def run_portal(service: PortalService, stop: asyncio.Event) -> None:
     application = FastAPI(openapi_url=None)
     application.include_router(reference_routes(PolicyDocuments(policies, PUBLIC_DOMAINS, version("apibank"))))
     application.add_exception_handler(Refused, _refused)
+    application.add_exception_handler(404, _nowhere)
     observe(application, registry, ready)
     async with asyncio.TaskGroup() as running:
         running.create_task(policies.follow(stop))
@@ -76,3 +77,7 @@ async def run_portal(service: PortalService, stop: asyncio.Event) -> None:
 async def _refused(_: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refused)
     return problem(refusal.status, refusal.code, str(refusal), refusal.errors)
+
+
+async def _nowhere(_: Request, __: Exception) -> Response:
+    return problem(404, "not_found", "There is no such page.")

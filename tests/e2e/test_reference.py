@@ -1,9 +1,9 @@
 """The API reference through the central gateway: for everybody, and of what the gateways enforce."""
 
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.support.client import Client, problem
+from tests.support.openapi import faults
 
 DOMAINS = ("marketing", "education", "sales")
 
@@ -16,7 +16,7 @@ def test_everybody_may_read_the_reference(client: Client) -> None:
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert "script-src 'self'" in answer.headers["content-security-policy"]
     document = client.call("GET", "/api/openapi.json").json()
-    OpenAPIV31SpecValidator(document).validate()
+    assert faults(document) == []
     assert {tag["name"] for tag in document["tags"]} == {"platform", *DOMAINS}
 
 
@@ -29,7 +29,7 @@ def test_each_domain_has_a_reference_of_its_own(domain: str, client: Client) -> 
         assert answer.status_code == 200
         assert f"/api/{domain}/openapi.json" in answer.text
     document = client.call("GET", f"/api/{domain}/openapi.json").json()
-    OpenAPIV31SpecValidator(document).validate()
+    assert faults(document) == []
     assert document["paths"]
     assert all(path.startswith(f"/api/{domain}/") for path in document["paths"])
     # The service of the domain has no part in it.
