@@ -51,7 +51,11 @@ def _gateway(gateway: Gateway, plan: PortPlan, certificates: DevelopmentCertific
             "ratelimit": {"endpoint": f"{LOOPBACK}:{ports.ratelimit}"},
         },
         "listeners": {name: _listener(name, gateway.gateway, plan) for name in gateway.listeners},
-        "upstreams": {name: {"endpoints": _endpoints(name, gateway.gateway, plan)} for name in gateway.upstreams},
+        "upstreams": {
+            name: {"endpoints": endpoints}
+            for name in gateway.upstreams
+            if (endpoints := _endpoints(name, gateway.gateway, plan)) is not None
+        },
     }
     if gateway.issuers:
         doors = {"customer": plan.issuer_customer, "admin": plan.issuer_admin}
@@ -85,13 +89,16 @@ def _listener(name: str, gateway: str, plan: PortPlan) -> Part:
     return part
 
 
-def _endpoints(name: str, gateway: str, plan: PortPlan) -> list[str]:
+def _endpoints(name: str, gateway: str, plan: PortPlan) -> list[str] | None:
+    """None: the stack runs no such service, and what the policy says of it stands."""
     if gateway != CENTRAL:
         return [f"{LOOPBACK}:{plan.gateways[gateway].upstream}"]
     if name == "auth":
         return [f"{LOOPBACK}:{plan.issuer_customer}"]
     if name == "portal":
         return [f"{LOOPBACK}:{plan.portal}"]
+    if not name.endswith("-gateway"):
+        return None
     # A gateway that this stack does not run: the route is there and answers 503.
     behind = plan.gateways.get(name.removesuffix("-gateway"))
     return [] if behind is None else [f"{LOOPBACK}:{behind.mesh}"]

@@ -4,16 +4,14 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import httpx2
 import pytest
 
 from apibank.sample_spool import kept_samples
+from tests.support.backend import backend
 from tests.support.client import CONTENT, Client, problem
 from tests.support.published import eventually
 from tests.support.stack import Stack, running_stack
@@ -48,35 +46,6 @@ FORGED = {"x-waooaw-subject": "root", "x-user-id": "root", "x-waooaw-tier": "ent
 EMAIL = {"campaign": "Spring", "audience": "customers", "goal": "newsletter"}
 
 
-class _Backend(BaseHTTPRequestHandler):
-    """What was there before any gateway: it answers every path with the headers that it got."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        body = json.dumps({"headers": {name.lower(): value for name, value in self.headers.items()}}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def _backend() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The edge and one domain, with routes in every mode."""
@@ -84,7 +53,7 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     overlay = folder / "modes.yaml"
     overlay.write_text(MODES, encoding="utf-8")
     arguments = ("--gateways", "central,marketing", "--profile", "dev", "--profile", str(overlay))
-    with _backend() as port, running_stack(folder / "state", *arguments) as running:
+    with backend() as port, running_stack(folder / "state", *arguments) as running:
         # A stack knows no other places than its own until it is told.
         running.run("endpoints", "set", "central", "backend", f"127.0.0.1:{port}")
         yield running

@@ -7,7 +7,7 @@ import pytest
 
 from policy.lint import lint_all
 from policy.load import load_gateways
-from policy.model import Gateway
+from policy.model import Gateway, Match
 from policy.modes import Mode
 from policy.problem import Source
 
@@ -16,8 +16,9 @@ GATEWAYS = sorted((PROJECT / "envoy" / "gateways").glob("*.yaml"))
 PROFILES = sorted((PROJECT / "envoy" / "profiles").glob("*.yaml"))
 DOMAINS = ("platform", "marketing", "education", "sales", "agents")
 
-# Steps of moving clients behind the gateway; all others are places.
+# Steps of moving clients behind the gateway, and what is kept for them for a time; all others are places.
 MOVING = {"migration": Mode.SHADOW, "migration-optional": Mode.OPTIONAL}
+KEPT = {"legacy-agents"}
 # What the overlay of a place may say. Who may call, for what, how often and with which body is the gateways' own and
 # the same everywhere.
 PLACE = {"networks", "issuers", "certificates", "authorities", "services", "listeners", "upstreams"}
@@ -46,7 +47,9 @@ def _demands(gateway: Gateway) -> Mapping[str, object]:
     return does
 
 
-@pytest.mark.parametrize("profile", [one for one in PROFILES if one.stem not in MOVING], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "profile", [one for one in PROFILES if one.stem not in MOVING.keys() | KEPT], ids=lambda path: path.stem
+)
 def test_a_profile_is_valid_and_changes_no_rule(profile: Path) -> None:
     plain, here = _gateways(), _gateways(profile.stem)
     assert {name: _rules(gateway) for name, gateway in here.items()} == {
@@ -65,6 +68,19 @@ def test_moving_changes_what_is_enforced_of_the_domains_and_nothing_that_is_dema
         for route_name, route in gateway.routes.items():
             strict = (name if name != "central" else route_name) not in moved
             assert gateway.mode_of(route) is (Mode.ENFORCE if strict else MOVING[profile]), (name, route_name)
+
+
+@pytest.mark.requirement("R112")
+def test_the_old_list_of_agents_is_one_route_more_and_none_of_the_agents_own() -> None:
+    plain, here = _gateways(), _gateways("legacy-agents")
+    routes = dict(here["central"].routes)
+    added = routes.pop("legacy-agents")
+    assert routes == plain["central"].routes
+    assert (added.path, added.match, added.listeners) == ("/api/agents", Match.EXACT, ("https",))
+    assert added.deprecation is not None
+    assert {name: one for name, one in here.items() if name != "central"} == {
+        name: one for name, one in plain.items() if name != "central"
+    }
 
 
 @pytest.mark.requirement("R50")
