@@ -79,6 +79,8 @@ async def test_o2_also_where_clusters_and_endpoints_have_streams_of_their_own(
     clusters, endpoints = talk(variant, "CDS"), talk(variant, "EDS")
     await clusters.subscribe("*")
     await clusters.collect("AB")
+    # Endpoints that are sent before the clusters' answer is read would follow it once more.
+    await served.answered()
     await endpoints.subscribe("A", "B")
     await endpoints.collect("AB")
     await served.answered()
