@@ -293,3 +293,18 @@ class AccessLogRow(Table):
     tier: Mapped[str] = mapped_column(String(32))
     role: Mapped[str] = mapped_column(String(128))
     outcome: Mapped[str] = mapped_column(String(32))
+
+
+class PortalSessionRow(Table):
+    """Somebody who is signed in to the portal: the SHA-256 of what the browser holds, and who it is.
+
+    In seconds since the epoch.
+    """
+
+    __tablename__ = "portal_sessions"
+    __table_args__ = (Index(None, "ends_at"),)
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    person: Mapped[dict[str, object]] = mapped_column(JSON)
+    seen_at: Mapped[float] = mapped_column(Double)
+    ends_at: Mapped[float] = mapped_column(Double)
