@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from policy.problem import Diagnostic, FieldPath, PolicyError, Source
+from policy.problem import Diagnostic, FieldPath, PolicyError, Position, Source
 from policy.validation import validated
 from policy.yaml_nodes import parse
 from ratelimit.algorithms import FixedWindow
 from ratelimit.config_format import ConfigFile, ConfiguredDescriptor, as_written
 from ratelimit.limiter import RateLimiter
+from ratelimit.replacements import Replacement, circles, replacements_of
 from ratelimit.request import Unit
 from ratelimit.rules import DomainRules, Headers, Node, Pattern, Rule
 
@@ -60,14 +61,35 @@ def install(limiter: RateLimiter, read: Read) -> PolicyError | OSError | None:
 
 
 def read_folder(folder: Path, options: FileOptions | None = None) -> dict[str, DomainRules]:
-    """The domains of all `*.yaml` and `*.yml` files of a folder. Raises PolicyError, or OSError."""
-    sources = [Source(path.name, path.read_text("utf-8", errors="replace")) for path in config_files(folder)]
+    """The domains of all `*.yaml` and `*.yml` files of a folder. Raises PolicyError, or OSError.
+
+    A folder without any is one whose files went missing, not a wish to have no limits.
+    """
+    paths = config_files(folder)
+    if not paths:
+        raise FileNotFoundError(f"no *.yaml or *.yml file in {folder}: nothing would be limited")
+    sources: list[Source] = []
+    problems: list[Diagnostic] = []
+    for path in paths:
+        content = path.read_bytes()
+        try:
+            sources.append(Source(path.name, content.decode()))
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            place = Position(path.name, line, 1)
+            problems.append(Diagnostic(place, (), "bytes that are not UTF-8", expected="UTF-8 text"))
+    if problems:
+        raise PolicyError(problems)
     return load_rules(sources, options)
 
 
 def config_files(folder: Path) -> list[Path]:
-    """The files of a folder that are read, by name. Raises OSError where there is no such folder."""
-    return sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"} and path.is_file())
+    """The files of a folder that are read, by name. Raises OSError where there is no such folder.
+
+    A link that leads nowhere is among them, and cannot be read; but not an editor's note of who has a file open.
+    """
+    named = (path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"} and not path.name.startswith(".#"))
+    return sorted(path for path in named if path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def load_rules(sources: Sequence[Source], options: FileOptions | None = None) -> dict[str, DomainRules]:
@@ -75,6 +97,7 @@ def load_rules(sources: Sequence[Source], options: FileOptions | None = None) ->
     options = options or FileOptions()
     problems: list[Diagnostic] = []
     merged: dict[str, list[ConfiguredDescriptor]] = defaultdict(list)
+    replacements: dict[str, list[Replacement]] = defaultdict(list)
     for source in sources:
         document = parse(source)
         problems += document.problems
@@ -93,6 +116,9 @@ def load_rules(sources: Sequence[Source], options: FileOptions | None = None) ->
                 at: FieldPath = ("descriptors", index, "key")
                 problems.append(positions.diagnostic(at, f"another file has a descriptor {one.label!r} already"))
             merged[config.domain].append(one)
+        replacements[config.domain] += replacements_of(config, positions)
+    for of_domain in replacements.values():
+        problems += circles(of_domain)
     if problems:
         raise PolicyError(problems)
     return {

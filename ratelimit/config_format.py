@@ -116,7 +116,7 @@ def _clean(entries: dict[str, Entry], lines: Sequence[str]) -> None:
         value = entry.value
         if value.content is None and not value.suspect:
             del entries[name]
-        elif name in _TEXTS and isinstance(value.content, int):
+        elif name in _TEXTS and isinstance(value.content, int | float):
             value.content = _source(value, lines)
 
 

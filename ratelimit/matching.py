@@ -53,10 +53,11 @@ class Plan:
 
     def rest(self, outcome: Outcome) -> "Plan | None":
         """What is still to be spent where a cost did not fit that has been incurred already; None: nothing."""
+        # What is given back (negative) is no cost: a refused request gives back nothing.
         unpaid = [
             (rule, replace(charge, hits=min(charge.hits, reading[1]), enforced=False))
             for rule, charge, reading in zip(self.limited, self.charges, outcome.readings, strict=True)
-            if not outcome.admitted or not reading[0]
+            if charge.hits > 0 and (not outcome.admitted or not reading[0])
         ]
         if not self.overrun or all(charge.hits <= 1 for charge in self.charges) or not unpaid:
             return None

@@ -4,7 +4,7 @@ unless a rule asks for values of its own.
 
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from itertools import accumulate
 from typing import Final
@@ -60,7 +60,10 @@ class RateLimitMetrics:
         )
 
     def loaded(self, succeeded: bool) -> None:
-        """The configuration files were read."""
+        """The configuration files were read. Where the names that tell values are used up, they begin anew."""
+        if succeeded and len(self._told) >= _MOST_TOLD:
+            self._requests.forget({(domain or _UNKNOWN, name) for domain, name in self._told})
+            self._told.clear()
         self._loads.labels("ok" if succeeded else "failed").inc()
 
     def named(self, plan: Plan) -> Plan:
@@ -116,6 +119,11 @@ class _Requests(Collector):
         """Forget which limits came together."""
         self._folded += _by_limit(self.events)
         self.events.clear()
+
+    def forget(self, names: Set[tuple[str, str]]) -> None:
+        """Tell no more of these limits, as (domain, limit): to Prometheus their counters begin at 0 again."""
+        self.fold()
+        self._folded = Tally({key: count for key, count in self._folded.items() if key[:2] not in names})
 
     def collect(self) -> Iterable[Metric]:
         decisions = CounterMetricFamily(

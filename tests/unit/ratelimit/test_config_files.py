@@ -130,7 +130,6 @@ ONE = "domain: d\ndescriptors:\n"
         (ONE + "  - {key: a, rate_limit: {unit: day, requests_per_unit: 4294967296}}", "3", ""),
         (ONE + "  - {key: a, rate_limit: {unit: day, requests_per_unit: many}}", "3", ""),
         (ONE + "  - {key: 'a*', rate_limit: {unit: day, requests_per_unit: 1}}", "3", "a key stands for itself"),
-        (ONE + "  - {key: a, value: 1.5, rate_limit: {unit: day, requests_per_unit: 1}}", "3", ""),
         (ONE + "  - {key: a", "", ""),
         ("just text", "1", ""),
     ],

@@ -58,3 +58,26 @@ def test_however_requests_combine_limits_what_is_kept_of_them_is_bounded(monkeyp
         assert len(metrics._requests.events) <= 5
     (line,) = lines(registry)
     assert float(line.split()[-1]) == sum(range(1, 30))
+
+
+def test_names_that_are_used_up_begin_anew_when_rules_are_read_and_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics_module, "_MOST_TOLD", 2)
+    registry = CollectorRegistry()
+    metrics = RateLimitMetrics(registry)
+
+    def count(*names: str) -> list[str]:
+        for name in names:
+            metrics.decided(metrics.named(planned(("user", name), ("caller", "a"))), True, [PASSED, PASSED])
+        return sorted(line.split('limit="')[1].split('"')[0] for line in lines(registry))
+
+    assert count("old0") == ["caller", "user_old0"]
+    metrics.loaded(succeeded=True)
+    assert count("old1", "old2") == ["caller", "user", "user_old0", "user_old1"]
+    metrics.loaded(succeeded=False)
+    assert count("old2") == ["caller", "user", "user_old0", "user_old1"]
+    metrics.loaded(succeeded=True)
+    assert count("new0", "new1", "new2") == ["caller", "user", "user_new0", "user_new1"]
+    sums = {line.split('limit="')[1].split('"')[0]: float(line.split()[-1]) for line in lines(registry)}
+    assert sums == {"caller": 7, "user": 3, "user_new0": 1, "user_new1": 1}
