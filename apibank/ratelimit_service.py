@@ -18,6 +18,7 @@ from apibank.web import WebListener, serve_web
 from policy.problem import PolicyError
 from ratelimit.config_files import FileOptions, config_files, install, looked_into
 from ratelimit.limiter import RateLimiter
+from ratelimit.local_limits import LocalLimits
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.store_metrics import StoreMetrics
 from ratelimit.stores import open_store
@@ -29,6 +30,9 @@ _LOG = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class RateLimitService:
     """What the service is told when it starts. `store`: memory, or a store's URL. `http_listen`: apibank.limit_calls.
+
+    `counters`: as many at most with the store `memory`. `replicas`: processes that count together, of which each has
+    its share while the store is away, where `options` say so.
 
     With TLS it is grpcio that serves, whatever `grpc_server` says.
     """
@@ -42,6 +46,8 @@ class RateLimitService:
     http_listen: str | None = None
     options: FileOptions | None = None
     tls: ServedTls | None = None
+    counters: int = 1_000_000
+    replicas: int = 1
 
 
 async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
@@ -51,10 +57,10 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
     """
     registry = process_registry()
     async with AsyncExitStack() as held:
-        counters = open_store(service.store)
+        counters = open_store(service.store, most_counters=service.counters)
         held.push_async_callback(counters.close)
         registry.register(StoreMetrics(counters))
-        limiter = RateLimiter(counters, RateLimitMetrics(registry))
+        limiter = RateLimiter(counters, RateLimitMetrics(registry), local=LocalLimits(service.replicas))
         changes = FolderChanges(partial(config_files, service.config))
         wrong = await _reload(service, limiter)
         if wrong is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from policy.limits import StoreFailure
 from policy.problem import Diagnostic, FieldPath, PolicyError, Position, Source
 from policy.validation import validated
 from policy.yaml_nodes import parse
@@ -25,11 +26,13 @@ from ratelimit.rules import DomainRules, Headers, Node, Pattern, Rule
 class FileOptions:
     """What holds for all files. `form`: domain rules without rules, of which every domain's are a copy.
 
-    merge_domains: a domain may stand in several files. shadow: nothing is refused, only counted.
+    merge_domains: a domain may stand in several files. shadow: nothing is refused, only counted. on_store_failure:
+    what every limit does while the store is away, those that come with requests too.
     """
 
     merge_domains: bool = False
     shadow: bool = False
+    on_store_failure: StoreFailure = StoreFailure.CLOSED
     form: DomainRules = field(default_factory=lambda: DomainRules("", Node(), Headers.NEVER))
 
 
@@ -121,28 +124,29 @@ def load_rules(sources: Sequence[Source], options: FileOptions | None = None) ->
         problems += circles(of_domain)
     if problems:
         raise PolicyError(problems)
+    form = replace(options.form, shadow=options.shadow, on_store_failure=options.on_store_failure)
     return {
-        domain: replace(options.form, domain=domain, root=_node((), descriptors, options.shadow), shadow=options.shadow)
+        domain: replace(form, domain=domain, root=_node((), descriptors, options))
         for domain, descriptors in merged.items()
     }
 
 
-def _node(path: tuple[ConfiguredDescriptor, ...], below: Sequence[ConfiguredDescriptor], shadow: bool) -> Node:
+def _node(path: tuple[ConfiguredDescriptor, ...], below: Sequence[ConfiguredDescriptor], options: FileOptions) -> Node:
     exact: dict[tuple[str, str], Node] = {}
     patterns: list[tuple[str, Pattern, Node]] = []
     any_value: dict[str, Node] = {}
     for one in below:
-        node = _node((*path, one), one.descriptors, shadow)
+        node = _node((*path, one), one.descriptors, options)
         if one.is_pattern:
             patterns.append((one.key, Pattern.of(one.value), node))
         elif one.value:
             exact[one.key, one.value] = node
         else:
             any_value[one.key] = node
-    return Node(_rule(path, shadow) if path else None, exact, tuple(patterns), any_value)
+    return Node(_rule(path, options) if path else None, exact, tuple(patterns), any_value)
 
 
-def _rule(path: tuple[ConfiguredDescriptor, ...], shadow: bool) -> Rule | None:
+def _rule(path: tuple[ConfiguredDescriptor, ...], options: FileOptions) -> Rule | None:
     own = path[-1]
     limit = own.rate_limit
     if limit is None:
@@ -153,7 +157,9 @@ def _rule(path: tuple[ConfiguredDescriptor, ...], shadow: bool) -> Rule | None:
         limit.name or ".".join(places),
         None if limit.unlimited else FixedWindow(limit.requests_per_unit, unit.microseconds),
         unit,
-        shadow=own.shadow_mode or shadow,
+        fails_open=options.on_store_failure is StoreFailure.OPEN,
+        fails_local=options.on_store_failure is StoreFailure.LOCAL,
+        shadow=own.shadow_mode or options.shadow,
         quota=own.quota_mode,
         known_as=limit.name,
         replaces=frozenset(replaced.name for replaced in limit.replaces),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
+from policy.limits import StoreFailure
 from policy.model import Gateway
 from ratelimit.local_limits import LocalLimits
 from ratelimit.matching import Plan, plan
@@ -148,5 +149,8 @@ class RateLimiter:
         return result
 
     async def ready(self) -> bool:
-        """Whether there are rules, and a store that would decide."""
-        return bool(self._domains) and await self._store.ready()
+        """Whether there are rules, and a store that would decide, or none that insists on it."""
+        domains = self._domains.values()
+        if not domains:
+            return False
+        return all(one.on_store_failure is not StoreFailure.CLOSED for one in domains) or await self._store.ready()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
+from policy.limits import StoreFailure
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, SlidingWindow
 from ratelimit.request import Descriptor, Entries, Override, Request
 from ratelimit.rules import USUAL_NAMES, DomainRules, HeaderNames, Headers, Rule
@@ -137,7 +138,7 @@ def _telling(rule: Rule, entries: Entries) -> str:
 
 def _rule(domain: DomainRules, descriptor: Descriptor) -> Rule | None:
     if descriptor.override is not None:
-        return _overridden(descriptor.override, domain.shadow)
+        return _overridden(descriptor.override, domain)
     return domain.match(descriptor.entries)
 
 
@@ -148,8 +149,15 @@ def _unreplaced(rules: tuple[Rule | None, ...]) -> tuple[Rule | None, ...]:
     return tuple(None if rule is not None and rule.known_as in replaced else rule for rule in rules)
 
 
-def _overridden(override: Override, shadow: bool) -> Rule:
-    return Rule(_OVERRIDE, FixedWindow(override.amount, override.unit.microseconds), override.unit, shadow=shadow)
+def _overridden(override: Override, domain: DomainRules) -> Rule:
+    return Rule(
+        _OVERRIDE,
+        FixedWindow(override.amount, override.unit.microseconds),
+        override.unit,
+        fails_open=domain.on_store_failure is StoreFailure.OPEN,
+        fails_local=domain.on_store_failure is StoreFailure.LOCAL,
+        shadow=domain.shadow,
+    )
 
 
 def counter_key(domain: str, entries: Entries, limit: Limit, override: Override | None = None) -> bytes:

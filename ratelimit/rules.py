@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from policy.limits import StoreFailure
 from ratelimit.algorithms import FixedWindow, Limit
 from ratelimit.networks import network_of
 from ratelimit.request import Entries, Unit
@@ -165,6 +166,7 @@ class DomainRules:
     shadow: nothing is refused, not by limits that come with the request either.
     overrun: several hits that do not fit use up what is left, as of a cost that is known only afterwards.
     names: of the headers with the figures; metadata: answers carry that of the rules that have room.
+    on_store_failure: what limits that come with requests do while the store is away.
     earlier: the roots of the versions before, the newest first, for descriptors that `root` has no rule for.
     """
 
@@ -176,6 +178,7 @@ class DomainRules:
     names: HeaderNames = USUAL_NAMES
     metadata: bool = False
     overrun: bool = False
+    on_store_failure: StoreFailure = StoreFailure.CLOSED
     earlier: tuple[Node, ...] = ()
 
     def match(self, entries: Entries) -> Rule | None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from apibank.commands.options import GrpcServerOption, Listen, LogLevel, MetricsListen, StateDir, Store, settings_of
-from apibank.output import fail
+from apibank.commands.options import GrpcServerOption, Listen, LogLevel, MetricsListen, StateDir, settings_of
+from apibank.output import fail, plain
 
 if TYPE_CHECKING:
     from ratelimit.config_files import FileOptions
@@ -48,7 +48,22 @@ def ratelimit(
     limit_header: HeaderName = "X-RateLimit-Limit",
     remaining_header: HeaderName = "X-RateLimit-Remaining",
     reset_header: HeaderName = "X-RateLimit-Reset",
-    store: Store = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            help="Where it is counted: redis://HOST:PORT/DB or another store's URL; memory for one process on its own."
+            "  [env: APIBANK_STORE; default: memory]",
+        ),
+    ] = None,
+    on_store_failure: Annotated[
+        Literal["closed", "open", "local"],
+        typer.Option(
+            "--on-store-failure",
+            help="While the store is away: an error for Envoy, OK, or a share of each limit counted in the process"
+            " (one of APIBANK_REPLICAS).",
+        ),
+    ] = "closed",
     state_dir: StateDir = None,
     grpc_server: GrpcServerOption = None,
     log_level: LogLevel = None,
@@ -60,6 +75,7 @@ def ratelimit(
     from apibank.ratelimit_service import RateLimitService, run_ratelimit
     from apibank.running import run_service
     from apibank.served_tls import ServedTls
+    from policy.limits import StoreFailure
     from ratelimit.config_files import FileOptions
     from ratelimit.rules import DomainRules, HeaderNames, Headers, Node
 
@@ -72,22 +88,27 @@ def ratelimit(
     if not config.is_dir():
         fail(f"error: there is no folder of rate-limit files at {config}")
     form = DomainRules("", Node(), Headers(headers), names=names, metadata=metadata, overrun=overrun)
-    options = FileOptions(merge_domains, shadow, form)
+    options = FileOptions(merge_domains, shadow, StoreFailure(on_store_failure), form)
     if check:
         _check_limits(config, options)
         return
     settings = settings_of(store=store, state_dir=state_dir, grpc_server=grpc_server, log_level=log_level)
+    if settings.store == "valkey" and "store" in settings.model_fields_set:
+        said = "--store" if store else "APIBANK_STORE"
+        fail(f"error: {said}: no valkey comes with this service; redis://HOST:PORT/DB of one, or memory")
     service = RateLimitService(
         config=config,
         listen=listen,
         metrics_listen=metrics_listen,
-        # On its own there is no embedded Valkey; one process counts exactly by itself.
+        # On its own there is no embedded Valkey, and one process counts exactly by itself.
         store="memory" if settings.store == "valkey" else settings.store,
         grpc_server=settings.grpc_server,
         exposed=exposed,
         http_listen=http_listen,
         options=options,
         tls=ServedTls(tls_certificate, tls_key, tls_authority) if tls_certificate and tls_key else None,
+        counters=settings.counters,
+        replicas=settings.replicas,
     )
     run_service(partial(run_ratelimit, service), log_level=settings.log_level)
 
@@ -98,9 +119,9 @@ def _check_limits(config: Path, options: "FileOptions") -> None:
     from ratelimit.listing import listed
 
     try:
-        typer.echo(listed(read_folder(config, options)), nl=False)
+        typer.echo(plain(listed(read_folder(config, options))))
     except PolicyError as error:
-        typer.echo(str(error))
+        typer.echo(plain(str(error)))
         raise typer.Exit(1) from error
     except OSError as error:
         fail(f"error: {error}")
