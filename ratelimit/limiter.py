@@ -129,6 +129,7 @@ class RateLimiter:
             return _UNCOUNTED if planned.fails_open else outcome
         instead = self._local.charge(planned.charges, planned.local)
         if isinstance(instead, Outcome):
+            instead = planned.settled(instead)
             self.metrics.decided(planned, instead.admitted, instead.readings)
         return instead
 

@@ -54,16 +54,20 @@ class Plan:
 
     def rest(self, outcome: Outcome) -> "Plan | None":
         """What is still to be spent where a cost did not fit that has been incurred already; None: nothing."""
-        # What is given back (negative) is no cost: a refused request gives back nothing.
+        if not self.overrun or not outcome.readings or all(charge.hits <= 1 for charge in self.charges):
+            return None
+        local = self.local or (False,) * len(self.limited)
         unpaid = [
-            (rule, replace(charge, hits=min(charge.hits, reading[1]), enforced=False))
-            for rule, charge, reading in zip(self.limited, self.charges, outcome.readings, strict=True)
+            (rule, replace(charge, hits=min(charge.hits, reading[1]), enforced=False), counted)
+            for rule, charge, reading, counted in zip(self.limited, self.charges, outcome.readings, local, strict=True)
+            # What is given back (negative) is no cost: a refused request gives back nothing.
             if charge.hits > 0 and (not outcome.admitted or not reading[0])
         ]
-        if not self.overrun or all(charge.hits <= 1 for charge in self.charges) or not unpaid:
+        if not unpaid:
             return None
-        rules, charges = zip(*unpaid, strict=True)
-        return Plan(self.domain, tuple((rule.name, "overrun") for rule in rules), rules, rules, charges, Headers.NEVER)
+        rules, charges, local = zip(*unpaid, strict=True)
+        labels = tuple((rule.name, "overrun") for rule in rules)
+        return Plan(self.domain, labels, rules, rules, charges, Headers.NEVER, local=local if any(local) else ())
 
     @property
     def fails_open(self) -> bool:
