@@ -1,7 +1,11 @@
-"""The portal's process: what people meet through the central gateway. It has the API reference (R114, R115)."""
+"""The portal's process: what people meet through the central gateway.
+
+It has the API reference (R114, R115), and the developer portal where there is an issuer to sign in at (R116-R120).
+"""
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -9,10 +13,12 @@ from typing import Final
 import structlog
 from fastapi import FastAPI, Request, Response
 
+from apibank.developer.service import DeveloperPlace, developer_portal
 from apibank.observed import listener_of, observe, process_registry
 from apibank.policies import PolicyFolder
 from apibank.web import serve_web
 from policy.model import Gateway
+from portal.developer.site import add_developer_portal
 from portal.problems import Refused, problem
 from portal.reference.documents import PolicyDocuments
 from portal.reference.site import reference_routes
@@ -25,10 +31,11 @@ PUBLIC_DOMAINS: Final = ("platform", "marketing", "education", "sales")
 
 @dataclass(frozen=True, slots=True)
 class PortalService:
-    """What the portal is told when it starts."""
+    """What the portal is told when it starts. Without `developer` it has the API reference alone."""
 
     folder: PolicyFolder
     listen: str
+    developer: DeveloperPlace | None = None
 
 
 class FollowedPolicies:
@@ -69,9 +76,13 @@ async def run_portal(service: PortalService, stop: asyncio.Event) -> None:
     application.add_exception_handler(Refused, _refused)
     application.add_exception_handler(404, _nowhere)
     observe(application, registry, ready)
-    async with asyncio.TaskGroup() as running:
-        running.create_task(policies.follow(stop))
-        running.create_task(serve_web([listener_of(application, service.listen)], stop))
+    async with AsyncExitStack() as held:
+        if service.developer is not None:
+            portal = await held.enter_async_context(developer_portal(service.developer, policies))
+            add_developer_portal(application, portal)
+        async with asyncio.TaskGroup() as running:
+            running.create_task(policies.follow(stop))
+            running.create_task(serve_web([listener_of(application, service.listen)], stop))
 
 
 async def _refused(_: Request, refusal: Exception) -> Response:

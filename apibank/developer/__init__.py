@@ -1,0 +1,1 @@
+"""What the developer portal asks: the issuer, the sessions, keys, limits and usage of the running federation."""

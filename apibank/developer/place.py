@@ -1,0 +1,42 @@
+"""From settings and options to what the developer portal is told."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from apibank.developer.service import DeveloperPlace
+from apibank.issuer.clients import load_client_secrets
+from apibank.settings import Settings
+
+
+def developer_place(
+    settings: Settings, discovery: str, origins: Sequence[str], client_id: str, secret_file: Path | None
+) -> DeveloperPlace:
+    """Raises ValueError, which names the option."""
+    if not origins:
+        raise ValueError("--issuer needs an --origin, such as https://api.waooaw.ai: where browsers reach the gateway")
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme != "https" or not parts.netloc or origin != f"https://{parts.netloc}":
+            raise ValueError(f"--origin {origin!r} is not https://HOST[:PORT]")
+    if urlsplit(discovery).scheme not in {"http", "https"}:
+        raise ValueError(f"--issuer {discovery!r} is no URL")
+    secret = _of_file(secret_file) if secret_file else _of_development(settings.state_dir, client_id)
+    return DeveloperPlace(
+        discovery=discovery,
+        origins=tuple(origins),
+        database=settings.database_url(),
+        client_secret=secret,
+        client_id=client_id,
+    )
+
+
+def _of_file(path: Path) -> Callable[[], str]:
+    return lambda: path.read_text(encoding="utf-8").strip()
+
+
+def _of_development(state_dir: Path, client_id: str) -> Callable[[], str]:
+    known = load_client_secrets(state_dir)
+    if client_id not in known:
+        raise ValueError(f"the development issuer has no client {client_id!r}: give a --client-secret-file")
+    return lambda: known[client_id]

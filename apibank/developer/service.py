@@ -1,0 +1,61 @@
+"""The developer portal, put together: what its pages ask, over the databases and the policies in force."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from apibank.developer.provider import Client, Provider
+from apibank.developer.sessions import StoredSessions
+from apibank.developer.sign_in import CodeFlow
+from apibank.migrating import migrated
+from apibank.ports import CENTRAL
+from policy.access import Issuer
+from policy.model import Gateway
+from portal.developer.site import DeveloperPortal
+from records.database import Database
+from records.portal_sessions import PortalSessions
+
+Policies = Callable[[], Mapping[str, Gateway]]
+
+CLIENT_ID: Final = "waooaw-portal"
+
+
+@dataclass(frozen=True, slots=True)
+class DeveloperPlace:
+    """What the developer portal is told when it starts.
+
+    `discovery`: the openid-configuration of the issuer that people sign in at. `origins`: where browsers reach the
+    central gateway, https://HOST[:PORT]; the first is the portal's own name.
+    """
+
+    discovery: str
+    origins: tuple[str, ...]
+    database: str
+    client_secret: Callable[[], str] = field(repr=False)
+    client_id: str = CLIENT_ID
+
+
+@asynccontextmanager
+async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIterator[DeveloperPortal]:
+    """The portal for as long as it is served. Raises ValueError or OSError where it cannot start."""
+    if not place.client_secret():
+        raise ValueError("the portal's client secret is empty")
+    async with AsyncExitStack() as held:
+        await migrated(place.database)
+        database = await held.enter_async_context(Database(place.database))
+        provider = Provider(place.discovery, Client(place.client_id, place.client_secret))
+        held.push_async_callback(provider.close)
+        # All replicas have the client's secret, so that a person may come back to another one.
+        key = place.client_secret().encode()
+        issuing = CodeFlow(provider, place.client_id, lambda issuer: trusted_issuer(policies(), issuer), key)
+        yield DeveloperPortal(issuing, StoredSessions(PortalSessions(database)), place.origins)
+
+
+def trusted_issuer(policies: Mapping[str, Gateway], issuer: str) -> Issuer | None:
+    """The issuer by its `iss`, where the central gateway admits anybody by its tokens."""
+    central = policies.get(CENTRAL)
+    if central is None:
+        return None
+    admitted = (one for name, one in central.issuers.items() if name in central.callers.tokens)
+    return next((one for one in admitted if one.issuer == issuer and not one.break_glass), None)

@@ -1,0 +1,71 @@
+"""The developer portal as a whole: its pages below /portal, and what it says where there is none."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+
+from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessions
+from portal.developer.pages import ASSETS, asset, page
+from portal.developer.sign_in import Issuing, sign_in_routes
+
+
+@dataclass(frozen=True, slots=True)
+class DeveloperPortal:
+    """What the pages ask. `origins`: where browsers reach them, https://HOST[:PORT]; the first is its own name."""
+
+    issuing: Issuing
+    sessions: Sessions
+    origins: tuple[str, ...]
+
+
+def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
+    """Add its pages to an application, with full paths: no gateway strips a prefix."""
+    door = Doorkeeper(portal.sessions, portal.origins)
+    app.include_router(_front(door))
+    app.include_router(sign_in_routes(portal.issuing, portal.sessions, door))
+    # Last: whatever has no page.
+    app.include_router(_nowhere(door))
+
+    @app.exception_handler(Elsewhere)
+    async def elsewhere(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Elsewhere)
+        return RedirectResponse(error.location, 303, headers={"cache-control": "no-store"})
+
+    @app.exception_handler(Refusal)
+    async def refusal(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        visit = await door.visitor(request)
+        return page("refusal.html", visit, status=error.status, title=error.title, text=error.text)
+
+
+def _front(door: Doorkeeper) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get(f"{ASSETS}/{{name}}")
+    async def file(name: str) -> Response:
+        found = asset(name)
+        if found is None:
+            raise _no_page()
+        return found
+
+    @router.get(HOME)
+    async def home(request: Request) -> Response:
+        visit = await door.visitor(request)
+        return page("welcome.html" if visit is None else "home.html", visit, here=HOME)
+
+    return router
+
+
+def _nowhere(door: Doorkeeper) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get(HOME + "/{rest:path}")
+    async def nowhere(rest: str) -> Response:
+        raise _no_page()
+
+    return router
+
+
+def _no_page() -> Refusal:
+    return Refusal(404, "There is no such page", "It may have moved, or its address may be mistyped.")

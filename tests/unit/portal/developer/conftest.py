@@ -1,0 +1,111 @@
+"""One portal for each test, over a database of its own."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from apibank.developer.provider import Client, Provider
+from apibank.developer.sessions import StoredSessions
+from apibank.developer.sign_in import CodeFlow
+from apibank.issuer.clients import PORTAL
+from apibank.issuer.realms import CUSTOMER
+from policy.access import Issuer as TrustedIssuer
+from policy.access import Jwks
+from portal.developer.site import DeveloperPortal, add_developer_portal
+from records.database import Database
+from records.portal_sessions import PortalSessions
+from records.upgrade import upgrade
+from tests.support.issuer_client import BASE, Issuer, issuer_of
+from tests.unit.portal.developer.world import Browser
+
+TRUSTED = TrustedIssuer(issuer=CUSTOMER.issuer, audience=CUSTOMER.audience, jwks=Jwks(url="http://127.0.0.1:1/jwks"))
+
+
+class Clock:
+    """Time of the portal, near to that of PyJWT."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the newest tables, to copy."""
+    path = tmp_path_factory.mktemp("migrated") / "portal.db"
+    asyncio.run(upgrade(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+async def database(migrated: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    path = tmp_path / "portal.db"
+    shutil.copy(migrated, path)
+    async with Database(f"sqlite:///{path}") as one:
+        yield one
+
+
+@pytest.fixture
+async def issuer(tmp_path: Path, clock: Clock) -> AsyncIterator[Issuer]:
+    """The customers' development issuer, telling the portal's time."""
+    async with issuer_of("customer", tmp_path / "state") as one:
+        one.clock.now = clock.now
+        yield one
+
+
+@pytest.fixture
+def trusted() -> list[TrustedIssuer]:
+    """The issuers that the central gateway admits, as a test changes them."""
+    return [TRUSTED]
+
+
+@pytest.fixture
+def site(database: Database, issuer: Issuer, clock: Clock, trusted: list[TrustedIssuer]) -> FastAPI:
+    provider = Provider(
+        "http://127.0.0.1:1/.well-known/openid-configuration",
+        Client(PORTAL, lambda: issuer.secrets[PORTAL]),
+        issuer.http,
+    )
+    issuing = CodeFlow(
+        provider, PORTAL, lambda name: next((one for one in trusted if one.issuer == name), None), b"k" * 32
+    )
+    app = FastAPI(openapi_url=None)
+    add_developer_portal(
+        app,
+        DeveloperPortal(issuing, StoredSessions(PortalSessions(database), clock), (BASE, "https://localhost:10443")),
+    )
+    return app
+
+
+@pytest.fixture
+async def open_browser(site: FastAPI, issuer: Issuer) -> AsyncIterator[Callable[[], Browser]]:
+    """Browsers, each with cookies of its own."""
+    async with AsyncExitStack() as held:
+        made: list[httpx2.AsyncClient] = []
+
+        def make() -> Browser:
+            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(site), base_url=BASE)
+            made.append(http)
+            held.push_async_callback(http.aclose)
+            return Browser(http, issuer)
+
+        yield make
+
+
+@pytest.fixture
+def browser(open_browser: Callable[[], Browser]) -> Browser:
+    return open_browser()
