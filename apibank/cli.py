@@ -15,6 +15,7 @@ from apibank.commands import (
     explain,
     keys,
     limits,
+    messages,
     policies,
     replay,
     serve,
@@ -40,6 +41,7 @@ app.command("token")(credentials.token)
 app.command("sign", short_help="Print the headers that sign a request.")(credentials.sign)
 app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
+app.add_typer(messages.app, name="messages")
 app.add_typer(audit.app, name="audit")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(consents.app, name="consents")

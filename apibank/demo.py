@@ -13,13 +13,12 @@ import orjson
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from apibank.counted import Counted, answer
 from apibank.ports import LOOPBACK
 from apibank.web import WebListener
 from portal.platform_api import HealthCheck, PlatformProbes, platform_router
 
 PLATFORM: Final = "platform"
-HITS_PATH: Final = "/__hits"
-HEALTH_PATH: Final = "/healthz"
 
 
 class Echo:
@@ -54,26 +53,7 @@ class Echo:
         }
         if self._takes_work and scope["method"] == "POST" and path.startswith("/api/"):
             seen |= {"status": "processing", "request_id": headers.get("x-request-id") or str(uuid.uuid4())}
-        await _answer(send, orjson.dumps(seen), b"application/json")
-
-
-class Counted:
-    """Counts the requests of an application, and tells how many there were."""
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-        self._hits = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            if scope["path"] == HEALTH_PATH:
-                await _answer(send, b"ok\n", b"text/plain")
-                return
-            if scope["path"] == HITS_PATH:
-                await _answer(send, str(self._hits).encode(), b"text/plain")
-                return
-            self._hits += 1
-        await self._application(scope, receive, send)
+        await answer(send, orjson.dumps(seen), b"application/json")
 
 
 def demo_service(name: str, probes: PlatformProbes) -> ASGIApp:
@@ -110,9 +90,3 @@ def _joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
         separator = "; " if name == "cookie" else ", "
         headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return headers
-
-
-async def _answer(send: Send, body: bytes, content_type: bytes) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -51,6 +51,7 @@ class Ready(BaseModel):
     metrics: list[str]
     upstreams: dict[str, str]
     store: str
+    bus: str
     database: str
     issuers: dict[str, str]
     profiles: list[str]

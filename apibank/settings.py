@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     store: str = Field(
         "valkey", description="Counters and nonces: valkey (embedded), memory, or a URL, such as redis://HOST:PORT/DB."
     )
+    bus: str | None = Field(
+        None, description="Where messages to agents wait: a store's URL, or memory for one process; unset: the store."
+    )
     counters: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
         1_000_000, description="The most counters that a process keeps with the store `memory`: about 300 bytes each."
     )
@@ -64,10 +67,10 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("store")
+    @field_validator("store", "bus")
     @classmethod
-    def _known_store(cls, store: str) -> str:
-        if store not in {"valkey", "memory"}:
+    def _known_store(cls, store: str | None) -> str | None:
+        if store is not None and store not in {"valkey", "memory"}:
             try:
                 parse_store_url(store)
             except ValueError as error:
@@ -88,6 +91,10 @@ class Settings(BaseSettings):
     def telemetry_database_url(self) -> str:
         """Where usage is kept: the database named, else a SQLite file whose writers keep nobody else waiting."""
         return self.database or f"sqlite:///{self.state_dir.resolve() / 'telemetry.db'}"
+
+    def bus_url(self) -> str:
+        """Where messages to agents wait: the bus that is named, else the store."""
+        return self.bus or self.store
 
     def audit_folder(self) -> Path:
         """Where the audit waits for the database."""

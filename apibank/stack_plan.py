@@ -22,6 +22,8 @@ from apibank.valkey_process import ValkeyProcess, valkey_child
 from policy.model import Gateway
 
 _POLL_SECONDS = 0.05
+AGENTS = "agents"
+MEMORY = "memory"
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
@@ -45,6 +47,11 @@ class StackPlan:
         """The store as the services take it: memory, or a URL."""
         return self._valkey().url if self.settings.store == "valkey" else self.settings.store
 
+    @property
+    def bus(self) -> str:
+        """Where messages to agents wait, as the services take it."""
+        return self.settings.bus or self.store_url
+
     def stages(self) -> Sequence[Sequence[Child]]:
         """The processes by stage: one stage serves before the next begins."""
         store = [valkey_child(self._valkey(), self.settings.state_dir)] if self.settings.store == "valkey" else []
@@ -53,6 +60,7 @@ class StackPlan:
             *(self._gateway(name) for name in self.gateways),
             self._issuer(),
             self._portal(),
+            *self._agents(),
             *self._upstreams(),
         ]
         envoys = [
@@ -120,9 +128,11 @@ class StackPlan:
                 f"{self._control_api}/metrics",
                 *(self._metrics(name) for name in self.gateways),
                 self._portal_metrics,
+                *([self._agents_metrics] if self._runs_agents else []),
             ],
             upstreams={name: f"http://{LOOPBACK}:{plan.gateways[name].upstream}" for name in domains},
             store=self.store_url,
+            bus=self.bus,
             database=self.settings.database_url(),
             issuers={
                 "customer": f"http://{LOOPBACK}:{plan.issuer_customer}",
@@ -147,6 +157,15 @@ class StackPlan:
     @property
     def _portal_metrics(self) -> str:
         return f"http://{LOOPBACK}:{self.ports.portal}/metrics"
+
+    @property
+    def _agents_metrics(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.agents}/metrics"
+
+    @property
+    def _runs_agents(self) -> bool:
+        """Whether the demo agents have a process of their own."""
+        return self.bus != MEMORY and AGENTS in self.gateways
 
     def _metrics(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports.gateways[name].metrics}/metrics"
@@ -207,20 +226,48 @@ class StackPlan:
             str(self.ports.issuer_customer),
             "--admin-port",
             str(self.ports.issuer_admin),
-            "--origin",
-            f"https://{LOOPBACK}:{self.ports.https}",
-            "--origin",
-            f"https://localhost:{self.ports.https}",
+            *self._origins(),
         )
         return self._python("issuer", command, _http_probe(f"{LOOPBACK}:{self.ports.issuer_customer}", JWKS_PATH))
 
     def _portal(self) -> Child:
         listen = f"{LOOPBACK}:{self.ports.portal}"
-        command = self._serve("portal", "--listen", listen, *self._policy_options())
+        command = self._serve(
+            "portal",
+            "--listen",
+            listen,
+            "--issuer",
+            f"http://{LOOPBACK}:{self.ports.issuer_customer}/.well-known/openid-configuration",
+            *self._origins(),
+            "--database",
+            self.settings.database_url(),
+            *self._policy_options(),
+        )
         return self._python("portal", command, _http_probe(listen, "/ready"))
 
+    def _origins(self) -> tuple[str, ...]:
+        """Where browsers reach the central gateway."""
+        return tuple(
+            option for host in (LOOPBACK, "localhost") for option in ("--origin", f"https://{host}:{self.ports.https}")
+        )
+
+    def _agents(self) -> Sequence[Child]:
+        """What takes messages for agents, and the agents, which a bus in memory puts into the same process."""
+        if AGENTS not in self.gateways:
+            return ()
+        options = ("--bus", self.bus, *self._policy_options())
+        listen = f"{LOOPBACK}:{self.ports.gateways[AGENTS].upstream}"
+        engine = self._serve("orchestration", "--listen", listen, *options)
+        children = [self._python("orchestration", engine, _http_probe(listen, "/ready"))]
+        if self._runs_agents:
+            shown = f"{LOOPBACK}:{self.ports.agents}"
+            demo = self._serve("agents", "--metrics-listen", shown, *options)
+            children.append(self._python("agents", demo, _http_probe(shown, "/ready")))
+        return children
+
     def _upstreams(self) -> Sequence[Child]:
-        ports = {name: self.ports.gateways[name].upstream for name in self.gateways if name != CENTRAL}
+        others = (name for name in self.gateways if name not in {CENTRAL, AGENTS})
+        ports = {name: self.ports.gateways[name].upstream for name in others}
         first = next(iter(ports.values()), None)
         if first is None:
             return ()

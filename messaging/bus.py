@@ -134,6 +134,9 @@ class Bus(Protocol):
 
     async def depth(self, recipient: str) -> Depth: ...
 
+    async def consumers(self, recipient: str, within: float) -> int:
+        """How many consumers have asked for its messages within so many seconds."""
+
     async def dead_letters(self, recipient: str, count: int = 100) -> Sequence[DeadLetter]:
         """The oldest first."""
 

@@ -38,6 +38,8 @@ class _Queue:
     taken: OrderedDict[str, _Taken] = field(default_factory=OrderedDict)
     dead: OrderedDict[str, DeadLetter] = field(default_factory=OrderedDict)
     dropped: int = 0
+    # When each consumer asked last, by its name.
+    asked: dict[str, float] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -70,6 +72,7 @@ class MemoryBus:
     async def receive(self, recipient: str, consumer: str, count: int = 1, wait: float = 0.0) -> Sequence[Delivery]:
         queue, deadline = self._queue(recipient), self._clock() + wait
         while True:
+            queue.asked[consumer] = self._clock()
             found = self._take(queue, consumer, count)
             left = deadline - self._clock()
             if found or left <= 0:
@@ -106,6 +109,10 @@ class MemoryBus:
     async def depth(self, recipient: str) -> Depth:
         queue = self._queue(recipient)
         return Depth(len(queue.waiting), len(queue.taken), len(queue.dead), queue.dropped)
+
+    async def consumers(self, recipient: str, within: float) -> int:
+        since = self._clock() - within
+        return sum(asked >= since for asked in self._queue(recipient).asked.values())
 
     async def dead_letters(self, recipient: str, count: int = 100) -> Sequence[DeadLetter]:
         return list(self._queue(recipient).dead.values())[:count]

@@ -9,13 +9,13 @@ import re
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from importlib import resources
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError, ResponseError
 
 from messaging.bus import (
     OUT_OF_ATTEMPTS,
@@ -41,12 +41,13 @@ _CONFLICT: Final = 2
 _FULL: Final = 3
 
 _Answer = TypeVar("_Answer")
+Client: TypeAlias = Redis | RedisCluster
 
 
 class RedisBus:
     """`messaging.bus.Bus`. Positions are ids of stream entries."""
 
-    def __init__(self, client: Redis, limits: BusLimits | None = None, timeout: float = 1.0) -> None:
+    def __init__(self, client: Client, limits: BusLimits | None = None, timeout: float = 1.0) -> None:
         """`timeout` in seconds, for each call beside the time that it waits for messages."""
         self._client = client
         self._limits = limits or BusLimits()
@@ -179,6 +180,16 @@ class RedisBus:
         taken = pending["pending"] if isinstance(pending, Mapping) else 0
         return Depth(length - taken, taken, letters, int(gone or 0))
 
+    async def consumers(self, recipient: str, within: float) -> int:
+        try:
+            found = await self._asked(self._client.xinfo_consumers(_keys(recipient)[0], _GROUP))
+        except ResponseError as error:
+            # Nobody has sent it anything, and nobody has asked.
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return 0
+            raise BusAwayError(str(error)) from error
+        return sum(one["idle"] <= within * 1000 for one in found)
+
     async def dead_letters(self, recipient: str, count: int = 100) -> Sequence[DeadLetter]:
         entries = await self._asked(self._client.xrange(_keys(recipient)[1], count=count))
         return [
@@ -217,7 +228,7 @@ class RedisBus:
             raise QueueFullError("the bus has no memory left") from error
         except ResponseError:
             raise
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             raise BusAwayError(f"the bus does not answer: {type(error).__name__}") from error
 
     def _full(self, recipient: str) -> QueueFullError:

@@ -19,6 +19,7 @@ def problem(
     detail: str,
     errors: Sequence[Mapping[str, object]] = (),
     headers: Mapping[str, str] | None = None,
+    request_id: str = "",
 ) -> JSONResponse:
     """The answer to a request that is refused. `headers`: such as those that its status demands."""
     body: dict[str, object] = {
@@ -28,6 +29,8 @@ def problem(
         "detail": detail,
         "code": code,
     }
+    if request_id:
+        body["request_id"] = request_id
     if errors:
         body["errors"] = [dict(one) for one in errors]
     return JSONResponse(body, status, headers, media_type="application/problem+json")

@@ -19,6 +19,7 @@ from apibank.commands.options import (
     settings_of,
 )
 from apibank.commands.policies import open_folder
+from apibank.commands.serve_agents import agents, orchestration
 from apibank.commands.serve_ratelimit import ratelimit
 from apibank.output import fail
 
@@ -211,6 +212,10 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
 app.command("ratelimit", short_help="Serve envoyproxy/ratelimit's files alone.")(ratelimit)
 
 
+app.command("orchestration", short_help="Take messages for agents.")(orchestration)
+app.command("agents", short_help="Be the demo agents.")(agents)
+
+
 @app.command("telemetry", short_help="Serve what Envoys tell of requests: usage and the request log.")
 def telemetry(
     listen: Listen = "127.0.0.1:18003",
@@ -243,23 +248,46 @@ def telemetry(
     _run(partial(run_telemetry, service), log_level=settings.log_level)
 
 
-@app.command("portal", short_help="Serve the API reference.")
+@app.command("portal", short_help="Serve the developer portal and the API reference.")
 def portal(
     listen: Listen = "127.0.0.1:18005",
+    issuer: Annotated[
+        str | None,
+        typer.Option(help="URL of the openid-configuration where people sign in; unset: the API reference alone."),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option("--origin", help="Where browsers reach the gateway, https://HOST[:PORT]; several times."),
+    ] = None,
+    client_id: Annotated[str, typer.Option(help="The portal's name at the issuer.")] = "waooaw-portal",
+    client_secret_file: Annotated[
+        Path | None,
+        typer.Option(help="Its secret there; unset: that of the development issuer of the state directory."),
+    ] = None,
     policies: Policies = None,
     profile: Profile = None,
+    database: Database = None,
     state_dir: StateDir = None,
     log_level: LogLevel = None,
     follow: Follow = None,
 ) -> None:
-    """Serve the API reference, made from the policies; the central gateway has the routes to it.
+    """Serve the developer portal and the API reference, made from the policies; central has the routes to them.
 
-    Example: apibank serve portal --listen 127.0.0.1:18005
+    Example: apibank serve portal --issuer https://auth.waooaw.ai/.well-known/openid-configuration --origin https://api.waooaw.ai
     """
+    from apibank.developer.place import developer_place
     from apibank.portal_service import PortalService, run_portal
 
-    settings = settings_of(policies=policies, profile=profile, state_dir=state_dir, log_level=log_level, follow=follow)
-    service = PortalService(folder=_folder_in_force(settings, None), listen=listen)
+    settings = settings_of(
+        policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level, follow=follow
+    )
+    developer = None
+    if issuer is not None:
+        try:
+            developer = developer_place(settings, issuer, origin or (), client_id, client_secret_file)
+        except ValueError as error:
+            fail(f"error: {error}")
+    service = PortalService(folder=_folder_in_force(settings, None), listen=listen, developer=developer)
     _run(partial(run_portal, service), log_level=settings.log_level)
 
 

@@ -1,6 +1,7 @@
 """Agents sign what they send; nobody else reaches them, and nobody from outside reaches them at all."""
 
 import json
+import zlib
 from collections.abc import Mapping
 
 import httpx2
@@ -18,7 +19,9 @@ COES = [
 
 
 def message(sender: str, **fields: object) -> bytes:
-    body = {"id": "m-1", "type": "task.created", "sender": sender, "recipient": "vision", "payload": {"n": 1}, **fields}
+    """The same each time; another one has another id, as the bus demands it."""
+    body = {"type": "task.created", "sender": sender, "recipient": "vision", "payload": {"n": 1}, **fields}
+    body.setdefault("id", f"m-{zlib.crc32(json.dumps(body).encode())}")
     return json.dumps(body).encode()
 
 
@@ -54,8 +57,7 @@ def vision(internal: Client, stack: Stack) -> Agent:
 def test_a_signed_message_reaches_every_centre_of_excellence(coe: str, vision: Agent) -> None:
     answer = vision.send("POST", f"/api/agents/{coe}", message("vision"))
     assert answer.status_code == 200, answer.text
-    assert answer.json()["service"] == "agents"
-    assert answer.json()["headers"]["x-waooaw-agent"] == "vision"
+    assert answer.json() == {"status": "processing", "request_id": answer.headers["x-request-id"]}
 
 
 def test_an_unknown_centre_is_404(vision: Agent) -> None:

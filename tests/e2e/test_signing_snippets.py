@@ -21,7 +21,7 @@ from tests.support.stack import ROOT, Stack
 PAGE = ROOT / "docs" / "operate" / "credentials.md"
 PATH = "/api/agents/memory"
 BODY = json.dumps(
-    {"id": "m-1", "type": "task.created", "sender": "vision", "recipient": "memory", "payload": {"text": "größer"}},
+    {"id": "m-3", "type": "task.created", "sender": "vision", "recipient": "memory", "payload": {"text": "größer"}},
     ensure_ascii=False,
 ).encode()
 TARGETS = [PATH, f"{PATH}?since=1&kind=a%20b", f"{PATH}/requests/42?"]
@@ -97,7 +97,7 @@ def send(client: Client, target: str, headers: dict[str, str]) -> httpx2.Respons
 def accepted_once(client: Client, target: str, headers: dict[str, str]) -> None:
     answer = send(client, target, headers)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["headers"]["x-waooaw-agent"] == "vision"
+    assert answer.json()["status"] == "processing"
     assert problem(send(client, target, headers))["code"] == "signature_replayed"
 
 
@@ -129,7 +129,7 @@ def test_curl_sends_what_the_shell_signed(folder: Path, secret_file: Path, stack
             SECRET_FILE=str(secret_file), CA_FILE=stack.ca_file, HOME=str(folder),
         )
     )  # fmt: skip
-    assert answer["headers"]["x-waooaw-agent"] == "vision"
+    assert answer["status"] == "processing"
 
 
 @pytest.mark.requirement("R60", "R118")
@@ -158,7 +158,7 @@ def test_node_sends_what_javascript_signed(folder: Path, secret_file: Path, inte
         "POST", PATH, content=body, headers={name: headers[name] for name in signed}, door="internal_https"
     )
     assert answer.status_code == 200, answer.text
-    assert answer.json()["headers"]["x-waooaw-agent"] == "vision"
+    assert answer.json()["status"] == "processing"
 
 
 @pytest.mark.requirement("R92")

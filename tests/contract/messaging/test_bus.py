@@ -247,3 +247,13 @@ async def test_of_many_consumers_each_message_has_one(make: Make, name: str) -> 
 async def test_it_is_ready(make: Make) -> None:
     bus: Bus = make(BusLimits())
     assert await bus.ready()
+
+
+async def test_who_asks_for_messages_is_known_for_a_time(make: Make, name: str) -> None:
+    bus = make(BusLimits())
+    assert await bus.consumers(name, 60) == 0
+    for consumer in ("one", "two", "one"):
+        await bus.receive(name, consumer)
+    assert await bus.consumers(name, 60) == 2
+    await asyncio.sleep(0.02)
+    assert await bus.consumers(name, 0.001) == 0

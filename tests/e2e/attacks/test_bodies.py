@@ -268,7 +268,7 @@ def test_digests_are_of_octets_up_to_a_megabyte(evidence: Evidence, inner_door: 
         host = inner_door.url.removeprefix("https://")
         return send(inner_door, head("POST", "/api/agents/memory", lines, host=host) + body)
 
-    text = {"id": "m", "type": "t", "sender": "vision", "recipient": "memory", "payload": {"text": "größer\u0000😀"}}
+    text = {"id": "m-4", "type": "t", "sender": "vision", "recipient": "memory", "payload": {"text": "größer\u0000😀"}}
     for filling in (0, 1_048_000):
         body = json.dumps(text, ensure_ascii=False).encode()
         body += b" " * (filling - len(body))

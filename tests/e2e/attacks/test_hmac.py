@@ -23,7 +23,7 @@ HEADERS = {"content-type": "application/json"}
 
 
 def message(sender: str = "vision", **fields: object) -> bytes:
-    body = {"id": "m-1", "type": "task.created", "sender": sender, "recipient": "memory", "payload": {"n": 1}, **fields}
+    body = {"id": "m-2", "type": "task.created", "sender": sender, "recipient": "memory", "payload": {"n": 1}, **fields}
     return json.dumps(body).encode()
 
 

@@ -133,5 +133,5 @@ def _ready(folder: Path, overlay: Path, state: Path) -> Ready:
     )  # fmt: skip
     return Ready(
         state_dir=str(state), ca_file="", central=central, gateways={}, xds="", control_api="", portal="", metrics=[],
-        upstreams={}, store="", database="", issuers={}, profiles=[str(overlay)], policies=str(folder), pids={},
+        upstreams={}, store="", bus="", database="", issuers={}, profiles=[str(overlay)], policies=str(folder), pids={},
     )  # fmt: skip

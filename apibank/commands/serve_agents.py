@@ -1,0 +1,77 @@
+"""`apibank serve orchestration`, `apibank serve agents`: messages to agents, and the demo agents."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apibank.commands.options import Listen, LogLevel, MetricsListen, Policies, Profile, StateDir, Store, settings_of
+from apibank.commands.policies import open_folder
+from apibank.output import fail
+
+if TYPE_CHECKING:
+    from apibank.settings import Settings
+
+BusOption = Annotated[
+    str | None,
+    typer.Option("--bus", help="Where messages wait: a store's URL, or memory; unset: the store.  [env: APIBANK_BUS]"),
+]
+
+
+def orchestration(
+    listen: Listen = "127.0.0.1:18006",
+    bus: BusOption = None,
+    store: Store = None,
+    policies: Policies = None,
+    profile: Profile = None,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Take messages for agents and put them on the bus; the agents gateway has the routes to it.
+
+    Example: apibank serve orchestration --store redis://127.0.0.1:6379/0
+    """
+    from apibank.agents_service import OrchestrationService, run_orchestration
+    from apibank.running import run_service
+
+    settings = settings_of(
+        bus=bus, store=store, policies=policies, profile=profile, state_dir=state_dir, log_level=log_level
+    )
+    service = OrchestrationService(folder=open_folder(settings), listen=listen, bus=bus_of(settings))
+    run_service(partial(run_orchestration, service), log_level=settings.log_level)
+
+
+def agents(
+    metrics_listen: MetricsListen = "127.0.0.1:18007",
+    name: Annotated[
+        str, typer.Option("--name", help="What no other process of them is called; unset: this machine's name.")
+    ] = "",
+    bus: BusOption = None,
+    store: Store = None,
+    policies: Policies = None,
+    profile: Profile = None,
+    state_dir: StateDir = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Be the agents: take their messages from the bus and acknowledge them. Not for production.
+
+    Example: apibank serve agents --store redis://127.0.0.1:6379/0
+    """
+    from apibank.agents_service import AgentsService, run_demo_agents
+    from apibank.running import run_service
+
+    settings = settings_of(
+        bus=bus, store=store, policies=policies, profile=profile, state_dir=state_dir, log_level=log_level
+    )
+    service = AgentsService(
+        folder=open_folder(settings), metrics_listen=metrics_listen, bus=bus_of(settings), name=name
+    )
+    run_service(partial(run_demo_agents, service), log_level=settings.log_level)
+
+
+def bus_of(settings: "Settings") -> str:
+    """Where messages wait."""
+    found = settings.bus_url()
+    if found == "valkey":
+        fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
+    return found
