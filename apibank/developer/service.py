@@ -3,17 +3,25 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
+from apibank.audit_trail import subject_key
+from apibank.developer.keys import KeyShelf
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.migrating import migrated
 from apibank.ports import CENTRAL
+from authz.audit import Pseudonyms
 from policy.access import Issuer
 from policy.model import Gateway
 from portal.developer.site import DeveloperPortal
+from records.api_keys import ApiKeys
+from records.audit_log import AuditLog
 from records.database import Database
+from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 
 Policies = Callable[[], Mapping[str, Gateway]]
@@ -26,12 +34,14 @@ class DeveloperPlace:
     """What the developer portal is told when it starts.
 
     `discovery`: the openid-configuration of the issuer that people sign in at. `origins`: where browsers reach the
-    central gateway, https://HOST[:PORT]; the first is the portal's own name.
+    central gateway, https://HOST[:PORT]; the first is the portal's own name. `subjects_key`: the file with the key of
+    the audit's pseudonyms.
     """
 
     discovery: str
     origins: tuple[str, ...]
     database: str
+    subjects_key: Path
     client_secret: Callable[[], str] = field(repr=False)
     client_id: str = CLIENT_ID
 
@@ -49,7 +59,15 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
         # All replicas have the client's secret, so that a person may come back to another one.
         key = place.client_secret().encode()
         issuing = CodeFlow(provider, place.client_id, lambda issuer: trusted_issuer(policies(), issuer), key)
-        yield DeveloperPortal(issuing, StoredSessions(PortalSessions(database)), place.origins)
+        pseudonym = Pseudonyms(subject_key(place.subjects_key)).of
+        yield DeveloperPortal(
+            issuing=issuing,
+            sessions=StoredSessions(PortalSessions(database)),
+            origins=place.origins,
+            keys=KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym),
+            policies=policies,
+            clock=lambda: datetime.now(UTC),
+        )
 
 
 def trusted_issuer(policies: Mapping[str, Gateway], issuer: str) -> Issuer | None:

@@ -1,25 +1,37 @@
 """The portal's sessions, kept in the database."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from portal.developer.browser import Refusal
 from portal.developer.person import Person, person_told
+from records.errors import LOST_DATABASE
 from records.portal_sessions import PortalSessions
+
+T = TypeVar("T")
 
 
 class StoredSessions:
-    """The portal's port `Sessions`."""
+    """The portal's port `Sessions`. While the database is away nobody is signed in, and all are told so."""
 
     def __init__(self, sessions: PortalSessions, clock: Callable[[], float] = time.time) -> None:
         self._sessions = sessions
         self._clock = clock
 
     async def open(self, person: Person) -> str:
-        return await self._sessions.open(person.told(), self._clock())
+        return await _there(self._sessions.open(person.told(), self._clock()))
 
     async def find(self, held: str) -> Person | None:
-        told = await self._sessions.find(held, self._clock())
+        told = await _there(self._sessions.find(held, self._clock()))
         return None if told is None else person_told(dict(told))
 
     async def close(self, held: str) -> None:
-        await self._sessions.close(held)
+        await _there(self._sessions.close(held))
+
+
+async def _there(asked: Awaitable[T]) -> T:
+    try:
+        return await asked
+    except LOST_DATABASE:
+        raise Refusal(503, "The portal is away", "It cannot see who you are now. Try again in a moment.") from None

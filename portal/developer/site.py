@@ -1,11 +1,15 @@
 """The developer portal as a whole: its pages below /portal, and what it says where there is none."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
+from policy.model import Gateway
 from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessions
+from portal.developer.keys import KeyPages, OwnKeys, key_routes
 from portal.developer.pages import ASSETS, asset, page
 from portal.developer.sign_in import Issuing, sign_in_routes
 
@@ -17,6 +21,9 @@ class DeveloperPortal:
     issuing: Issuing
     sessions: Sessions
     origins: tuple[str, ...]
+    keys: OwnKeys
+    policies: Callable[[], Mapping[str, Gateway]]
+    clock: Callable[[], datetime]
 
 
 def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
@@ -24,8 +31,9 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     door = Doorkeeper(portal.sessions, portal.origins)
     app.include_router(_front(door))
     app.include_router(sign_in_routes(portal.issuing, portal.sessions, door))
+    app.include_router(key_routes(KeyPages(door, portal.keys, portal.policies, portal.clock)))
     # Last: whatever has no page.
-    app.include_router(_nowhere(door))
+    app.include_router(_nowhere())
 
     @app.exception_handler(Elsewhere)
     async def elsewhere(_: Request, error: Exception) -> Response:
@@ -35,7 +43,10 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     @app.exception_handler(Refusal)
     async def refusal(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
-        visit = await door.visitor(request)
+        try:
+            visit = await door.visitor(request)
+        except Refusal:
+            visit = None
         return page("refusal.html", visit, status=error.status, title=error.title, text=error.text)
 
 
@@ -57,7 +68,7 @@ def _front(door: Doorkeeper) -> APIRouter:
     return router
 
 
-def _nowhere(door: Doorkeeper) -> APIRouter:
+def _nowhere() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get(HOME + "/{rest:path}")

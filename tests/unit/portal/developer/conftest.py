@@ -3,29 +3,40 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
+from apibank.developer.keys import KeyShelf
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.issuer.clients import PORTAL
 from apibank.issuer.realms import CUSTOMER
+from apibank.policies import PolicyFolder, shipped
+from authz.audit import Pseudonyms
 from policy.access import Issuer as TrustedIssuer
 from policy.access import Jwks
+from policy.model import Gateway
 from portal.developer.site import DeveloperPortal, add_developer_portal
+from records.api_keys import ApiKeys
+from records.audit_log import AuditLog
 from records.database import Database
+from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 from records.upgrade import upgrade
 from tests.support.issuer_client import BASE, Issuer, issuer_of
 from tests.unit.portal.developer.world import Browser
 
 TRUSTED = TrustedIssuer(issuer=CUSTOMER.issuer, audience=CUSTOMER.audience, jwks=Jwks(url="http://127.0.0.1:1/jwks"))
+
+
+_SIGNS = b"k" * 32
 
 
 class Clock:
@@ -36,6 +47,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.now, UTC)
 
 
 @pytest.fixture
@@ -73,21 +87,34 @@ def trusted() -> list[TrustedIssuer]:
     return [TRUSTED]
 
 
+@pytest.fixture(scope="session")
+def policies() -> Mapping[str, Gateway]:
+    """What comes with apibank."""
+    found = PolicyFolder(shipped("gateways"), ("dev",), linted=False).load().gateways
+    return {name: one.gateway for name, one in found.items()}
+
+
 @pytest.fixture
-def site(database: Database, issuer: Issuer, clock: Clock, trusted: list[TrustedIssuer]) -> FastAPI:
-    provider = Provider(
-        "http://127.0.0.1:1/.well-known/openid-configuration",
-        Client(PORTAL, lambda: issuer.secrets[PORTAL]),
-        issuer.http,
-    )
-    issuing = CodeFlow(
-        provider, PORTAL, lambda name: next((one for one in trusted if one.issuer == name), None), b"k" * 32
+def issuing(issuer: Issuer, trusted: list[TrustedIssuer]) -> CodeFlow:
+    address = "http://127.0.0.1:1/.well-known/openid-configuration"
+    provider = Provider(address, Client(PORTAL, lambda: issuer.secrets[PORTAL]), issuer.http)
+    return CodeFlow(provider, PORTAL, lambda name: next((one for one in trusted if one.issuer == name), None), _SIGNS)
+
+
+@pytest.fixture
+def site(database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[str, Gateway]) -> FastAPI:
+    pseudonym = Pseudonyms(b"p" * 32).of
+    shelf = KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym, clock.moment)
+    portal = DeveloperPortal(
+        issuing=issuing,
+        sessions=StoredSessions(PortalSessions(database), clock),
+        origins=(BASE, "https://localhost:10443"),
+        keys=shelf,
+        policies=lambda: policies,
+        clock=clock.moment,
     )
     app = FastAPI(openapi_url=None)
-    add_developer_portal(
-        app,
-        DeveloperPortal(issuing, StoredSessions(PortalSessions(database), clock), (BASE, "https://localhost:10443")),
-    )
+    add_developer_portal(app, portal)
     return app
 
 

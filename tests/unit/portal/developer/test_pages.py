@@ -7,8 +7,8 @@ import pytest
 from portal.developer.person import Person, person_told
 from tests.unit.portal.developer.world import OWN, Browser, tags
 
-PAGES = ["/portal"]
-STATE_CHANGING = ["/portal/sign-out"]
+PAGES = ["/portal", "/portal/keys"]
+STATE_CHANGING = ["/portal/sign-out", "/portal/keys", "/portal/keys/k_1/rotate", "/portal/keys/k_1/revoke"]
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
