@@ -1,6 +1,6 @@
 """The developer portal, put together: what its pages ask, over the databases and the policies in force."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,22 +9,19 @@ from typing import Final
 
 from apibank.audit_trail import subject_key
 from apibank.developer.keys import KeyShelf
+from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
+from apibank.developer.trusted import Policies, trusted_issuer
 from apibank.migrating import migrated
-from apibank.ports import CENTRAL
 from authz.audit import Pseudonyms
-from policy.access import Issuer
-from policy.model import Gateway
 from portal.developer.site import DeveloperPortal
 from records.api_keys import ApiKeys
 from records.audit_log import AuditLog
 from records.database import Database
 from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
-
-Policies = Callable[[], Mapping[str, Gateway]]
 
 CLIENT_ID: Final = "waooaw-portal"
 
@@ -65,15 +62,7 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             sessions=StoredSessions(PortalSessions(database)),
             origins=place.origins,
             keys=KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym),
+            limits=LimitBoard(policies),
             policies=policies,
             clock=lambda: datetime.now(UTC),
         )
-
-
-def trusted_issuer(policies: Mapping[str, Gateway], issuer: str) -> Issuer | None:
-    """The issuer by its `iss`, where the central gateway admits anybody by its tokens."""
-    central = policies.get(CENTRAL)
-    if central is None:
-        return None
-    admitted = (one for name, one in central.issuers.items() if name in central.callers.tokens)
-    return next((one for one in admitted if one.issuer == issuer and not one.break_glass), None)

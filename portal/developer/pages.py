@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from portal.developer.browser import HOME, TOKEN_FIELD, Visit
 
@@ -89,6 +90,8 @@ def _environment() -> Environment:
     environment.filters["iso"] = _iso
     environment.filters["figure"] = _figure
     environment.filters["duration"] = _duration
+    environment.filters["wait"] = _wait
+    environment.filters["ticks"] = _ticks
     return environment
 
 
@@ -109,3 +112,23 @@ def _duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
     return f"{milliseconds:.1f} ms" if milliseconds < 100 else f"{milliseconds:.0f} ms"
+
+
+def _ticks(text: str) -> Markup:
+    """What is between backticks as code; all of it escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
+def _wait(seconds: float) -> str:
+    """How long that is, as people say it."""
+    if seconds < 1:
+        return "less than a second"
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            count = round(seconds / size)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    raise AssertionError

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from policy.model import Gateway
 from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessions
 from portal.developer.keys import KeyPages, OwnKeys, key_routes
+from portal.developer.limits import OwnLimits, limit_routes
 from portal.developer.pages import ASSETS, asset, page
 from portal.developer.sign_in import Issuing, sign_in_routes
 
@@ -22,6 +23,7 @@ class DeveloperPortal:
     sessions: Sessions
     origins: tuple[str, ...]
     keys: OwnKeys
+    limits: OwnLimits
     policies: Callable[[], Mapping[str, Gateway]]
     clock: Callable[[], datetime]
 
@@ -32,6 +34,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(_front(door))
     app.include_router(sign_in_routes(portal.issuing, portal.sessions, door))
     app.include_router(key_routes(KeyPages(door, portal.keys, portal.policies, portal.clock)))
+    app.include_router(limit_routes(door, portal.limits))
     # Last: whatever has no page.
     app.include_router(_nowhere())
 

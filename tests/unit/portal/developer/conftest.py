@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,14 @@ import pytest
 from fastapi import FastAPI
 
 from apibank.developer.keys import KeyShelf
+from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.issuer.clients import PORTAL
 from apibank.issuer.realms import CUSTOMER
 from apibank.policies import PolicyFolder, shipped
+from apibank.usage.wire import Left, UnansweredError
 from authz.audit import Pseudonyms
 from policy.access import Issuer as TrustedIssuer
 from policy.access import Jwks
@@ -101,8 +103,32 @@ def issuing(issuer: Issuer, trusted: list[TrustedIssuer]) -> CodeFlow:
     return CodeFlow(provider, PORTAL, lambda name: next((one for one in trusted if one.issuer == name), None), _SIGNS)
 
 
+class Counting:
+    """What the gateways' rate-limit services say: everything is left but what a test takes."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, str], ...]] = []
+        self.silent: set[str] = set()
+        # By an entry of the descriptor, what is left of 10.
+        self.left: dict[tuple[str, str], int] = {}
+
+    async def __call__(self, _: str, domain: str, descriptors: Sequence[tuple[tuple[str, str], ...]]) -> list[Left]:
+        if domain in self.silent:
+            raise UnansweredError("it does not answer")
+        self.asked += descriptors
+        found = [next((self.left[entry] for entry in one if entry in self.left), 10) for one in descriptors]
+        return [Left("", 10, remaining, remaining > 0, 30.0 if remaining < 10 else 0.0) for remaining in found]
+
+
 @pytest.fixture
-def site(database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[str, Gateway]) -> FastAPI:
+def counting() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def site(
+    database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[str, Gateway], counting: Counting
+) -> FastAPI:
     pseudonym = Pseudonyms(b"p" * 32).of
     shelf = KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym, clock.moment)
     portal = DeveloperPortal(
@@ -110,6 +136,7 @@ def site(database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[
         sessions=StoredSessions(PortalSessions(database), clock),
         origins=(BASE, "https://localhost:10443"),
         keys=shelf,
+        limits=LimitBoard(lambda: policies, counting),
         policies=lambda: policies,
         clock=clock.moment,
     )
