@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -100,6 +101,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             ConsentDesk(ConsentRecords(database), FactVersions(database)),
             ExplainDesk(plane.control.states, database),
             LimitDesk(plane.control.states),
+            version("apibank"),
         )
         observe(application, registry, _always)
         await plane.restore()

@@ -38,6 +38,7 @@ def consent_routes(consents: Consents) -> APIRouter:
 
     @router.post("", status_code=201)
     async def grant(new: NewConsent) -> Record:
+        """Record a parent's consent."""
         return await consents.grant(new)
 
     @router.get("")
@@ -45,10 +46,12 @@ def consent_routes(consents: Consents) -> APIRouter:
         child: Annotated[str | None, Query(max_length=255)] = None,
         parent: Annotated[str | None, Query(max_length=255)] = None,
     ) -> list[Record]:
+        """Consents, of a child or of a parent."""
         return list(await consents.list(child, parent))
 
     @router.post("/{consent_id}/revoke")
     async def revoke(consent_id: str) -> Record:
+        """Take a consent back."""
         return await consents.revoke(consent_id)
 
     return router

@@ -8,25 +8,38 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Security
+from fastapi.responses import Response
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException
 
 from portal.consents_api import Consents, consent_routes
 from portal.explain_api import Explanations, explain_routes
 from portal.limits_api import Limits, limit_routes
+from portal.parameters import only_known_parameters
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
+from portal.reference.problems import SCHEMA
+from portal.refusals import refusals_are_problems
 from portal.revocations_api import Revocations, revocation_routes
 
 _CHALLENGE: Final = 'Bearer realm="control"'
-# Codes of problems that routing finds.
-_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+_ABOUT: Final = """What the command line asks a running control plane.
+
+Every answer is JSON, every refusal problem+json (RFC 9457) whose `code` is in the catalogue of errors. A change is
+answered when it is in force, or says by which rollout it comes to be."""
+# By the family of their statuses, as OpenAPI has it.
+_REFUSALS: Final = {
+    "4XX": "Refused: `code` and `detail` say why, `errors` where.",
+    "5XX": "Not done, or not in force everywhere yet: `code` and `detail` say which.",
+}
+
+
+def _refusal(words: str) -> dict[str, Any]:
+    return {"description": words, "content": {"application/problem+json": {"schema": SCHEMA}}}
 
 
 class Condition(StrEnum):
@@ -147,9 +160,23 @@ def control_app(
     consents: Consents | None = None,
     explanations: Explanations | None = None,
     limits: Limits | None = None,
+    version: str = "0",
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
-    app = FastAPI(title="apibank control API", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app = FastAPI(
+        title="apibank control API",
+        version=version,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        responses={family: _refusal(words) for family, words in _REFUSALS.items()},
+        # For the document alone: the secret is compared ahead of routing (token_first).
+        dependencies=[
+            Security(HTTPBearer(auto_error=False, description="The control token.")),
+            Depends(only_known_parameters),
+        ],
+    )
 
     app.include_router(_status_routes(federation))
     app.include_router(_key_routes(keys))
@@ -170,7 +197,7 @@ def control_app(
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    _refusals_are_problems(app)
+    refusals_are_problems(app)
 
     @app.middleware("http")
     async def token_first(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -182,33 +209,6 @@ def control_app(
         return await call(request) if refusal is None else refusal
 
     return app
-
-
-def _refusals_are_problems(app: FastAPI) -> None:
-    """Whatever an application refuses, it answers as a problem."""
-
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Refused)
-        return problem(error.status, error.code, str(error), error.errors)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        # Where and which rule, never the value: it may be a secret in the wrong place.
-        errors = [
-            {"pointer": "/".join(("", *map(str, one["loc"][1:]))), "rule": one["msg"].removeprefix("Value error, ")}
-            for one in error.errors()
-        ]
-        # The whole of it has an empty pointer (RFC 6901 §5).
-        detail = "; ".join(f"{one['pointer'] or 'the request'}: {one['rule']}" for one in errors)
-        return problem(422, "request_invalid", detail, errors)
-
-    @app.exception_handler(HTTPException)
-    async def elsewhere(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        code = _CODES.get(error.status_code, "request_invalid")
-        return problem(error.status_code, code, str(error.detail), headers=error.headers)
 
 
 def _knows(secret: str, request: Request) -> bool:
@@ -225,6 +225,7 @@ def _status_routes(federation: Federation) -> APIRouter:
 
     @router.get("/status")
     async def status(resources: bool = True) -> Response:
+        """Each gateway and its Envoys: what is live, refused or tried; and each resource, unless `resources=false`."""
         body = b'{"gateways":' + to_json(federation.gateways())
         if resources:
             shown = federation.resources()
@@ -241,23 +242,28 @@ def _key_routes(keys: Keys) -> APIRouter:
 
     @router.post("", status_code=201)
     async def create(new: NewKey) -> dict[str, object]:
+        """Make a key. `key` is in this answer and in no other."""
         return await _answered(keys.create(new))
 
     @router.get("")
     async def list_keys() -> list[dict[str, object]]:
+        """All keys, without the keys themselves."""
         return list(await keys.list())
 
     # What the portal reminds partners of.
     @router.get("/expiring")
     async def expiring(days: Annotated[int, Query(ge=1, le=90)] = 14) -> list[dict[str, object]]:
+        """Live keys that end within so many days and have no successor, those that end first first."""
         return list(await keys.expiring(days))
 
     @router.post("/{key_id}/rotate", status_code=201)
     async def rotate(key_id: str, rotation: Rotation) -> dict[str, object]:
+        """Make a key with the same rights; the old one ends after the overlap."""
         return await _answered(keys.rotate(key_id, rotation.overlap_hours))
 
     @router.post("/{key_id}/revoke")
     async def revoke(key_id: str) -> dict[str, object]:
+        """End a key now."""
         return await _answered(keys.revoke(key_id))
 
     return router

@@ -58,6 +58,7 @@ def explain_routes(explanations: Explanations) -> APIRouter:
 
     @router.post("/explain")
     async def explain(request: ExplainRequest) -> Record:
+        """Which way a request takes, and what every check says of it. Nothing is sent, counted or audited."""
         return await explanations.explain(request)
 
     return router

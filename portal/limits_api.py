@@ -54,10 +54,12 @@ def limit_routes(limits: Limits) -> APIRouter:
 
     @router.get("/limits")
     async def list_limits(gateway: Annotated[str | None, Query(max_length=255)] = None) -> list[Record]:
+        """The limits in force, of one gateway or of all."""
         return list(await limits.limits(gateway))
 
     @router.get("/usage")
     async def usage(question: Annotated[UsageQuestion, Query()]) -> Record:
+        """What is left to each counter. Asking charges nothing."""
         return await limits.usage(question)
 
     return router

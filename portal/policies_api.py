@@ -120,6 +120,7 @@ def policy_routes(policies: Policies) -> APIRouter:
 
     @router.get("")
     async def list_policies() -> list[Record]:
+        """Each gateway's policy: what is live, and since when."""
         return list(await policies.policies())
 
     # Ahead of the gateways' names: no gateway can be called so and be asked for.
@@ -127,30 +128,37 @@ def policy_routes(policies: Policies) -> APIRouter:
     async def history(
         gateway: Annotated[str | None, Query(max_length=64)] = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
     ) -> list[Record]:
+        """What became live when, by whom and why, the newest first."""
         return list(await policies.history(gateway, limit))
 
     @router.get("/rollouts/{revision}")
     async def rollout(revision: int) -> Record:
+        """How a change goes on: Envoy by Envoy until it is live, refused or taken back."""
         return await policies.rollout(revision)
 
     @router.get("/{gateway}")
     async def policy(gateway: str) -> Record:
+        """One gateway's policy in force, with the text of its file."""
         return await policies.policy(gateway)
 
     @router.delete("/{gateway}")
     async def forget(gateway: str) -> Record:
+        """Drop what is stored of a gateway that has no file any more."""
         return await policies.forget(gateway)
 
     @router.post("/diff")
     async def diff(wanted: DiffRequest) -> Record:
+        """Read and check policies, and tell what would change. Mistakes are named by file and line."""
         return await policies.diff(wanted)
 
     @router.post("/apply", status_code=202)
     async def apply(wanted: ApplyRequest, request: Request) -> Record:
+        """Make policies live, on all Envoys at once or on some first; `rollout` says how it goes on."""
         return await policies.apply(wanted, author_of(request))
 
     @router.post("/rollback", status_code=202)
     async def roll_back(wanted: RollbackRequest, request: Request) -> Record:
+        """Make live again what was live before."""
         return await policies.roll_back(wanted, author_of(request))
 
     return router
@@ -162,14 +170,17 @@ def endpoint_routes(endpoints: Endpoints) -> APIRouter:
 
     @router.get("")
     async def show(gateway: str, upstream: str) -> Record:
+        """Where an upstream's hosts are."""
         return await endpoints.endpoints(gateway, upstream)
 
     @router.put("")
     async def put(gateway: str, upstream: str, wanted: EndpointsRequest, request: Request) -> Record:
+        """Say where an upstream's hosts are from now on, instead of what its policy says."""
         return await endpoints.set_endpoints(gateway, upstream, wanted.endpoints, author_of(request))
 
     @router.delete("")
     async def delete(gateway: str, upstream: str) -> Record:
+        """Go back to the hosts that the policy names."""
         return await endpoints.reset_endpoints(gateway, upstream)
 
     return router

@@ -1,8 +1,12 @@
 """Refusals of the control API: problem+json (RFC 9457)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from fastapi.responses import JSONResponse
+
+# Of names that somebody made up, so much is repeated.
+_LONGEST_STEP: Final = 100
 
 
 class Refused(Exception):  # noqa: N818 - a refusal, which becomes an answer
@@ -11,6 +15,11 @@ class Refused(Exception):  # noqa: N818 - a refusal, which becomes an answer
     def __init__(self, status: int, code: str, detail: str, errors: Sequence[Mapping[str, object]] = ()) -> None:
         self.status, self.code, self.errors = status, code, errors
         super().__init__(detail)
+
+
+def pointer(*steps: str | int) -> str:
+    """A place in what was sent, as a JSON pointer (RFC 6901 §3); the whole of it is empty (§5)."""
+    return "".join("/" + str(step)[:_LONGEST_STEP].replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def problem(

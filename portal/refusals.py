@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from portal.problems import Refused, problem
+from portal.problems import Refused, pointer, problem
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -29,7 +29,7 @@ def refusals_are_problems(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         # Where and which rule, never the value.
         errors = [
-            {"pointer": "/".join(("", *map(str, one["loc"][1:]))), "rule": one["msg"].removeprefix("Value error, ")}
+            {"pointer": _place(one["loc"][1:]), "rule": one["msg"].removeprefix("Value error, ")}
             for one in error.errors()
         ]
         detail = "; ".join(f"{one['pointer'] or 'the request'}: {one['rule']}" for one in errors)
@@ -40,6 +40,11 @@ def refusals_are_problems(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "request_invalid")
         return problem(error.status_code, code, str(error.detail), (), error.headers, _id(request))
+
+
+def _place(steps: tuple[str | int, ...]) -> str:
+    # Where a key itself is wrong, pydantic says so with a step of its own.
+    return pointer(*(steps[:-1] if steps and steps[-1] == "[key]" else steps))
 
 
 def _id(request: Request) -> str:

@@ -54,14 +54,17 @@ def revocation_routes(revocations: Revocations) -> APIRouter:
 
     @router.post("", status_code=201)
     async def revoke(new: NewRevocation) -> Record:
+        """Refuse a token, or a subject's tokens up to a moment, from now on."""
         return await revocations.revoke(new)
 
     @router.get("")
     async def list_revocations() -> list[Record]:
+        """What is refused."""
         return list(await revocations.list())
 
     @router.delete("/{revocation_id}")
     async def restore(revocation_id: str) -> Record:
+        """Take a revocation back."""
         return await revocations.restore(revocation_id)
 
     return router

@@ -152,3 +152,20 @@ async def test_who_only_wants_the_gateways_makes_nobody_look_at_resources() -> N
             for _ in range(2):
                 answer = (await client.get("/v1/status")).json()
                 assert [one["status"] for one in answer["resources"]] == [status]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/status?resource=false", "/v1/keys?partner=acme", "/v1/keys/expiring?days=3&day=4"]
+)
+async def test_a_parameter_that_there_is_not_is_no_filter_but_a_mistake(path: str, http: httpx2.AsyncClient) -> None:
+    answer = await http.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] in {"/resource", "/partner", "/day"}
+    assert "expected" in error["rule"]
+
+
+async def test_a_place_is_told_as_a_pointer_whatever_somebody_called_it(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/keys", params={"a/b~c" + "d" * 200: "1"})
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == "/a~1b~0c" + "d" * 95
