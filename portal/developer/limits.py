@@ -22,7 +22,8 @@ CENTRAL: Final = "central"
 class Left:
     """What is left to one counter of the visitor's. `figure` and `remaining` None: no bound.
 
-    `full`: what is left where nothing is used, which a limit that counts evenly lends ahead. `seconds`: until a request passes where none would now, else until nothing is used any more.
+    `full`: what is left where nothing is used, which a limit that counts evenly lends ahead. `seconds`: until a
+    request passes where none would now, else until nothing is used any more.
     """
 
     whose: str

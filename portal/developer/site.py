@@ -12,6 +12,7 @@ from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessi
 from portal.developer.keys import KeyPages, OwnKeys, key_routes
 from portal.developer.limits import OwnLimits, limit_routes
 from portal.developer.pages import ASSETS, asset, page
+from portal.developer.samples import sample_routes
 from portal.developer.sign_in import Issuing, sign_in_routes
 
 
@@ -35,6 +36,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(sign_in_routes(portal.issuing, portal.sessions, door))
     app.include_router(key_routes(KeyPages(door, portal.keys, portal.policies, portal.clock)))
     app.include_router(limit_routes(door, portal.limits))
+    app.include_router(sample_routes(door, portal.policies))
     # Last: whatever has no page.
     app.include_router(_nowhere())
 
