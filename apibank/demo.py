@@ -1,24 +1,19 @@
 """Demo upstream services: they answer with what reached them, and count it, so that anybody can see what got through.
 
 `GET /__hits` answers how many requests a service has had, as one decimal number; neither it nor `/healthz` counts.
-The platform's service has its real API in front.
+The platform's service and the orchestration engine of the agents are none of them: they are real.
 """
 
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import orjson
-from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from apibank.counted import Counted, answer
 from apibank.ports import LOOPBACK
 from apibank.web import WebListener
-from portal.platform_api import HealthCheck, PlatformProbes, platform_router
-
-PLATFORM: Final = "platform"
 
 
 class Echo:
@@ -29,9 +24,8 @@ class Echo:
     work: a POST to /api/ is also told `"status": "processing"` and its `request_id` (R44).
     """
 
-    def __init__(self, service: str, *, takes_work: bool) -> None:
+    def __init__(self, service: str) -> None:
         self._service = service
-        self._takes_work = takes_work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,25 +45,19 @@ class Echo:
             "body_bytes": size,
             "body_sha256": digest,
         }
-        if self._takes_work and scope["method"] == "POST" and path.startswith("/api/"):
+        if scope["method"] == "POST" and path.startswith("/api/"):
             seen |= {"status": "processing", "request_id": headers.get("x-request-id") or str(uuid.uuid4())}
         await answer(send, orjson.dumps(seen), b"application/json")
 
 
-def demo_service(name: str, probes: PlatformProbes) -> ASGIApp:
-    """The application of one service; `probes` are for the platform's health and serve no other."""
-    echo = Echo(name, takes_work=name != PLATFORM)
-    if name != PLATFORM:
-        return Counted(echo)
-    platform = FastAPI(title="Platform API", docs_url=None, redoc_url=None, openapi_url=None)
-    platform.include_router(platform_router(HealthCheck(probes)))
-    platform.mount("/", echo)
-    return Counted(platform)
+def demo_service(name: str) -> ASGIApp:
+    """The application of one service."""
+    return Counted(Echo(name))
 
 
-def demo_listeners(ports: Mapping[str, int], probes: PlatformProbes) -> list[WebListener]:
+def demo_listeners(ports: Mapping[str, int]) -> list[WebListener]:
     """One listener per service, on loopback: port by service name. `apibank.web.serve_web` runs them."""
-    return [WebListener(demo_service(name, probes), LOOPBACK, port) for name, port in ports.items()]
+    return [WebListener(demo_service(name), LOOPBACK, port) for name, port in ports.items()]
 
 
 async def _body(receive: Receive) -> tuple[int, str]:

@@ -15,9 +15,9 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from messaging.bus import Bus, BusError, Message
-from messaging.consumer import Consumer, UnusableError
-from portal.agent_commands import RESTART, is_command, restarted, still_wanted
+from messaging.bus import Bus, Message
+from messaging.consumer import Consumer, Handle, UnusableError
+from portal.agent_commands import RESTART, control_queue, restarted, still_wanted
 
 _LOG: Final = structlog.get_logger(__name__)
 _LONGEST_WORK: Final = 60.0
@@ -49,32 +49,30 @@ class DemoAgent:
 
     def __init__(self, name: str, place: Place, metrics: AgentMetrics, now: Callable[[], float] = time.time) -> None:
         self._name, self._place, self._metrics, self._now = name, place, metrics, now
-        self._restart: Message | None = None
-        self._ended = asyncio.Event()
+        self._ended, self._began = asyncio.Event(), asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            self._ended, command = asyncio.Event(), self._restart
-            self._restart = None
-            if command is not None:
-                await self._say_restarted(command)
-            await self._once(stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._live(stop))
+            tasks.create_task(self._consumer(control_queue(self._name), self._obey, at_once=1).run(stop))
 
-    async def _once(self, stop: asyncio.Event) -> None:
-        ended, place = self._ended, self._place
-        following = asyncio.create_task(_either(stop, ended))
-        try:
-            consumer = Consumer(
-                place.bus, self._name, place.consumer, self._handle, lease=place.lease, grace=_GRACE_SECONDS
-            )
-            await consumer.run(ended)
-        finally:
-            following.cancel()
+    async def _live(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._ended = asyncio.Event()
+            stopping = asyncio.create_task(_either(stop, self._ended))
+            self._began.set()
+            try:
+                await self._consumer(self._name, self._handle, at_once=8).run(self._ended)
+            finally:
+                stopping.cancel()
+
+    def _consumer(self, queue: str, handle: Handle, *, at_once: int) -> Consumer:
+        place = self._place
+        return Consumer(
+            place.bus, queue, place.consumer, handle, at_once=at_once, lease=place.lease, grace=_GRACE_SECONDS
+        )
 
     async def _handle(self, message: Message) -> None:
-        if is_command(message):
-            self._obey(message)
-            return
         try:
             await _work(message)
         except UnusableError:
@@ -86,23 +84,18 @@ class DemoAgent:
             request_id=message.request_id,
         )  # fmt: skip
 
-    def _obey(self, command: Message) -> None:
+    async def _obey(self, command: Message) -> None:
         if command.type != RESTART or not still_wanted(command, self._now()):
             # Whoever ordered it has stopped waiting, and has said so.
             _LOG.warning("command_ignored", agent=self._name, type=command.type, id=command.id)
             self._count("ignored")
             return
-        self._restart = command
-        self._count("done")
+        self._began.clear()
         self._ended.set()
-
-    async def _say_restarted(self, command: Message) -> None:
-        _LOG.info("agent_restarted", agent=self._name, command=command.id)
-        try:
-            await self._place.bus.publish(restarted(command))
-        except BusError as error:
-            # Nobody is told, and whoever waits finds that out.
-            _LOG.warning("restart_not_told", agent=self._name, command=command.id, error=str(error))
+        await self._began.wait()
+        await self._place.bus.publish(restarted(self._name, command))
+        self._count("restarted")
+        _LOG.info("agent_restarted", agent=self._name, command=command.id, request_id=command.request_id)
 
     def _count(self, outcome: str) -> None:
         self._metrics.messages.labels(self._name, outcome).inc()

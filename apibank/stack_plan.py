@@ -22,6 +22,7 @@ from apibank.valkey_process import ValkeyProcess, valkey_child
 from policy.model import Gateway
 
 _POLL_SECONDS = 0.05
+PLATFORM = "platform"
 AGENTS = "agents"
 MEMORY = "memory"
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
@@ -165,7 +166,7 @@ class StackPlan:
     @property
     def _runs_agents(self) -> bool:
         """Whether the demo agents have a process of their own."""
-        return self.bus != MEMORY and AGENTS in self.gateways
+        return self.bus != MEMORY and bool({AGENTS, PLATFORM} & self.gateways.keys())
 
     def _metrics(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports.gateways[name].metrics}/metrics"
@@ -197,7 +198,7 @@ class StackPlan:
             f"{LOOPBACK}:{self.ports.control_api}",
             "--database",
             self.settings.database_url(),
-            *(option for name in self.gateways for option in ("--gateway", name)),
+            *self._only(),
             *self._policy_options(),
         )
         return self._python("control-plane", command, _http_probe(f"{LOOPBACK}:{self.ports.control_api}", "/healthz"))
@@ -252,21 +253,33 @@ class StackPlan:
         )
 
     def _agents(self) -> Sequence[Child]:
-        """What takes messages for agents, and the agents, which a bus in memory puts into the same process."""
-        if AGENTS not in self.gateways:
-            return ()
-        options = ("--bus", self.bus, *self._policy_options())
-        listen = f"{LOOPBACK}:{self.ports.gateways[AGENTS].upstream}"
-        engine = self._serve("orchestration", "--listen", listen, *options)
-        children = [self._python("orchestration", engine, _http_probe(listen, "/ready"))]
+        """The platform, what takes messages for agents, and the agents; on a bus in memory they are one process."""
+        options = ("--bus", self.bus, *self._only(), *self._policy_options())
+        children, listen = [], f"{LOOPBACK}:{self.ports.agents}"
+        engine = f"{LOOPBACK}:{self.ports.gateways[AGENTS].upstream}" if AGENTS in self.gateways else None
+        if PLATFORM in self.gateways:
+            children.append(self._platform(engine, options))
+        if engine is not None and not (self.bus == MEMORY and children):
+            command = self._serve("orchestration", "--listen", engine, *options)
+            children.append(self._python("orchestration", command, _http_probe(engine, "/ready")))
         if self._runs_agents:
-            shown = f"{LOOPBACK}:{self.ports.agents}"
-            demo = self._serve("agents", "--metrics-listen", shown, *options)
-            children.append(self._python("agents", demo, _http_probe(shown, "/ready")))
+            command = self._serve("agents", "--metrics-listen", listen, *options)
+            children.append(self._python("agents", command, _http_probe(listen, "/ready")))
         return children
 
+    def _platform(self, engine: str | None, options: Sequence[str]) -> Child:
+        listen = f"{LOOPBACK}:{self.ports.gateways[PLATFORM].upstream}"
+        within = ("--orchestration-listen", engine) if engine is not None and self.bus == MEMORY else ()
+        # Unless one is named, usage has a database of its own in the state directory, beside that of all else.
+        named = ("--database", self.settings.database) if self.settings.database is not None else ()
+        command = self._serve("platform", "--listen", listen, "--store", self.store_url, *within, *named, *options)
+        return self._python("platform", command, _http_probe(listen, "/ready"))
+
+    def _only(self) -> tuple[str, ...]:
+        return tuple(option for name in self.gateways for option in ("--gateway", name))
+
     def _upstreams(self) -> Sequence[Child]:
-        others = (name for name in self.gateways if name not in {CENTRAL, AGENTS})
+        others = (name for name in self.gateways if name not in {CENTRAL, AGENTS, PLATFORM})
         ports = {name: self.ports.gateways[name].upstream for name in others}
         first = next(iter(ports.values()), None)
         if first is None:
@@ -274,10 +287,6 @@ class StackPlan:
         command = self._serve(
             "upstreams",
             *(option for name, port in ports.items() for option in ("--service", f"{name}={port}")),
-            "--store",
-            self.store_url,
-            "--database",
-            self.settings.database_url(),
         )
         return (self._python("upstreams", command, _http_probe(f"{LOOPBACK}:{first}", "/healthz")),)
 

@@ -1,7 +1,8 @@
 """What the platform orders agents by, and how they say that it is done: messages on the bus.
 
-A command's sender is a queue of the platform's, `platform.HOST`; no agent can have a name with a dot, so no agent can
-give an order. The reply goes to that queue, and names the command that it answers.
+An agent has a queue for them beside that of its messages, so that one with much to do hears them at once. No agent can
+write to it: messages of agents go to names without a dot. The reply goes to a queue of the platform's, and names the
+command that it answers.
 """
 
 from typing import Final
@@ -13,7 +14,9 @@ from messaging.bus import Message
 
 RESTART: Final = "agent.restart"
 RESTARTED: Final = "agent.restarted"
+# Ahead of the name of the process that waits for replies.
 PLATFORM: Final = "platform."
+_CONTROL: Final = ".control"
 
 
 class Order(BaseModel):
@@ -32,20 +35,20 @@ class Reply(BaseModel):
     command: str
 
 
+def control_queue(agent: str) -> str:
+    """Where an agent finds its orders."""
+    return agent + _CONTROL
+
+
 def restart(agent: str, command: str, sender: str, until: float, request_id: str) -> Message:
     """The order to an agent. `sender`: the queue where the reply is awaited."""
-    return Message(command, RESTART, sender, agent, to_json(Order(until=until)), request_id)
+    return Message(command, RESTART, sender, control_queue(agent), to_json(Order(until=until)), request_id)
 
 
-def restarted(command: Message) -> Message:
+def restarted(agent: str, command: Message) -> Message:
     """The reply of an agent that is there again."""
     reply = to_json(Reply(command=command.id))
-    return Message(f"{command.id}.reply", RESTARTED, command.recipient, command.sender, reply, command.request_id)
-
-
-def is_command(message: Message) -> bool:
-    """Whether it comes from the platform, and not from another agent."""
-    return message.sender.startswith(PLATFORM)
+    return Message(f"{command.id}.reply", RESTARTED, agent, command.sender, reply, command.request_id)
 
 
 def still_wanted(command: Message, now: float) -> bool:

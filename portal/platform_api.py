@@ -14,13 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field
 # Returns when the component does its work; raises, or does not return, when it does not.
 Probe = Callable[[], Awaitable[None]]
 
+
+class PartlyError(Exception):
+    """Raised by a probe: some of what the component consists of does its work, and some does not."""
+
+
 DATABASE: Final = "database"
 REDIS: Final = "redis"
+GATEWAYS: Final = "gateways"
 AGENTS: Final = "agents"
 
 
 class Condition(StrEnum):
-    """`degraded`: some component is down, and the rest serves."""
+    """`degraded`: something is down, and the rest serves."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -28,13 +34,14 @@ class Condition(StrEnum):
 
 
 class Components(BaseModel):
-    """The parts that were asked; each is healthy or down."""
+    """The parts that were asked."""
 
     model_config = ConfigDict(frozen=True)
 
     database: Condition
     redis: Annotated[Condition, Field(description="The store of counters and nonces.")]
-    agents: Condition
+    gateways: Annotated[Condition, Field(description="The services of the gateways; degraded when some are away.")]
+    agents: Annotated[Condition, Field(description="Agents that take messages; degraded when some do not.")]
 
 
 class PlatformHealth(BaseModel):
@@ -53,6 +60,7 @@ class PlatformProbes:
 
     database: Probe
     redis: Probe
+    gateways: Probe
     agents: Probe
 
 
@@ -91,6 +99,7 @@ class HealthCheck:
         names: Mapping[str, Probe] = {
             DATABASE: self._probes.database,
             REDIS: self._probes.redis,
+            GATEWAYS: self._probes.gateways,
             AGENTS: self._probes.agents,
         }
         asked_at = self._now()
@@ -105,6 +114,8 @@ class HealthCheck:
         try:
             async with asyncio.timeout(self._limit_seconds):
                 await probe()
+        except PartlyError:
+            return Condition.DEGRADED
         except Exception:  # noqa: BLE001 - whatever a driver raises, the component does not do its work
             return Condition.DOWN
         return Condition.HEALTHY
@@ -128,7 +139,7 @@ def platform_router(health: HealthCheck) -> APIRouter:
         responses={503: {"model": PlatformHealth, "description": "Every component is down."}},
     )
     async def platform_health(response: Response) -> PlatformHealth:
-        """Asks the database, the store and the agents, and says which of them do their work.
+        """Asks the database, the store, the gateways and the agents, and says which of them do their work.
 
         Public, and limited per client address. An answer is at most a second old.
         """

@@ -20,6 +20,7 @@ from apibank.commands.options import (
 )
 from apibank.commands.policies import open_folder
 from apibank.commands.serve_agents import agents, orchestration
+from apibank.commands.serve_platform import platform
 from apibank.commands.serve_ratelimit import ratelimit
 from apibank.output import fail
 
@@ -213,6 +214,7 @@ app.command("ratelimit", short_help="Serve envoyproxy/ratelimit's files alone.")
 
 
 app.command("orchestration", short_help="Take messages for agents.")(orchestration)
+app.command("platform", short_help="Serve the platform's own API.")(platform)
 app.command("agents", short_help="Be the demo agents.")(agents)
 
 
@@ -317,8 +319,6 @@ def upstreams(
     service: Annotated[
         list[str], typer.Option("--service", metavar="NAME=PORT", help="A demo service; several times.")
     ],
-    store: Store = None,
-    database: Database = None,
     state_dir: StateDir = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -328,14 +328,14 @@ def upstreams(
     """
     from apibank.demo_services import run_upstreams
 
-    settings = settings_of(store=store, database=database, state_dir=state_dir, log_level=log_level)
+    settings = settings_of(state_dir=state_dir, log_level=log_level)
     ports: dict[str, int] = {}
     for text in service:
         name, separator, port = text.partition("=")
         if not separator or not port.isdigit():
             fail(f"error: --service {text!r} is not NAME=PORT")
         ports[name] = int(port)
-    _run(partial(run_upstreams, ports, settings.store, settings.database_url()), log_level=settings.log_level)
+    _run(partial(run_upstreams, ports), log_level=settings.log_level)
 
 
 def _run(service: "Service", *, log_level: str) -> None:

@@ -10,16 +10,21 @@ from apibank.commands.policies import open_folder
 from apibank.output import fail
 
 if TYPE_CHECKING:
+    from apibank.policies import PolicyFolder
     from apibank.settings import Settings
 
 BusOption = Annotated[
     str | None,
     typer.Option("--bus", help="Where messages wait: a store's URL, or memory; unset: the store.  [env: APIBANK_BUS]"),
 ]
+OnlyGateways = Annotated[
+    list[str] | None, typer.Option("--gateway", help="Only the agents of these gateways; several times.")
+]
 
 
 def orchestration(
     listen: Listen = "127.0.0.1:18006",
+    gateway: OnlyGateways = None,
     bus: BusOption = None,
     store: Store = None,
     policies: Policies = None,
@@ -37,7 +42,7 @@ def orchestration(
     settings = settings_of(
         bus=bus, store=store, policies=policies, profile=profile, state_dir=state_dir, log_level=log_level
     )
-    service = OrchestrationService(folder=open_folder(settings), listen=listen, bus=bus_of(settings))
+    service = OrchestrationService(folder=_folder(settings, gateway), listen=listen, bus=bus_of(settings))
     run_service(partial(run_orchestration, service), log_level=settings.log_level)
 
 
@@ -46,6 +51,7 @@ def agents(
     name: Annotated[
         str, typer.Option("--name", help="What no other process of them is called; unset: this machine's name.")
     ] = "",
+    gateway: OnlyGateways = None,
     bus: BusOption = None,
     store: Store = None,
     policies: Policies = None,
@@ -64,9 +70,13 @@ def agents(
         bus=bus, store=store, policies=policies, profile=profile, state_dir=state_dir, log_level=log_level
     )
     service = AgentsService(
-        folder=open_folder(settings), metrics_listen=metrics_listen, bus=bus_of(settings), name=name
+        folder=_folder(settings, gateway), metrics_listen=metrics_listen, bus=bus_of(settings), name=name
     )
     run_service(partial(run_demo_agents, service), log_level=settings.log_level)
+
+
+def _folder(settings: "Settings", only: list[str] | None) -> "PolicyFolder":
+    return open_folder(settings, tuple(only) if only else None)
 
 
 def bus_of(settings: "Settings") -> str:

@@ -65,7 +65,7 @@ def test_each_prefix_reaches_its_own_service_with_its_path_unchanged(
 def test_the_platform_prefix_reaches_the_platform_service(internal: Client, tokens: Tokens, fresh: Fresh) -> None:
     answer = internal.call("GET", "/api/platform/admin/logs", token=tokens.admin(fresh))
     assert answer.status_code == 200, answer.text
-    assert answer.json()["service"] == "platform"
+    assert answer.json().keys() == {"requests", "next"}
 
 
 @pytest.mark.requirement("R26")
@@ -167,7 +167,7 @@ def test_refusals_carry_cors_headers_so_that_a_page_can_read_them(client: Client
 def test_health_is_public_and_says_how_its_parts_are(client: Client) -> None:
     body = client.call("GET", "/api/platform/health").json()
     assert body["status"] in {"healthy", "degraded", "down"}
-    assert set(body["components"]) == {"database", "redis", "agents"}
+    assert set(body["components"]) == {"database", "redis", "gateways", "agents"}
     assert body["timestamp"].endswith(("Z", "+00:00"))
 
 

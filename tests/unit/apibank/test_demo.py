@@ -10,9 +10,8 @@ import httpx2
 import pytest
 
 from apibank.demo import demo_listeners
-from apibank.probes import answers_http, required
+from apibank.probes import answers_http
 from apibank.web import WebListener, serve_web
-from portal.platform_api import PlatformProbes
 
 
 def free_port() -> int:
@@ -40,15 +39,7 @@ async def serving(listeners: list[WebListener]) -> AsyncIterator[None]:
 @asynccontextmanager
 async def demo(*names: str) -> AsyncIterator[dict[str, httpx2.AsyncClient]]:
     ports = {name: free_port() for name in names}
-
-    async def absent() -> bool:
-        return False
-
-    async def present() -> bool:
-        return True
-
-    probes = PlatformProbes(required(present), required(absent), required(present))
-    async with serving(demo_listeners(ports, probes)):
+    async with serving(demo_listeners(ports)):
         clients = {name: httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") for name, port in ports.items()}
         try:
             yield clients
@@ -99,18 +90,6 @@ async def test_work_posted_to_an_agent_is_processing_under_the_requests_id(servi
     assert len(unnamed.json()["request_id"]) == 36
 
 
-@pytest.mark.requirement("R29")
-async def test_the_platforms_service_answers_health_for_real_and_echoes_the_rest() -> None:
-    async with demo("platform") as services:
-        health = await services["platform"].get("/api/platform/health")
-        other = await services["platform"].post("/api/platform/admin/restart-agent?agent_id=content")
-        assert (await services["platform"].get("/__hits")).text == "2"
-    assert health.json()["components"] == {"database": "healthy", "redis": "down", "agents": "healthy"}
-    assert health.json()["status"] == "degraded"
-    assert other.json()["path"] == "/api/platform/admin/restart-agent?agent_id=content"
-    assert "status" not in other.json()
-
-
 async def test_headers_as_long_as_envoy_lets_through_are_read() -> None:
     async with demo("agents") as services:
         response = await services["agents"].get("/api/agents/x", headers={"x-long": "a" * 90_000})
@@ -121,16 +100,14 @@ async def test_an_address_that_is_taken_is_told_before_anything_is_served() -> N
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        probes = PlatformProbes(*(required(lambda: asyncio.sleep(0, True)) for _ in range(3)))
-        listeners = demo_listeners({"sales": free_port(), "agents": holder.getsockname()[1]}, probes)
+        listeners = demo_listeners({"sales": free_port(), "agents": holder.getsockname()[1]})
         with pytest.raises(OSError, match="Address already in use"):
             await serve_web(listeners, asyncio.Event())
 
 
 async def test_what_has_begun_is_finished_when_the_process_is_told_to_stop() -> None:
     port, stop = free_port(), asyncio.Event()
-    probes = PlatformProbes(*(required(lambda: asyncio.sleep(0, True)) for _ in range(3)))
-    server = asyncio.create_task(serve_web(demo_listeners({"sales": port}, probes), stop))
+    server = asyncio.create_task(serve_web(demo_listeners({"sales": port}), stop))
     while not await answers_http(f"127.0.0.1:{port}"):
         await asyncio.sleep(0.01)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
@@ -83,15 +84,36 @@ async def test_an_agent_restarts_when_the_platform_orders_it_and_says_so() -> No
         assert (reply.message.sender, reply.message.request_id) == ("vision", "r-1")
         # Its next self does what comes.
         await bus.publish(message())
-        await counted(registry, "done", 2)
+        await counted(registry, "done", 1)
 
 
-async def test_an_order_that_nobody_waits_for_any_more_or_that_an_agent_gives_is_ignored() -> None:
+async def test_an_agent_with_more_to_do_than_it_can_restarts_all_the_same() -> None:
+    bus, registry = MemoryBus(LIMITS), CollectorRegistry()
+    for number in range(40):
+        await bus.publish(message(f"m-{number}", b'{"demo":{"seconds":60}}'))
+    async with agents(bus, {"vision"}, registry):
+        async with asyncio.timeout(10):
+            while (await bus.depth("vision")).taken < 8:
+                await asyncio.sleep(0.005)
+        await bus.publish(restart("vision", "c-1", "platform.host", time.time() + 60, "r-1"))
+        await reply_to(bus, "c-1")
+    # What it had begun is not lost.
+    depth = await bus.depth("vision")
+    assert depth.waiting + depth.taken == 40
+
+
+async def test_an_order_that_nobody_waits_for_any_more_is_ignored() -> None:
     bus, registry = MemoryBus(LIMITS), CollectorRegistry()
     async with agents(bus, {"vision"}, registry):
         await bus.publish(restart("vision", "c-1", "platform.host", time.time() - 1, "r-1"))
         await counted(registry, "ignored", 1)
-        await bus.publish(restart("vision", "c-2", "memory", time.time() + 60, "r-1"))
-        await counted(registry, "done", 1)
     assert await bus.receive("platform.host", "test", 10) == []
+
+
+async def test_what_an_agent_sends_is_no_order_whatever_it_says() -> None:
+    bus, registry = MemoryBus(LIMITS), CollectorRegistry()
+    async with agents(bus, {"vision"}, registry):
+        forged = restart("vision", "c-2", "memory", time.time() + 60, "r-1")
+        await bus.publish(replace(forged, recipient="vision"))
+        await counted(registry, "done", 1)
     assert await bus.receive("memory", "test", 10) == []

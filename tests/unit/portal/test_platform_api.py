@@ -8,8 +8,9 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from portal.platform_api import Condition, HealthCheck, PlatformProbes, platform_router
+from portal.platform_api import Condition, HealthCheck, PartlyError, PlatformProbes, platform_router
 
+NAMES = ("database", "redis", "gateways", "agents")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -36,10 +37,11 @@ class Clock:
 def check(
     database: Callable[[], Awaitable[None]] = up,
     redis: Callable[[], Awaitable[None]] = up,
+    gateways: Callable[[], Awaitable[None]] = up,
     agents: Callable[[], Awaitable[None]] = up,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> HealthCheck:
-    probes = PlatformProbes(database, redis, agents)
+    probes = PlatformProbes(database, redis, gateways, agents)
     return HealthCheck(probes, limit_seconds=0.05, fresh_seconds=1.0, now=lambda: NOW, monotonic=clock)
 
 
@@ -50,25 +52,25 @@ def client(health: HealthCheck) -> httpx2.AsyncClient:
 
 
 @pytest.mark.requirement("R29")
-async def test_health_has_a_status_a_time_and_the_three_components() -> None:
+async def test_health_has_a_status_a_time_and_the_components() -> None:
     async with client(check()) as platform:
         response = await platform.get("/api/platform/health")
     assert response.status_code == 200
     assert response.json() == {
         "status": "healthy",
         "timestamp": "2026-03-01T12:00:00Z",
-        "components": {"database": "healthy", "redis": "healthy", "agents": "healthy"},
+        "components": {"database": "healthy", "redis": "healthy", "gateways": "healthy", "agents": "healthy"},
     }
     assert response.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.requirement("R29")
-@pytest.mark.parametrize("broken", ["database", "redis", "agents"])
+@pytest.mark.parametrize("broken", NAMES)
 @pytest.mark.parametrize("how", [down, hangs])
 async def test_one_component_that_fails_or_hangs_degrades_the_platform(
     broken: str, how: Callable[[], Awaitable[None]]
 ) -> None:
-    probes = PlatformProbes(**{name: how if name == broken else up for name in ("database", "redis", "agents")})
+    probes = PlatformProbes(**{name: how if name == broken else up for name in NAMES})
     health = await HealthCheck(probes, limit_seconds=0.05)()
     assert health.status is Condition.DEGRADED
     assert {name for name, one in health.components if one is Condition.DOWN} == {broken}
@@ -76,11 +78,21 @@ async def test_one_component_that_fails_or_hangs_degrades_the_platform(
 
 @pytest.mark.requirement("R29")
 async def test_a_platform_without_any_component_is_down_and_says_so_with_503() -> None:
-    async with client(check(down, hangs, down)) as platform:
+    async with client(check(down, hangs, down, down)) as platform:
         response = await platform.get("/api/platform/health")
     assert response.status_code == 503
     assert response.json()["status"] == "down"
     assert set(response.json()["components"].values()) == {"down"}
+
+
+async def test_a_component_of_which_some_is_away_is_degraded_and_so_is_the_platform() -> None:
+    async def partly() -> None:
+        raise PartlyError
+
+    health = await check(gateways=partly)()
+    assert (health.status, health.components.gateways) == (Condition.DEGRADED, Condition.DEGRADED)
+    # As long as something does some of its work, the platform is not down.
+    assert (await check(down, down, partly, down)()).status is Condition.DEGRADED
 
 
 async def test_however_many_ask_each_component_is_asked_once_a_second() -> None:
