@@ -26,8 +26,10 @@ from apibank.ports import holder_of, is_free
 from apibank.revocation_desk import RevocationDesk
 from apibank.usage.desk import LimitDesk
 from apibank.web import serve_web
+from portal.change_record import ChangeRecord
 from portal.control_api import control_app
 from records.api_keys import ApiKeys
+from records.audit_log import AuditLog
 from records.consents import ConsentRecords
 from records.database import Database
 from records.fact_versions import FactVersions
@@ -102,6 +104,7 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
             ExplainDesk(plane.control.states, database),
             LimitDesk(plane.control.states),
             version("apibank"),
+            ChangeRecord(AuditLog(database)),
         )
         observe(application, registry, _always)
         await plane.restore()

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+
+from portal.change_record import changed
 
 Record = Mapping[str, object]
 _Subject = Annotated[str, Field(min_length=1, max_length=255)]
@@ -37,9 +39,11 @@ def consent_routes(consents: Consents) -> APIRouter:
     router = APIRouter(prefix="/v1/consents")
 
     @router.post("", status_code=201)
-    async def grant(new: NewConsent) -> Record:
+    async def grant(new: NewConsent, request: Request) -> Record:
         """Record a parent's consent."""
-        return await consents.grant(new)
+        granted = await consents.grant(new)
+        changed(request, granted["id"])
+        return granted
 
     @router.get("")
     async def list_consents(

@@ -16,6 +16,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
+from portal.change_record import ChangeRecord, changed
 from portal.consents_api import Consents, consent_routes
 from portal.explain_api import Explanations, explain_routes
 from portal.limits_api import Limits, limit_routes
@@ -161,6 +162,7 @@ def control_app(
     explanations: Explanations | None = None,
     limits: Limits | None = None,
     version: str = "0",
+    record: ChangeRecord | None = None,
 ) -> FastAPI:
     """The API as an ASGI application. `secret` is read at each call, so that it can be replaced while this runs."""
     app = FastAPI(
@@ -206,9 +208,25 @@ def control_app(
             detail = "Send the control token as Bearer; see control.token."
             return problem(401, "control_token_invalid", detail, headers={"www-authenticate": _CHALLENGE})
         refusal = oversized(request)
-        return await call(request) if refusal is None else refusal
+        if refusal is not None:
+            return refusal
+        return await call(request) if record is None else await _recorded(record, request, call)
 
     return app
+
+
+async def _recorded(record: ChangeRecord, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    try:
+        begun = await record.begin(request)
+    except Refused as error:
+        return problem(error.status, error.code, str(error))
+    answer = None
+    try:
+        answer = await call(request)
+    finally:
+        if begun is not None:
+            await record.end(begun, request, answer)
+    return answer
 
 
 def _knows(secret: str, request: Request) -> bool:
@@ -241,9 +259,11 @@ def _key_routes(keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/keys")
 
     @router.post("", status_code=201)
-    async def create(new: NewKey) -> dict[str, object]:
+    async def create(new: NewKey, request: Request) -> dict[str, object]:
         """Make a key. `key` is in this answer and in no other."""
-        return await _answered(keys.create(new))
+        made = await _answered(keys.create(new))
+        changed(request, made["id"])
+        return made
 
     @router.get("")
     async def list_keys() -> list[dict[str, object]]:
@@ -257,9 +277,11 @@ def _key_routes(keys: Keys) -> APIRouter:
         return list(await keys.expiring(days))
 
     @router.post("/{key_id}/rotate", status_code=201)
-    async def rotate(key_id: str, rotation: Rotation) -> dict[str, object]:
+    async def rotate(key_id: str, rotation: Rotation, request: Request) -> dict[str, object]:
         """Make a key with the same rights; the old one ends after the overlap."""
-        return await _answered(keys.rotate(key_id, rotation.overlap_hours))
+        made = await _answered(keys.rotate(key_id, rotation.overlap_hours))
+        changed(request, made["id"])
+        return made
 
     @router.post("/{key_id}/revoke")
     async def revoke(key_id: str) -> dict[str, object]:

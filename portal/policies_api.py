@@ -11,7 +11,9 @@ from portal.problems import Refused, problem
 MAX_TEXT_BYTES: Final = 1024 * 1024
 MAX_GATEWAYS: Final = 16
 AUTHOR_HEADER: Final = "x-apibank-author"
-_LONGEST_AUTHOR: Final = 128
+REASON_HEADER: Final = "x-apibank-reason"
+_LONGEST_TEXT: Final = 128
+_LEGIBLE: Final = f"up to {_LONGEST_TEXT} printable characters"
 # Quotes and escapes of JSON can double a text.
 MAX_BODY_BYTES: Final = 2 * MAX_GATEWAYS * MAX_TEXT_BYTES
 
@@ -189,9 +191,21 @@ def endpoint_routes(endpoints: Endpoints) -> APIRouter:
 def author_of(request: Request) -> str:
     """Who says that they ask. A claim, not a proof: the token proves that they may."""
     author = request.headers.get(AUTHOR_HEADER, "").strip()
-    if len(author) > _LONGEST_AUTHOR or not author.isprintable():
-        raise Refused(422, "author_invalid", f"{AUTHOR_HEADER}: up to {_LONGEST_AUTHOR} printable characters")
+    if not _legible(author):
+        raise Refused(422, "author_invalid", f"{AUTHOR_HEADER}: {_LEGIBLE}")
     return author or "unknown"
+
+
+def reason_of(request: Request) -> str:
+    """Why they ask; it may be empty."""
+    reason = request.headers.get(REASON_HEADER, "").strip()
+    if not _legible(reason):
+        raise Refused(422, "reason_invalid", f"{REASON_HEADER}: {_LEGIBLE}")
+    return reason
+
+
+def _legible(text: str) -> bool:
+    return len(text) <= _LONGEST_TEXT and text.isprintable()
 
 
 def oversized(request: Request) -> Response | None:

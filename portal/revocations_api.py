@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from portal.change_record import changed
 
 Record = Mapping[str, object]
 
@@ -53,9 +55,11 @@ def revocation_routes(revocations: Revocations) -> APIRouter:
     router = APIRouter(prefix="/v1/revocations")
 
     @router.post("", status_code=201)
-    async def revoke(new: NewRevocation) -> Record:
+    async def revoke(new: NewRevocation, request: Request) -> Record:
         """Refuse a token, or a subject's tokens up to a moment, from now on."""
-        return await revocations.revoke(new)
+        revoked = await revocations.revoke(new)
+        changed(request, revoked["id"])
+        return revoked
 
     @router.get("")
     async def list_revocations() -> list[Record]:

@@ -242,7 +242,7 @@ def prune(
     from apibank.audit_anchors import anchor_line, keep_checkpoint
     from apibank.audit_desk import AuditDeskError, Pruning, moment
     from apibank.audit_desk import prune as prune_rows
-    from apibank.commands.changes import author
+    from apibank.commands.control import author
     from records.audit_log import ChainEnd
 
     settings = settings_of(database=database, state_dir=state_dir)

@@ -17,8 +17,10 @@ def must_be_there(settings: "Settings", gateway: str | None, anchors: "Anchors |
     """Ends the command, naming the gateways, where one is asked for that has no policy, no rows and no anchor."""
     if gateway is None:
         return
+    from portal.change_record import CHAIN
+
     # Files first: reading whose rows there are can take a while.
-    known = _with_policies(settings) | (frozenset() if anchors is None else anchors.gateways())
+    known = _with_policies(settings) | {CHAIN} | (frozenset() if anchors is None else anchors.gateways())
     if gateway in known:
         return
     from records.audit_verify import AuditVerification

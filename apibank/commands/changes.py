@@ -1,6 +1,5 @@
 """`apibank policy diff|apply|history|rollback`: policies as a running control plane knows and changes them."""
 
-import getpass
 import re
 import sys
 import time
@@ -78,9 +77,7 @@ def diff(
                 "error: --profile needs --against plain or --against DIR: what is live has the control plane's overlays"
             )
         body = {**_wanted(settings, policies, gateways), "resources": resources}
-        answer = _record(
-            ask(settings, "POST", "/v1/policies/diff", body, author=author(), within=_APPLY_SECONDS), "gateways"
-        )
+        answer = _record(ask(settings, "POST", "/v1/policies/diff", body, within=_APPLY_SECONDS), "gateways")
     else:
         from apibank.commands.local_diff import local_diff
 
@@ -206,7 +203,7 @@ def _change(
     """Ask for a change, follow it where that is wanted, print what became of it, and end with the exit code."""
     body["canary"] = plan
     answer = _record(
-        ask(settings, "POST", path, body, author=author(), within=_APPLY_SECONDS, refusal=ANSWER_NO), "rollouts"
+        ask(settings, "POST", path, body, reason=body["message"], within=_APPLY_SECONDS, refusal=ANSWER_NO), "rollouts"
     )
     for one in answer["warnings"]:
         sys.stderr.write(warning_line(one) + "\n")
@@ -298,14 +295,6 @@ def _add_bases(body: dict[str, Any], bases: Sequence[str] | None) -> None:
 
 def _plan(canary: int | None, soak: float, within: float) -> dict[str, float] | None:
     return None if canary is None else {"percent": canary, "soak": soak, "within": within}
-
-
-def author() -> str:
-    """The user of this machine, as the history shall name them."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"
 
 
 def _in_path(name: str) -> str:

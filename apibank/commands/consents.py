@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from apibank.commands.control import ask
-from apibank.commands.options import Output, StateDir, settings_of
+from apibank.commands.options import Output, Reason, StateDir, settings_of
 from apibank.output import OutputFormat, Row, print_rows, print_said
 
 app = typer.Typer(help="Parents' consents for their children.", no_args_is_help=True, rich_markup_mode=None)
@@ -23,6 +23,7 @@ def grant(
         list[str] | None, typer.Option(help="What the parent agrees to; several times.  [default: education]")
     ] = None,
     expires_in_days: Annotated[int, typer.Option(min=1, max=732, metavar="N", help="1 to 732.")] = 365,
+    reason: Reason = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -37,7 +38,7 @@ def grant(
         "purposes": purpose or ["education"],
         "expires_in_days": expires_in_days,
     }
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/consents", new, options=_OPTIONS))
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/consents", new, reason=reason, options=_OPTIONS))
     print_said(
         row, f"{row['id']}: {row['parent']} consents for {row['child']} until {str(row['expires_at'])[:10]}", output
     )
@@ -64,6 +65,7 @@ def list_consents(
 @app.command("revoke", short_help="End a consent now.")
 def revoke(
     consent_id: Annotated[str, typer.Argument(help="The consent's id, as `apibank consents list` shows it.")],
+    reason: Reason = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -71,5 +73,6 @@ def revoke(
 
     Example: apibank consents revoke c_3f9c
     """
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/consents/{quote(consent_id, safe='')}/revoke"))
+    path = f"/v1/consents/{quote(consent_id, safe='')}/revoke"
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", path, reason=reason))
     print_said(row, f"{row['id']}: {row['parent']} consents no more for {row['child']}", output)

@@ -1,5 +1,6 @@
 """How commands talk to a running control plane."""
 
+import getpass
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ def ask(
     path: str,
     body: object = None,
     *,
-    author: str | None = None,
+    reason: str | None = None,
     within: float = TIMEOUT_SECONDS,
     refusal: int = CANNOT,
     patient: bool = False,
@@ -30,17 +31,18 @@ def ask(
 ) -> object:
     """Call the control API of the running stack and return its JSON; ends the command with its reasons where it fails.
 
-    `author`: who asks, for the history. `within`: seconds. `refusal`: the exit code where the API says no to what was
-    asked (409, 422), rather than that it cannot be asked. `patient`: raises AwayError where asking again may help.
-    `options`: by fields of the body what people wrote, so that what is wrong is named as they know it.
+    `reason`: why a change is made, for the audit, which is told who asks as well. `within`: seconds. `refusal`: the
+    exit code where the API says no to what was asked (409, 422), rather than that it cannot be asked. `patient`:
+    raises AwayError where asking again may help. `options`: by fields of the body what people wrote, so that what is
+    wrong is named as they know it.
     """
     import httpx2
 
     try:
         url = settings.control_api or read_ready(settings.state_dir).control_api
         headers = {"authorization": f"Bearer {_secret(settings.token_file())}"}
-        if author is not None:
-            headers["x-apibank-author"] = _header_text(author)
+        who_and_why = {"x-apibank-author": author(), "x-apibank-reason": reason or ""}
+        headers |= {name: _header_text(text) for name, text in who_and_why.items() if text}
         answer = httpx2.request(
             method,
             url.rstrip("/") + path,
@@ -66,6 +68,14 @@ def ask(
     if patient and answer.status_code == 503:
         raise AwayError(said.removeprefix("error: "))
     return fail(said, refusal if answer.status_code in {409, 422} else CANNOT)
+
+
+def author() -> str:
+    """The user of this machine, as the history shall name them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
 
 
 def _reasons(status: int, text: str, url: str, options: Mapping[str, str]) -> str:
@@ -98,7 +108,7 @@ def _named(pointer: str, options: Mapping[str, str]) -> str:
 
 def _header_text(text: str) -> str:
     """What a header can hold of it."""
-    return text.encode("ascii", "replace").decode()[:128]
+    return "".join(one if " " <= one <= "~" else "?" for one in text)[:128].strip()
 
 
 def _secret(path: Path) -> str:

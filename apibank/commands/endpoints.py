@@ -5,9 +5,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from apibank.commands.changes import author
 from apibank.commands.control import ask
-from apibank.commands.options import Output, StateDir, settings_of
+from apibank.commands.options import Output, Reason, StateDir, settings_of
 from apibank.output import ANSWER_NO, OutputFormat, Row, print_rows, print_value
 
 app = typer.Typer(help="Show and set where an upstream's hosts are.", no_args_is_help=True, rich_markup_mode=None)
@@ -31,6 +30,7 @@ def set_(
     gateway: Gateway,
     upstream: Upstream,
     endpoints: Annotated[list[str], typer.Argument(help="IP:PORT, [IPV6]:PORT or unix:/PATH, one or several.")],
+    reason: Reason = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -42,18 +42,23 @@ def set_(
     """
     settings, body = settings_of(state_dir=state_dir), {"endpoints": endpoints}
     path = _path(gateway, upstream)
-    _print(ask(settings, "PUT", path, body, author=author(), refusal=ANSWER_NO), output)
+    _print(ask(settings, "PUT", path, body, reason=reason, refusal=ANSWER_NO), output)
 
 
 @app.command("reset")
 def reset(
-    gateway: Gateway, upstream: Upstream, output: Output = OutputFormat.TABLE, state_dir: StateDir = None
+    gateway: Gateway,
+    upstream: Upstream,
+    reason: Reason = None,
+    output: Output = OutputFormat.TABLE,
+    state_dir: StateDir = None,
 ) -> None:
     """Let the file decide again where an upstream's hosts are.
 
     Example: apibank endpoints reset marketing marketing-agents
     """
-    _print(ask(settings_of(state_dir=state_dir), "DELETE", _path(gateway, upstream), refusal=ANSWER_NO), output)
+    settings, path = settings_of(state_dir=state_dir), _path(gateway, upstream)
+    _print(ask(settings, "DELETE", path, reason=reason, refusal=ANSWER_NO), output)
 
 
 def _path(gateway: str, upstream: str) -> str:

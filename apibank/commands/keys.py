@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from apibank.commands.control import ask
-from apibank.commands.options import Output, StateDir, settings_of
+from apibank.commands.options import Output, Reason, StateDir, settings_of
 from apibank.output import ANSWER_NO, Cell, OutputFormat, Row, print_rows, print_said, print_value
 
 app = typer.Typer(help="Partners' API keys.", no_args_is_help=True, rich_markup_mode=None)
@@ -30,6 +30,7 @@ def create(
     tier: Annotated[KeyTier, typer.Option(help="What the partner pays for.")] = KeyTier.BUSINESS,
     ip: Annotated[list[str] | None, typer.Option("--ip", metavar="CIDR", help="Where it works; several times.")] = None,
     expires_in_days: Annotated[int, typer.Option(min=1, max=90, metavar="N", help="1 to 90.")] = 90,
+    reason: Reason = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -44,7 +45,7 @@ def create(
         "networks": ip or [],
         "expires_in_days": expires_in_days,
     }
-    answer = ask(settings_of(state_dir=state_dir), "POST", "/v1/keys", new, options=_OPTIONS)
+    answer = ask(settings_of(state_dir=state_dir), "POST", "/v1/keys", new, reason=reason, options=_OPTIONS)
     _show_new(answer, output, any_address=not ip)
 
 
@@ -86,6 +87,7 @@ def rotate(
     overlap_hours: Annotated[
         int, typer.Option(min=0, max=720, metavar="HOURS", help="How long the old key goes on: 0 to 720.")
     ] = 24,
+    reason: Reason = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -94,17 +96,20 @@ def rotate(
     Example: apibank keys rotate k_3f9c --overlap-hours 48
     """
     path = f"/v1/keys/{quote(key_id, safe='')}/rotate"
-    answer = ask(settings_of(state_dir=state_dir), "POST", path, {"overlap_hours": overlap_hours})
+    answer = ask(settings_of(state_dir=state_dir), "POST", path, {"overlap_hours": overlap_hours}, reason=reason)
     _show_new(answer, output, any_address=False)
 
 
 @app.command("revoke")
-def revoke(key_id: KeyId, output: Output = OutputFormat.TABLE, state_dir: StateDir = None) -> None:
+def revoke(
+    key_id: KeyId, reason: Reason = None, output: Output = OutputFormat.TABLE, state_dir: StateDir = None
+) -> None:
     """End a key now.
 
     Example: apibank keys revoke k_3f9c
     """
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", f"/v1/keys/{quote(key_id, safe='')}/revoke"))
+    path = f"/v1/keys/{quote(key_id, safe='')}/revoke"
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", path, reason=reason))
     print_said(row, f"key {key_id} of {row['partner']} is revoked on every gateway", output)
 
 

@@ -29,6 +29,7 @@ LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, 
 GrpcServerOption = Annotated[
     str | None, typer.Option("--grpc-server", help="native (Rust, no TLS) or grpcio, for the hot services.")
 ]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit: up to 128 characters.")]
 MetricsListen = Annotated[str, typer.Option("--metrics-listen", help="HOST:PORT of /metrics, /ready and /healthz.")]
 
 

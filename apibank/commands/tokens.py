@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 
 from apibank.commands.control import ask
-from apibank.commands.options import Output, StateDir, settings_of
+from apibank.commands.options import Output, Reason, StateDir, settings_of
 from apibank.output import Cell, OutputFormat, Row, fail, plain, print_rows, print_said
 
 app = typer.Typer(help="Revoked access tokens.", no_args_is_help=True, rich_markup_mode=None)
@@ -52,7 +52,8 @@ def revoke(
         fail("error: give --issuer with one of --jti and --sub, or --token-file")
     new = {"issuer": issuer, "jti": jti, "subject": sub, "issued_until": issued_until, "reason": reason}
     wanted = {name: value for name, value in new.items() if value is not None}
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "POST", "/v1/revocations", wanted, options=_OPTIONS))
+    settings = settings_of(state_dir=state_dir)
+    row = cast(Row, ask(settings, "POST", "/v1/revocations", wanted, reason=reason, options=_OPTIONS))
     _tell(row, output, "is refused" if jti else "are refused")
 
 
@@ -72,6 +73,7 @@ def revocations(output: Output = OutputFormat.TABLE, state_dir: StateDir = None)
 @app.command("restore", short_help="Take a revocation back.")
 def restore(
     revocation_id: Annotated[str, typer.Argument(help="The entry's id, as `apibank tokens revocations` shows it.")],
+    reason: Reason = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
@@ -79,7 +81,8 @@ def restore(
 
     Example: apibank tokens restore r_3f9c
     """
-    row = cast(Row, ask(settings_of(state_dir=state_dir), "DELETE", f"/v1/revocations/{quote(revocation_id, safe='')}"))
+    path = f"/v1/revocations/{quote(revocation_id, safe='')}"
+    row = cast(Row, ask(settings_of(state_dir=state_dir), "DELETE", path, reason=reason))
     _tell(row, output, "accepted again")
 
 
