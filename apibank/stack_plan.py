@@ -240,8 +240,8 @@ class StackPlan:
             "--issuer",
             f"http://{LOOPBACK}:{self.ports.issuer_customer}/.well-known/openid-configuration",
             *self._origins(),
-            "--database",
-            self.settings.database_url(),
+            # Without one it finds those of the state directory, which are two: usage has its own.
+            *(() if self.settings.database is None else ("--database", self.settings.database)),
             *self._policy_options(),
         )
         return self._python("portal", command, _http_probe(listen, "/ready"))

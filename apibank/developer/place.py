@@ -26,6 +26,7 @@ def developer_place(
         discovery=discovery,
         origins=tuple(origins),
         database=settings.database_url(),
+        telemetry=settings.telemetry_database_url(),
         subjects_key=settings.audit_key(),
         client_secret=secret,
         client_id=client_id,

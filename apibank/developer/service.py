@@ -13,6 +13,7 @@ from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
+from apibank.developer.telemetry import RequestShelf, UsageBoard
 from apibank.developer.trusted import Policies, trusted_issuer
 from apibank.migrating import migrated
 from authz.audit import Pseudonyms
@@ -22,6 +23,8 @@ from records.audit_log import AuditLog
 from records.database import Database
 from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
+from records.request_log import RequestLog
+from records.usage import Usage
 
 CLIENT_ID: Final = "waooaw-portal"
 
@@ -31,13 +34,14 @@ class DeveloperPlace:
     """What the developer portal is told when it starts.
 
     `discovery`: the openid-configuration of the issuer that people sign in at. `origins`: where browsers reach the
-    central gateway, https://HOST[:PORT]; the first is the portal's own name. `subjects_key`: the file with the key of
-    the audit's pseudonyms.
+    central gateway, https://HOST[:PORT]; the first is the portal's own name. `telemetry`: the database
+    of usage and requests. `subjects_key`: the file with the key of the audit's pseudonyms.
     """
 
     discovery: str
     origins: tuple[str, ...]
     database: str
+    telemetry: str
     subjects_key: Path
     client_secret: Callable[[], str] = field(repr=False)
     client_id: str = CLIENT_ID
@@ -51,6 +55,10 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
     async with AsyncExitStack() as held:
         await migrated(place.database)
         database = await held.enter_async_context(Database(place.database))
+        telemetry = database
+        if place.telemetry != place.database:
+            await migrated(place.telemetry)
+            telemetry = await held.enter_async_context(Database(place.telemetry))
         provider = Provider(place.discovery, Client(place.client_id, place.client_secret))
         held.push_async_callback(provider.close)
         # All replicas have the client's secret, so that a person may come back to another one.
@@ -63,6 +71,8 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             origins=place.origins,
             keys=KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym),
             limits=LimitBoard(policies),
+            usage=UsageBoard(Usage(telemetry), pseudonym),
+            requests=RequestShelf(RequestLog(telemetry), policies, pseudonym),
             policies=policies,
             clock=lambda: datetime.now(UTC),
         )

@@ -4,7 +4,6 @@ The key is never in them: it comes from the environment, so that no program has 
 """
 
 import json
-import pprint
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def python(origin: str, call: Call) -> str:
     body = ""
     if call.body is not None:
         headers.append('"content-type": "application/json"')
-        body = f"body = {pprint.pformat(call.body, sort_dicts=False, width=88)}\n"
+        body = f"body = {_literal(call.body)}\n"
         data = "\n    data=json.dumps(body).encode(),"
     return f"""\
 import {"json" if call.body is not None else "os"}
@@ -118,6 +117,21 @@ if (!answer.ok) process.exitCode = 1;
 
 def _json(body: JsonValue) -> str:
     return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def _literal(value: JsonValue, margin: str = "") -> str:
+    """As Python writes it."""
+    inner = margin + "    "
+    match value:
+        case dict() if value:
+            items = "".join(f"{inner}{_json(name)}: {_literal(one, inner)},\n" for name, one in value.items())
+            return f"{{\n{items}{margin}}}"
+        case list() if value:
+            return "[" + ", ".join(_literal(one, margin) for one in value) + "]"
+        case str():
+            # What JSON escapes, Python does in the same way.
+            return json.dumps(value, ensure_ascii=False)
+    return repr(value)
 
 
 def _indented(text: str) -> str:

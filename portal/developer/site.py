@@ -12,8 +12,10 @@ from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessi
 from portal.developer.keys import KeyPages, OwnKeys, key_routes
 from portal.developer.limits import OwnLimits, limit_routes
 from portal.developer.pages import ASSETS, asset, page
+from portal.developer.requests import OwnRequests, request_routes
 from portal.developer.samples import sample_routes
 from portal.developer.sign_in import Issuing, sign_in_routes
+from portal.developer.usage import OwnUsage, usage_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class DeveloperPortal:
     origins: tuple[str, ...]
     keys: OwnKeys
     limits: OwnLimits
+    usage: OwnUsage
+    requests: OwnRequests
     policies: Callable[[], Mapping[str, Gateway]]
     clock: Callable[[], datetime]
 
@@ -37,6 +41,8 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(key_routes(KeyPages(door, portal.keys, portal.policies, portal.clock)))
     app.include_router(limit_routes(door, portal.limits))
     app.include_router(sample_routes(door, portal.policies))
+    app.include_router(usage_routes(door, portal.usage, portal.clock))
+    app.include_router(request_routes(door, portal.requests))
     # Last: whatever has no page.
     app.include_router(_nowhere())
 

@@ -17,6 +17,7 @@ from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
+from apibank.developer.telemetry import RequestShelf, UsageBoard
 from apibank.issuer.clients import PORTAL
 from apibank.issuer.realms import CUSTOMER
 from apibank.policies import PolicyFolder, shipped
@@ -31,13 +32,16 @@ from records.audit_log import AuditLog
 from records.database import Database
 from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
+from records.request_log import RequestLog
 from records.upgrade import upgrade
+from records.usage import Usage
 from tests.support.issuer_client import BASE, Issuer, issuer_of
 from tests.unit.portal.developer.world import Browser
 
 TRUSTED = TrustedIssuer(issuer=CUSTOMER.issuer, audience=CUSTOMER.audience, jwks=Jwks(url="http://127.0.0.1:1/jwks"))
 
 
+PSEUDONYM = Pseudonyms(b"p" * 32).of
 _SIGNS = b"k" * 32
 
 
@@ -129,7 +133,7 @@ def counting() -> Counting:
 def site(
     database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[str, Gateway], counting: Counting
 ) -> FastAPI:
-    pseudonym = Pseudonyms(b"p" * 32).of
+    pseudonym = PSEUDONYM
     shelf = KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym, clock.moment)
     portal = DeveloperPortal(
         issuing=issuing,
@@ -137,6 +141,8 @@ def site(
         origins=(BASE, "https://localhost:10443"),
         keys=shelf,
         limits=LimitBoard(lambda: policies, counting),
+        usage=UsageBoard(Usage(database), pseudonym),
+        requests=RequestShelf(RequestLog(database), lambda: policies, pseudonym),
         policies=lambda: policies,
         clock=clock.moment,
     )
