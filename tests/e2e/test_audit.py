@@ -31,7 +31,7 @@ def test_an_administrator_leaves_a_row_at_each_tier(
 ) -> None:
     name = fresh("admin")
     token = tokens.admin(fresh, sub=name, jti="t-audit")
-    answer = internal.call("GET", PATH + "?level=error", token=token, headers={"user-agent": "curl/8"})
+    answer = internal.call("GET", PATH + "?status=5", token=token, headers={"user-agent": "curl/8"})
     assert answer.status_code == 200, answer.text
     rows = rows_of(stack, answer.headers["x-request-id"], 2)
     assert rows.keys() == {"central", "platform"}

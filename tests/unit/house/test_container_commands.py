@@ -21,6 +21,7 @@ from xds.compiler import material_files
 OURS = sorted(name for name, service in services().items() if service["image"].startswith("apibank:"))
 GATEWAYS = make_secrets.GATEWAYS
 METRICS_OF_ENVOY = 9902
+OF_AGENTS = ("orchestration-engine", "agents")
 STORE, DATABASE = "redis://apibank:x@valkey:6379/0", "postgresql://apibank:x@postgres:5432/apibank"
 
 
@@ -78,10 +79,12 @@ def _mounted(name: str) -> dict[PurePosixPath, str]:
 def test_the_command_line_and_the_environment_are_what_apibank_understands(told: Told, name: str) -> None:
     service = told(name)
     assert [path.name for path in service.folder.overlays] == ["compose.yaml"]
-    if name != "portal":
+    if name not in {"portal", *OF_AGENTS}:
         assert service.database == DATABASE
-    if name not in {"control-plane", "portal"}:
+    if name not in {"control-plane", "portal", *OF_AGENTS}:
         assert service.store == STORE
+    if name in {"platform-service", *OF_AGENTS}:
+        assert service.bus == STORE
 
 
 def test_the_control_plane_serves_where_envoys_call_and_with_the_identity_that_they_ask_for(told: Told) -> None:
@@ -132,6 +135,15 @@ def test_a_gateways_services_serve_that_gateway_and_have_the_secrets_that_its_po
         assert mounted[PurePosixPath(agents.secrets_directory)] == "./deploy/secrets/agents"
 
 
+@pytest.mark.parametrize(
+    ("gateway", "name"), [("platform", "platform-service"), ("agents", "orchestration-engine"), ("central", "portal")]
+)
+def test_a_service_of_ours_is_where_its_gateways_policy_looks_for_it(told: Told, gateway: str, name: str) -> None:
+    port = _port(told(name).listen)
+    assert f"{name}:{port}" in _policies()[gateway].upstreams[name].endpoints
+    assert set(services()[name]["networks"]) & set(services()[f"envoy-{gateway}"]["networks"])
+
+
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_port_that_is_published_is_one_that_the_policy_opens(gateway: str) -> None:
     opened = {_port(listener.address) for listener in _policies()[gateway].listeners.values()}
@@ -152,7 +164,9 @@ def test_prometheus_asks_every_service_of_ours_and_every_envoy_where_it_answers(
         target for job in config["scrape_configs"] for group in job["static_configs"] for target in group["targets"]
     }
     expected = {f"envoy-{gateway}:{METRICS_OF_ENVOY}" for gateway in GATEWAYS}
-    at = {"control-plane": "control_listen", "portal": "listen"}
+    at = {"control-plane": "control_listen"} | dict.fromkeys(
+        ("portal", "platform-service", "orchestration-engine"), "listen"
+    )
     expected |= {f"{name}:{_port(getattr(told(name), at.get(name, 'metrics_listen')))}" for name in OURS}
     assert targets == expected | {"127.0.0.1:9090"}
 
