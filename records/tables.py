@@ -240,7 +240,10 @@ class UsageRow(Table):
     """Requests of one caller on one route with one result, in the time of its grain. Rows add up (records.usage)."""
 
     __tablename__ = "usage"
-    __table_args__ = (Index(None, "scope", "start"), Index(None, "tenant", "start"), Index(None, "grain", "start"))
+    __table_args__ = (
+        Index(None, "scope", "start"), Index(None, "tenant", "start"), Index(None, "grain", "start"),
+        Index(None, "caller", "start"),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     grain: Mapped[int] = mapped_column(Integer)
@@ -266,6 +269,7 @@ class AccessLogRow(Table):
     __tablename__ = "access_log"
     __table_args__ = (
         Index(None, "at"), Index(None, "gateway", "at"), Index(None, "tenant", "at"), Index(None, "request_id"),
+        Index(None, "caller", "id"),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
