@@ -1,5 +1,6 @@
 """Usage and requests of whoever visits the portal, and of nobody else."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,14 +14,15 @@ from portal.developer.requests import EDGE, Filters, Logged
 from portal.developer.usage import Period, Tally, UsageShown
 from records.errors import LOST_DATABASE
 from records.request_log import RequestLog, Wanted
-from records.usage import Scope, Usage
-from telemetry.access_log.histogram import Histogram, from_text, merged, quantile
+from records.usage import Usage
+from telemetry.access_log.histogram import Histogram, merged, quantile
 
 _KEYS: Final = "your keys"
 _TOKENS: Final = "your tokens"
 _ORGANIZATION: Final = "your organization's tokens"
 
 _Row = Mapping[str, Any]
+_Texts = Mapping[tuple[Any, ...], Sequence[str]]
 
 
 def callers_of(person: Person, pseudonym: Callable[[str], str]) -> Mapping[str, str]:
@@ -48,31 +50,33 @@ class UsageBoard:
         since, until = period.starts(now)[0], int(now) + 1
         at_edge: list[_Row] = []
         beyond: list[_Row] = []
-        durations: dict[tuple[Any, ...], list[Histogram]] = {}
+        texts: dict[tuple[Any, ...], list[str]] = {}
         callers = callers_of(visit.person, self._pseudonym)
         try:
-            for caller in callers:
-                which = {"scope": Scope.CALLER, "caller": caller}
-                by = ("caller", "gateway", "route", "status")
-                rows = await self._usage.sums(since, until, by, step=period.step, **which)
+            for rows, told in await asyncio.gather(*(self._of(caller, period, since, until) for caller in callers)):
                 at_edge += [row for row in rows if row["gateway"] == EDGE]
                 beyond += [row for row in rows if row["gateway"] != EDGE]
-                told = await self._usage.histograms(since, until, ("start", "caller", "gateway", "route"), **which)
-                for (start, *rest), texts in told.items():
-                    durations.setdefault((start - start % period.step, *rest), []).extend(map(from_text, texts))
+                for (start, *rest), some in told.items():
+                    texts.setdefault((start - start % period.step, *rest), []).extend(some)
         except LOST_DATABASE:
             raise Refusal(503, "Usage is away", "It cannot be read now. Try again in a moment.") from None
-        return _summed(at_edge, beyond, durations, callers)
+        return _summed(at_edge, beyond, {key: added(some) for key, some in texts.items()}, callers)
+
+    async def _of(self, caller: str, period: Period, since: int, until: int) -> tuple[Sequence[_Row], _Texts]:
+        # Rows that have a caller are those of the scope `caller`: naming that too leads databases to another index.
+        by = ("caller", "gateway", "route")
+        rows = await self._usage.sums(since, until, (*by, "status"), step=period.step, caller=caller)
+        return rows, await self._usage.histograms(since, until, ("start", *by), caller=caller)
 
 
 def _summed(
     at_edge: Sequence[_Row],
     beyond: Sequence[_Row],
-    durations: Mapping[tuple[Any, ...], Sequence[Histogram]],
+    durations: Mapping[tuple[Any, ...], Histogram],
     callers: Mapping[str, str],
 ) -> UsageShown:
     def times(wanted: Callable[[int, str, str, str], bool]) -> Histogram:
-        return merged(one for key, several in durations.items() if wanted(*key) for one in several)
+        return merged(one for key, one in durations.items() if wanted(*key))
 
     columns = {
         start: _tally(rows, times(lambda at, _, gateway, __, start=start: at == start and gateway == EDGE))  # type: ignore[misc]
@@ -92,6 +96,15 @@ def _summed(
             for caller, words in callers.items()
         ],
     )
+
+
+def added(texts: Iterable[str]) -> Histogram:
+    """The sum of histograms that are kept as text: what `merged` of each would be, of a month's rows in time."""
+    sums: dict[str, int] = {}
+    for pair in " ".join(texts).split():
+        index, _, count = pair.partition(":")
+        sums[index] = sums.get(index, 0) + int(count)
+    return {int(index): count for index, count in sums.items()}
 
 
 def _grouped(rows: Iterable[_Row], *names: str) -> dict[tuple[Any, ...], list[_Row]]:
