@@ -12,25 +12,29 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from apibank.counted import Counted, answer
+from apibank.demo_orders import Orders
 from apibank.ports import LOOPBACK
 from apibank.web import WebListener
+from messaging.bus import BusError, QueueFullError
+from portal.problems import problem
 
 
 class Echo:
     """Answers each request with JSON that tells what it was.
 
     `service`, `method`, `path` (as received, with its query), `headers` (lower-case names; repeated ones joined as
-    RFC 9110 §5.3 says), `header_lines` (name and value of each, in order), `body_bytes`, `body_sha256`. Agents take
-    work: a POST to /api/ is also told `"status": "processing"` and its `request_id` (R44).
+    RFC 9110 §5.3 says), `header_lines` (name and value of each, in order), `body_bytes`, `body_sha256`. Where there
+    is a bus, a POST to /api/ goes to orchestration, and is also told `"status": "processing"` and its `request_id`
+    (R44).
     """
 
-    def __init__(self, service: str) -> None:
-        self._service = service
+    def __init__(self, service: str, orders: Orders | None = None) -> None:
+        self._service, self._orders = service, orders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        size, digest = await _body(receive)
+        body = await _body(receive)
         path = scope["raw_path"].decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
@@ -42,33 +46,44 @@ class Echo:
             "path": path,
             "headers": headers,
             "header_lines": lines,
-            "body_bytes": size,
-            "body_sha256": digest,
+            "body_bytes": len(body),
+            "body_sha256": hashlib.sha256(body).hexdigest(),
         }
-        if scope["method"] == "POST" and path.startswith("/api/"):
-            seen |= {"status": "processing", "request_id": headers.get("x-request-id") or str(uuid.uuid4())}
+        if self._orders is not None and scope["method"] == "POST" and path.startswith("/api/"):
+            request_id = headers.get("x-request-id") or str(uuid.uuid4())
+            try:
+                # Without the query, where clients put what they should not.
+                await self._orders.accept(self._service, path.partition("?")[0], body, request_id)
+            except BusError as error:
+                await problem(503, *_said(error), request_id=request_id)(scope, receive, send)
+                return
+            seen |= {"status": "processing", "request_id": request_id}
         await answer(send, orjson.dumps(seen), b"application/json")
 
 
-def demo_service(name: str) -> ASGIApp:
+def demo_service(name: str, orders: Orders | None = None) -> ASGIApp:
     """The application of one service."""
-    return Counted(Echo(name))
+    return Counted(Echo(name, orders))
 
 
-def demo_listeners(ports: Mapping[str, int]) -> list[WebListener]:
+def demo_listeners(ports: Mapping[str, int], orders: Orders | None = None) -> list[WebListener]:
     """One listener per service, on loopback: port by service name. `apibank.web.serve_web` runs them."""
-    return [WebListener(demo_service(name), LOOPBACK, port) for name, port in ports.items()]
+    return [WebListener(demo_service(name, orders), LOOPBACK, port) for name, port in ports.items()]
 
 
-async def _body(receive: Receive) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
+def _said(error: BusError) -> tuple[str, str]:
+    if isinstance(error, QueueFullError):
+        return "queue_full", "Orchestration has as much to do as it may have. Send it again after a moment."
+    return "bus_away", "Orchestration cannot be told at the moment. Send it again."
+
+
+async def _body(receive: Receive) -> bytes:
+    body = bytearray()
     while True:
         message = await receive()
-        chunk = message.get("body", b"")
-        digest.update(chunk)
-        size += len(chunk)
+        body += message.get("body", b"")
         if not message.get("more_body"):
-            return size, digest.hexdigest()
+            return bytes(body)
 
 
 def _joined(lines: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -287,6 +287,8 @@ class StackPlan:
         command = self._serve(
             "upstreams",
             *(option for name, port in ports.items() for option in ("--service", f"{name}={port}")),
+            # Only where an agent takes it: else its queue would fill.
+            *(("--bus", self.bus) if AGENTS in self.gateways and self._runs_agents else ()),
         )
         return (self._python("upstreams", command, _http_probe(f"{LOOPBACK}:{first}", "/healthz")),)
 

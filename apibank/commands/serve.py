@@ -319,6 +319,9 @@ def upstreams(
     service: Annotated[
         list[str], typer.Option("--service", metavar="NAME=PORT", help="A demo service; several times.")
     ],
+    bus: Annotated[
+        str | None, typer.Option("--bus", help="Where accepted requests go on to orchestration: a store's URL.")
+    ] = None,
     state_dir: StateDir = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -335,7 +338,7 @@ def upstreams(
         if not separator or not port.isdigit():
             fail(f"error: --service {text!r} is not NAME=PORT")
         ports[name] = int(port)
-    _run(partial(run_upstreams, ports), log_level=settings.log_level)
+    _run(partial(run_upstreams, ports, bus), log_level=settings.log_level)
 
 
 def _run(service: "Service", *, log_level: str) -> None:

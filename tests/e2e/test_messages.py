@@ -9,9 +9,9 @@ import pytest
 
 from apibank.ready import read_ready
 from tests.e2e.test_agents import Agent, message
-from tests.support.client import Client, problem
+from tests.support.client import CONTENT, LEAD, QUESTION, Client, problem
 from tests.support.stack import Stack
-from tests.support.tokens import Fresh
+from tests.support.tokens import Fresh, Tokens
 
 PATH = "/api/agents/orchestration"
 # A lease of ten seconds, and a process that starts anew.
@@ -86,3 +86,25 @@ def test_an_id_says_one_thing_and_an_agent_that_there_is_not_is_told_so(coordina
     nobody = coordinator.send("POST", PATH, message("coordinator", id=fresh("message"), recipient="nobody"))
     assert (nobody.status_code, problem(nobody)["code"]) == (404, "recipient_unknown")
     assert problem(nobody)["request_id"] == nobody.headers["x-request-id"]
+
+
+@pytest.mark.requirement("R44")
+@pytest.mark.parametrize(
+    ("gateway", "path", "body"),
+    [
+        ("marketing", "/api/marketing/content", CONTENT),
+        ("education", "/api/education/math", QUESTION),
+        ("sales", "/api/sales/leads", LEAD),
+    ],
+)
+def test_a_request_that_a_domain_accepts_goes_to_orchestration_and_is_done_there(
+    gateway: str, path: str, body: dict[str, object], client: Client, stack: Stack, tokens: Tokens, fresh: Fresh
+) -> None:
+    answer = client.call("POST", path, token=tokens.of(gateway, fresh), json=body)
+    assert answer.status_code == 200, answer.text
+    request_id = answer.headers["x-request-id"]
+    assert (answer.json()["status"], answer.json()["request_id"]) == ("processing", request_id)
+    until(lambda: done(stack, request_id) == 1, "orchestration did not do it")
+    refused = client.call("POST", path, token=tokens.of(gateway, fresh), json={})
+    assert refused.status_code == 400
+    assert done(stack, refused.headers["x-request-id"]) == 0

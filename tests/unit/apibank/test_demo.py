@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +11,11 @@ import httpx2
 import pytest
 
 from apibank.demo import demo_listeners
+from apibank.demo_orders import Orders
 from apibank.probes import answers_http
 from apibank.web import WebListener, serve_web
+from messaging.bus import Bus, BusLimits
+from messaging.memory import MemoryBus
 
 
 def free_port() -> int:
@@ -37,9 +41,9 @@ async def serving(listeners: list[WebListener]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def demo(*names: str) -> AsyncIterator[dict[str, httpx2.AsyncClient]]:
+async def demo(*names: str, bus: Bus | None = None) -> AsyncIterator[dict[str, httpx2.AsyncClient]]:
     ports = {name: free_port() for name in names}
-    async with serving(demo_listeners(ports)):
+    async with serving(demo_listeners(ports, None if bus is None else Orders(bus))):
         clients = {name: httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") for name, port in ports.items()}
         try:
             yield clients
@@ -79,15 +83,37 @@ async def test_hits_are_counted_per_service_and_neither_asking_nor_health_checks
 
 
 @pytest.mark.requirement("R44")
-@pytest.mark.parametrize("service", ["marketing", "education", "sales", "agents"])
-async def test_work_posted_to_an_agent_is_processing_under_the_requests_id(service: str) -> None:
-    async with demo(service) as services:
-        posted = await services[service].post(f"/api/{service}/x", headers={"x-request-id": "r-1"}, json={"a": 1})
-        unnamed = await services[service].post(f"/api/{service}/x")
-    assert posted.status_code == 200
-    assert (posted.json()["status"], posted.json()["request_id"]) == ("processing", "r-1")
+@pytest.mark.parametrize("service", ["marketing", "education", "sales"])
+async def test_work_posted_to_a_service_goes_to_orchestration_under_the_requests_id(service: str) -> None:
+    bus = MemoryBus()
+    async with demo(service, bus=bus) as services:
+        path, headers = f"/api/{service}/x?secret=1", {"x-request-id": "r-1"}
+        # An Envoy that tries again sends the same.
+        for _ in range(2):
+            posted = await services[service].post(path, headers=headers, json={"a": 1})
+        other = await services[service].post(path, headers=headers, json={"a": 2})
+        unnamed = await services[service].post(f"/api/{service}/x", content=b"no json")
+        await services[service].get(path)
+    assert (posted.status_code, posted.json()["status"], posted.json()["request_id"]) == (200, "processing", "r-1")
     assert posted.json()["body_sha256"] == hashlib.sha256(b'{"a":1}').hexdigest()
     assert len(unnamed.json()["request_id"]) == 36
+    found = [delivery.message for delivery in await bus.receive("orchestration", "one", 10)]
+    assert [(one.sender, one.type) for one in found] == [(f"{service}.service", "request.accepted")] * 3
+    assert [one.request_id for one in found] == ["r-1", other.json()["request_id"], unnamed.json()["request_id"]]
+    said = [json.loads(one.payload) for one in found]
+    assert {(one["service"], one["path"]) for one in said} == {(service, f"/api/{service}/x")}
+    assert [one["body"] for one in said] == [{"a": 1}, {"a": 2}, None]
+
+
+async def test_without_orchestration_nothing_is_said_to_be_processed() -> None:
+    async with demo("marketing") as services:
+        assert "status" not in (await services["marketing"].post("/api/marketing/x", json={})).json()
+
+
+async def test_what_orchestration_does_not_take_is_refused() -> None:
+    async with demo("marketing", bus=MemoryBus(BusLimits(capacity=0))) as services:
+        answer = await services["marketing"].post("/api/marketing/x", json={}, headers={"x-request-id": "r-1"})
+    assert (answer.status_code, answer.json()["code"], answer.json()["request_id"]) == (503, "queue_full", "r-1")
 
 
 async def test_headers_as_long_as_envoy_lets_through_are_read() -> None:
