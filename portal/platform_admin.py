@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -13,10 +13,14 @@ from records.audit_log import AuditLog, AuditQuery
 from records.errors import LOST_DATABASE
 from records.request_log import RequestLog, Wanted
 
+# What a row raises that somebody has changed by hand.
+_UNREADABLE: Final = (ValueError, TypeError, OverflowError)
+
 Admin = Annotated[Caller, Depends(admin_of)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+# No database holds U+0000.
+Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
 Count = Annotated[int, Field(ge=1, le=500, description="How many at most.")]
-Cursor = Annotated[int | None, Field(ge=1, description="`next` of the page before.")]
+Cursor = Annotated[int | None, Field(ge=1, le=2**63 - 1, description="`next` of the page before.")]
 
 
 class Restarts(Protocol):
@@ -107,6 +111,9 @@ def admin_routes(restarts: Restarts, log: RequestLog, audit: AuditLog) -> APIRou
             rows = await audit.find(query)
         except LOST_DATABASE:
             raise Refused(503, "audit_unavailable", "The audit cannot be read at the moment.") from None
+        except _UNREADABLE:
+            detail = "A row cannot be read: `apibank audit verify` names it."
+            raise Refused(503, "audit_unavailable", detail) from None
         found = [{"id": row.row_id, **asdict(row.entry), "position": row.position} for row in rows]
         return {"entries": found, "next": rows[-1].row_id if len(rows) == wanted.count else None}
 

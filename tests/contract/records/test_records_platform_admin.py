@@ -142,6 +142,7 @@ async def test_pages_lead_to_the_end_and_rows_tell_everything(platform: httpx2.A
     [
         {"status": "600"}, {"status": "x"}, {"since": "yesterday"}, {"since": "2026-11-22T12:00:00"}, {"count": "0"},
         {"count": "501"}, {"cursor": "0"}, {"gateway": ""}, {"gatewy": "central"}, {"tenant": "x" * 257},
+        {"cursor": str(2**63)}, {"gateway": "a\x00b"}, {"count": "9" * 5000}, {"request_id": ["a", ""]},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/logs", "/audit"])
@@ -176,6 +177,16 @@ async def test_the_audit_is_searched_by_everything_that_is_said(
     first = (await platform.get("/audit", params={"count": 1})).json()
     rest = (await platform.get("/audit", params={"count": 1, "cursor": first["next"]})).json()
     assert {one["entries"][0]["request_id"] for one in (first, rest)} == {"r-8", "r-9"}
+
+
+async def test_a_row_that_somebody_spoilt_is_told_and_not_shown(
+    platform: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spoilt(*_: object) -> None:
+        raise ValueError("no isoformat string")
+
+    monkeypatch.setattr(AuditLog, "find", spoilt)
+    assert "audit verify" in str(refused(await platform.get("/audit"), 503, "audit_unavailable")["detail"])
 
 
 async def test_tables_that_cannot_be_read_are_a_refusal(
