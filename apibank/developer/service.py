@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from apibank.audit_trail import subject_key
+from apibank.developer.catalogue import catalogue
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
@@ -52,6 +53,8 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
     """The portal for as long as it is served. Raises ValueError or OSError where it cannot start."""
     if not place.client_secret():
         raise ValueError("the portal's client secret is empty")
+    # A page that cannot be read is told of at the start, and not to whoever needs it.
+    catalogue()
     async with AsyncExitStack() as held:
         await migrated(place.database)
         database = await held.enter_async_context(Database(place.database))
@@ -73,6 +76,7 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             limits=LimitBoard(policies),
             usage=UsageBoard(Usage(telemetry), pseudonym),
             requests=RequestShelf(RequestLog(telemetry), policies, pseudonym),
+            errors=catalogue,
             policies=policies,
             clock=lambda: datetime.now(UTC),
         )

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from policy.model import Gateway
 from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessions
+from portal.developer.errors import ErrorPage, error_routes
 from portal.developer.keys import KeyPages, OwnKeys, key_routes
 from portal.developer.limits import OwnLimits, limit_routes
 from portal.developer.pages import ASSETS, asset, page
@@ -29,6 +30,7 @@ class DeveloperPortal:
     limits: OwnLimits
     usage: OwnUsage
     requests: OwnRequests
+    errors: Callable[[], Mapping[str, ErrorPage]]
     policies: Callable[[], Mapping[str, Gateway]]
     clock: Callable[[], datetime]
 
@@ -43,6 +45,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(sample_routes(door, portal.policies))
     app.include_router(usage_routes(door, portal.usage, portal.clock))
     app.include_router(request_routes(door, portal.requests))
+    app.include_router(error_routes(door, portal.errors))
     # Last: whatever has no page.
     app.include_router(_nowhere())
 

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from apibank.developer.catalogue import catalogue
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
@@ -143,6 +144,7 @@ def site(
         limits=LimitBoard(lambda: policies, counting),
         usage=UsageBoard(Usage(database), pseudonym),
         requests=RequestShelf(RequestLog(database), lambda: policies, pseudonym),
+        errors=catalogue,
         policies=lambda: policies,
         clock=clock.moment,
     )

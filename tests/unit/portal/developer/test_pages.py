@@ -7,7 +7,16 @@ import pytest
 from portal.developer.person import Person, person_told
 from tests.unit.portal.developer.world import OWN, Browser, tags
 
-PAGES = ["/portal", "/portal/keys", "/portal/limits", "/portal/samples", "/portal/usage", "/portal/requests"]
+PAGES = [
+    "/portal",
+    "/portal/keys",
+    "/portal/limits",
+    "/portal/samples",
+    "/portal/usage",
+    "/portal/requests",
+    "/portal/errors",
+    "/portal/errors/body_invalid",
+]
 STATE_CHANGING = ["/portal/sign-out", "/portal/keys", "/portal/keys/k_1/rotate", "/portal/keys/k_1/revoke"]
 
 
