@@ -76,7 +76,12 @@ async def run_ratelimit(service: RateLimitService, stop: asyncio.Event) -> None:
 
 
 async def _reload(service: RateLimitService, limiter: RateLimiter) -> PolicyError | OSError | None:
-    return install(limiter, await asyncio.to_thread(looked_into, service.config, service.options))
+    wrong = install(limiter, await asyncio.to_thread(looked_into, service.config, service.options))
+    if not limiter.domains:
+        _LOG.warning(
+            "nothing_is_limited", folder=str(service.config), detail="there is no *.yaml or *.yml with a domain"
+        )
+    return wrong
 
 
 async def _serve(service: RateLimitService, limiter: RateLimiter) -> Running:

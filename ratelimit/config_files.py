@@ -64,16 +64,10 @@ def install(limiter: RateLimiter, read: Read) -> PolicyError | OSError | None:
 
 
 def read_folder(folder: Path, options: FileOptions | None = None) -> dict[str, DomainRules]:
-    """The domains of all `*.yaml` and `*.yml` files of a folder. Raises PolicyError, or OSError.
-
-    A folder without any is one whose files went missing, not a wish to have no limits.
-    """
-    paths = config_files(folder)
-    if not paths:
-        raise FileNotFoundError(f"no *.yaml or *.yml file in {folder}: nothing would be limited")
+    """The domains of all `*.yaml` and `*.yml` files of a folder. Raises PolicyError, or OSError."""
     sources: list[Source] = []
     problems: list[Diagnostic] = []
-    for path in paths:
+    for path in config_files(folder):
         content = path.read_bytes()
         try:
             sources.append(Source(path.name, content.decode()))

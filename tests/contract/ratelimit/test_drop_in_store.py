@@ -123,3 +123,15 @@ def test_a_store_that_was_asked_for_is_that_store_or_none(
     assert ended.returncode != 0
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_without_files_limits_nothing_says_so_and_is_not_ready(place: Path) -> None:
+    with served(place / "config", "memory", place) as it:
+        user = descriptor(("user", it.fresh()))
+        it.loaded((place / "config" / "file.yaml").unlink)
+        assert it.codes(user, times=20, domain="d") == [OK] * 20
+        assert get(it.metrics_url + "/ready")[0] == 503
+        assert "nothing_is_limited" in (place / "log").read_text()
+        it.loaded(lambda: (place / "config" / "file.yaml").write_text(FILE))
+        assert it.codes(user, times=10, domain="d") == [OK] * 9 + [OVER]
+        assert get(it.metrics_url + "/ready")[0] == 200

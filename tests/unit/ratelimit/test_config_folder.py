@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from policy.problem import PolicyError, Source
-from ratelimit.config_files import FileOptions, load_rules, looked_into, read_folder, reload_folder
+from ratelimit.config_files import FileOptions, load_rules, read_folder, reload_folder
 from ratelimit.limiter import RateLimiter
 from ratelimit.matching import plan
 from ratelimit.memory_store import MemoryStore
@@ -37,13 +37,6 @@ def test_bytes_that_are_no_text_are_refused_at_their_line_and_end_no_reload(tmp_
     assert [(one.position.file, one.position.line) for one in wrong.problems] == [("a.yaml", 3), ("b.yaml", 1)]
     assert "not UTF-8" in str(wrong)
     assert limiter.domains["d"].match((("a", "x"),)) is not None
-
-
-def test_a_folder_without_files_is_no_wish_to_have_no_limits(tmp_path: Path) -> None:
-    (tmp_path / "limits.yaml.bak").write_text(GOOD)
-    with pytest.raises(FileNotFoundError, match="nothing would be limited"):
-        read_folder(tmp_path)
-    assert isinstance(looked_into(tmp_path), FileNotFoundError)
 
 
 def test_a_link_that_leads_nowhere_is_no_absent_file(tmp_path: Path) -> None:
