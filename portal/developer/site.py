@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from policy.model import Gateway
 from portal.developer.browser import HOME, Doorkeeper, Elsewhere, Refusal, Sessions
 from portal.developer.errors import ErrorPage, error_routes
+from portal.developer.home import home_routes
 from portal.developer.keys import KeyPages, OwnKeys, key_routes
 from portal.developer.limits import OwnLimits, limit_routes
 from portal.developer.pages import ASSETS, asset, page
@@ -38,7 +39,8 @@ class DeveloperPortal:
 def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     """Add its pages to an application, with full paths: no gateway strips a prefix."""
     door = Doorkeeper(portal.sessions, portal.origins)
-    app.include_router(_front(door))
+    app.include_router(_files())
+    app.include_router(home_routes(door, portal.keys, portal.usage, portal.clock))
     app.include_router(sign_in_routes(portal.issuing, portal.sessions, door))
     app.include_router(key_routes(KeyPages(door, portal.keys, portal.policies, portal.clock)))
     app.include_router(limit_routes(door, portal.limits))
@@ -64,7 +66,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
         return page("refusal.html", visit, status=error.status, title=error.title, text=error.text)
 
 
-def _front(door: Doorkeeper) -> APIRouter:
+def _files() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get(f"{ASSETS}/{{name}}")
@@ -73,11 +75,6 @@ def _front(door: Doorkeeper) -> APIRouter:
         if found is None:
             raise _no_page()
         return found
-
-    @router.get(HOME)
-    async def home(request: Request) -> Response:
-        visit = await door.visitor(request)
-        return page("welcome.html" if visit is None else "home.html", visit, here=HOME)
 
     return router
 

@@ -1,4 +1,4 @@
-"""The error catalogue in the portal: every code that a client may get, for everybody, without what is the operators'."""
+"""The error catalogue in the portal: every code that a client may get, for everybody, and the operators' part for none."""
 
 import pytest
 
