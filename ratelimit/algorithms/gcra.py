@@ -55,7 +55,8 @@ class Gcra:
                 used = (tat - now) * grain + (beyond if beyond < grain else grain)
         room = capacity - used
         cost = hits * spacing if hits else spacing
-        if cost > room:
+        # What is given back has room always, also where a limit that was lowered has none.
+        if cost > room and cost > 0:
             retry = -((room - cost) // grain) if cost <= capacity else NEVER
             return False, room // spacing if room > 0 else 0, retry, -(-used // grain), state
         if hits:

@@ -190,6 +190,17 @@ def test_a_refund_gives_back_what_was_taken_and_no_more() -> None:
     assert bucket.remaining() == 17
 
 
+def test_a_refund_passes_also_where_a_lowered_limit_has_no_room() -> None:
+    bucket = twice_for_ten_seconds(100)
+    bucket.at_once()
+    bucket.limit = Gcra(100, MINUTE, SECOND)
+    assert not bucket.hit(1)
+    assert bucket.hit(-1)
+    assert bucket.retry_after() == 9_200_000 - 600_000
+    bucket.limit = twice_for_ten_seconds(100).limit
+    assert bucket.remaining() == 1
+
+
 @pytest.mark.attack("A64")
 def test_a_clock_that_steps_back_grants_no_second_burst_and_tells_the_true_wait() -> None:
     bucket = twice_for_ten_seconds(100)
