@@ -38,7 +38,7 @@ class SlidingWindow:
         leaves = now + self.resolution - 1
         leaves += self.period - leaves % self.resolution
         log = state
-        if log and (log[-2] <= now or log[0] > leaves + self.period):
+        if log and (log[-2] <= now or log[0] > leaves + self.period or not log[1]):
             log = _live(log, now, leaves + self.period)
         used = sum(log[1::2])
         wanted = hits or 1
@@ -73,8 +73,8 @@ def _live(log: State, now: int, latest: int) -> State:
     first, last = 0, len(log)
     while last and log[last - 2] <= now:
         last -= 2
-    # What leaves later than `latest` was written by a clock that was wrong.
-    while first < last and log[first] > latest:
+    # What leaves later than `latest` was written by a clock that was wrong; no hits are those of an emptied log.
+    while first < last and (log[first] > latest or not log[first + 1]):
         first += 2
     return log[first:last]
 

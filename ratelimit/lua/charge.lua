@@ -34,7 +34,7 @@ function step.g(limit, state, hits)
   end
   local room = capacity - used
   local cost = (hits == 0 and 1 or hits) * spacing
-  if cost > room then
+  if cost > room and cost > 0 then
     local retry = cost <= capacity and ceil((cost - room) / grain) or NEVER
     return false, max(floor(room / spacing), 0), retry, ceil(used / grain), state
   end
@@ -105,7 +105,7 @@ function step.s(limit, state, hits)
     if state[index] <= now then
       break
     end
-    if state[index] <= leaves + period then
+    if state[index] <= leaves + period and state[index + 1] > 0 then
       log[#log + 1] = state[index]
       log[#log + 1] = state[index + 1]
       used = used + state[index + 1]

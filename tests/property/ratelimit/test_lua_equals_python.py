@@ -6,10 +6,11 @@ by a clock that comes as an argument: another script, with another digest.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -89,7 +90,13 @@ def charges(draw: st.DrawFn) -> list[Charge]:
 SCHEDULES = st.lists(st.tuples(GAPS, st.lists(charges(), min_size=1, max_size=4)), min_size=1, max_size=25)
 
 
+EMPTIED = Charge(b"SlidingWindow:0", SlidingWindow(9, MINUTE), 3)
+
+
 @given(SCHEDULES)
+# An emptied log is written as one that ends now, which a clock that goes back makes the future.
+@example([(0, [[EMPTIED], [replace(EMPTIED, hits=-3)]]), (-SECOND, [[EMPTIED], [replace(EMPTIED, hits=-3)]])])
+@example([(0, [[EMPTIED], [replace(EMPTIED, hits=-3)]]), (-SECOND, [[EMPTIED], [replace(EMPTIED, hits=-1)]])])
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_memory_and_valkey_decide_alike(url: str, schedule: list[tuple[int, list[list[Charge]]]]) -> None:
     async def drive() -> None:
@@ -116,6 +123,26 @@ def test_the_script_in_use_takes_no_time_from_its_caller() -> None:
     code = "\n".join(line.split("--")[0] for line in text.splitlines())
     assert code.count("ARGV") == code.count("ARGV[1]") == 1
     assert SERVER_CLOCK in text
+
+
+@pytest.mark.parametrize("lowered", [Gcra(5, SECOND, 0), FixedWindow(1, MINUTE), SlidingWindow(1, MINUTE)])
+def test_what_is_given_back_under_a_lowered_limit_is_given_back_in_both(
+    url: str, lowered: Gcra | FixedWindow | SlidingWindow
+) -> None:
+    full = Gcra(5, SECOND, SECOND) if isinstance(lowered, Gcra) else type(lowered)(6, lowered.period)
+
+    async def drive() -> None:
+        clocked = ClockedStore(place_of(parse_store_url(url), 10), 10, script=script_with_a_clock())
+        memory = MemoryStore(steady=lambda: clocked.now, wall=lambda: clocked.now)
+        key = f"lowered:{lowered}".encode()
+        for limit, hits, left in ((full, 6, 0), (lowered, -1, 0), (full, 0, 1), (lowered, 1, 0)):
+            requests = [[Charge(key, limit, hits)]]
+            ((admitted, (reading,)),) = outcomes = await memory.charge_many(requests)
+            assert (admitted, reading[1]) == (hits < 1 or limit is full, left)
+            assert await clocked.charge_many(requests) == outcomes
+        await clocked.close()
+
+    asyncio.run(drive())
 
 
 SHARED = [Gcra(5, SECOND, SECOND), Gcra(50, SECOND, 0), FixedWindow(3, MINUTE), FixedWindow(9, MINUTE)]
