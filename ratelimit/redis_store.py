@@ -45,9 +45,10 @@ _WHILE_MOVING = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """Requests of one caller, to be decided by the moment `deadline` of time.monotonic."""
+    """Requests of one caller, with so many `keys`, to be decided by the moment `deadline` of time.monotonic."""
 
     requests: _Requests
+    keys: int
     decided: asyncio.Future[_Results]
     deadline: float
 
@@ -157,12 +158,18 @@ class RedisStore:
         now = time.monotonic()
         if now < self._shunned_until and self._loss is not None:
             return [Unavailable(self._loss)] * len(requests)
-        decided: asyncio.Future[_Results] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(requests, decided, now + self._timeout))
+        calls = [self._call(part, keys, now + self._timeout) for part, keys in _parts(requests)]
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="ratelimit-group-commit")
             self._flight.add_done_callback(self._landed)
-        return await decided
+        if len(calls) == 1:
+            return await calls[0].decided
+        return [result for results in await asyncio.gather(*(call.decided for call in calls)) for result in results]
+
+    def _call(self, requests: _Requests, keys: int, deadline: float) -> _Call:
+        call = _Call(requests, keys, asyncio.get_running_loop().create_future(), deadline)
+        self._waiting.append(call)
+        return call
 
     async def _fly(self) -> None:
         while self._waiting:
@@ -191,14 +198,18 @@ class RedisStore:
             raise error
 
     def _take(self) -> None:
-        """Make a group of all calls that wait, up to the bound, without those whose caller has left."""
-        self._group, keys = [], 0
+        """Make a group of all calls that wait, up to the bound, without those whose caller or whose time has gone."""
+        self._group, keys, now = [], 0, time.monotonic()
         while self._waiting:
-            keys += sum(len(charges) for charges in self._waiting[0].requests)
-            if self._group and keys > _MOST_KEYS:
+            call = self._waiting[0]
+            if self._group and keys + call.keys > _MOST_KEYS:
                 break
-            call = self._waiting.popleft()
-            if not call.decided.done():
+            self._waiting.popleft()
+            if call.deadline <= now:
+                # To send it now would charge whom nobody can tell in time, and hang up in mid-flight for the others.
+                _deliver(call, [Unavailable(Loss.TIMEOUT)] * len(call.requests))
+            elif not call.decided.done():
+                keys += call.keys
                 self._group.append(call)
 
     def _lose(self, loss: Loss) -> None:
@@ -309,6 +320,21 @@ class RedisStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def _parts(requests: _Requests) -> list[tuple[_Requests, int]]:
+    """The requests in their order, in as few parts as one script call has room for, and how many keys each has."""
+    keys = [len(charges) for charges in requests]
+    if (total := sum(keys)) <= _MOST_KEYS:
+        return [(requests, total)]
+    parts: list[tuple[_Requests, int]] = []
+    begun, held = 0, 0
+    for index, some in enumerate(keys):
+        if index > begun and held + some > _MOST_KEYS:
+            parts.append((requests[begun:index], held))
+            begun, held = index, 0
+        held += some
+    return [*parts, (requests[begun:], held)]
 
 
 def _deliver(call: _Call, results: _Results) -> None:

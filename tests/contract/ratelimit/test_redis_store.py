@@ -58,6 +58,28 @@ async def test_a_store_whose_idea_of_the_servers_clock_is_wrong_counts_by_the_se
     await store.close()
 
 
+async def test_more_than_one_script_call_can_hold_is_charged_in_several(url: str) -> None:
+    store = RedisStore.from_url(url, timeout=10)
+    requests = [[Charge(b"%d of %d" % (each, number), ONE) for each in range(250)] for number in range(40)]
+    for expected in (True, False):
+        outcomes = await store.charge_many(requests)
+        assert [isinstance(each, Outcome) and each.admitted for each in outcomes] == [expected] * 40
+    await store.close()
+
+
+async def test_whose_time_had_gone_before_anything_was_sent_is_not_charged(url: str) -> None:
+    store = RedisStore.from_url(url, timeout=10)
+    charge = Charge(b"too late", PLENTY)
+    assert await remaining(store, charge) == [1000]
+    connection = store._connection
+    store._timeout = 0
+    assert await store.charge((charge,)) == Unavailable(Loss.TIMEOUT)
+    store._timeout = 10
+    assert await remaining(store, charge) == [1000]
+    assert store._connection is connection
+    await store.close()
+
+
 @pytest.mark.requirement("R23")
 async def test_several_stores_on_one_valkey_are_exact_together(url: str) -> None:
     stores = [RedisStore.from_url(url, timeout=10) for _ in range(4)]
