@@ -16,6 +16,7 @@ from authz.reasons import Reason
 from policy.descriptors import ADDRESS, CALLER, TIER
 from ratelimit.answer import RETRY_AFTER, Figures, figure_names, fixed_headers, retry_after, wants_headers
 from ratelimit.limiter import RateLimiter
+from ratelimit.local_limits import LocalOutcome
 from ratelimit.matching import Plan
 from ratelimit.plan_cache import PlanMemory
 from ratelimit.request import Descriptor, Request
@@ -101,7 +102,7 @@ class _Answers:
         if self._headed[not admitted]:
             headers = (*zip(self._names, self._figures.of(readings), strict=True), *self._fixed)
         if admitted:
-            return Counted(None, headers, charged=True)
+            return Counted(None, headers, charged=not isinstance(outcome, LocalOutcome))
         binding = self._figures.binding(readings)
         wait = retry_after(readings[binding])
         if headers and wait is not None:

@@ -14,6 +14,12 @@ from ratelimit.memory_store import MemoryStore, steady_microseconds, wall_micros
 from ratelimit.store import Charge, Outcome, Reading, Unavailable
 
 
+class LocalOutcome(Outcome):
+    """Counted in the process, at least in part: there is nothing that the store could give back."""
+
+    __slots__ = ()
+
+
 class LocalLimits:
     """The shares of one process out of `replicas`."""
 
@@ -58,7 +64,7 @@ class LocalLimits:
             next(rest) if counted else (True, charge.limit.amount, 0, 0)
             for charge, counted in zip(charges, local, strict=True)
         ]
-        return Outcome(outcome.admitted, readings)
+        return LocalOutcome(outcome.admitted, readings)
 
     def _warm(self, charge: Charge, full: Limit) -> None:
         """Go on from what the store said last, unless more was used here since."""

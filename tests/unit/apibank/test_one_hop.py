@@ -197,6 +197,15 @@ async def test_while_the_store_is_lost_each_limit_fails_as_its_policy_says() -> 
     assert (closed.refusal.status, closed.refusal.cause) == (503, "store unreachable")
 
 
+async def test_what_the_process_counted_while_the_store_was_lost_is_not_given_back_by_the_store() -> None:
+    desk = Desk(gateway(local={"requests": 3, "on_store_failure": "local"}), distant=True)
+    (charged,) = await desk.port.count([desk.asked("local")])
+    desk.store.lost = Loss.TIMEOUT
+    (counted,) = await desk.port.count([desk.asked("local")])
+    assert [reason(each) for each in (charged, counted)] == [None, None]
+    assert [each.charged for each in (charged, counted)] == [True, False]
+
+
 async def test_a_fault_of_ours_refuses_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(gateway(), distant=True)
 
