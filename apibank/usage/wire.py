@@ -47,7 +47,14 @@ async def ask(endpoint: str, domain: str, descriptors: Sequence[tuple[tuple[str,
             answer: pb.RateLimitResponse = await stub.ShouldRateLimit(request, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
         raise UnansweredError(f"its limits at {endpoint} do not answer: {_said(error)}") from None
+    if any(_is_uncounted(status) for status in answer.statuses):
+        raise UnansweredError(f"its limits at {endpoint} let pass what they cannot count: their store is away")
     return [_left(status) for status in answer.statuses]
+
+
+def _is_uncounted(status: pb.RateLimitResponse.DescriptorStatus) -> bool:
+    """Whether a limit fails open: it says no time, and that nothing is left, and means neither."""
+    return status.HasField("current_limit") and not status.HasField("duration_until_reset")
 
 
 def _left(status: pb.RateLimitResponse.DescriptorStatus) -> Left:

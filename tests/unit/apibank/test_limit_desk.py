@@ -22,7 +22,8 @@ from ratelimit.memory_store import MemoryStore
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.request import Descriptor, Request
 from ratelimit.server import serve
-from ratelimit.store import Outcome
+from ratelimit.store import Loss, Outcome
+from tests.property.one_hop.hops import DistantStore
 
 GATEWAYS = Path(__file__).resolve().parents[3] / "envoy" / "gateways"
 Row = Mapping[str, Any]
@@ -185,6 +186,22 @@ async def test_a_gateway_that_does_not_answer_hides_no_other(counting: Counting)
     with pytest.raises(Refused) as refused:
         await counting.desk.usage(UsageQuestion(gateway="marketing", tenant="acme"))
     assert (refused.value.status, refused.value.code) == (503, "usage_unavailable")
+
+
+@pytest.mark.parametrize(("mode", "said"), [("open", "their store is away"), ("closed", "cannot be reached")])
+async def test_what_nobody_counts_is_not_shown_as_used_up(mode: str, said: str, counting: Counting) -> None:
+    now = counting.states["marketing"].gateway
+    assert now is not None
+    modes = {name: {"on_store_failure": mode} for name in now.limits}
+    gateway = policy("marketing", now.services.ratelimit.endpoint, limits=modes)
+    counting.states["marketing"] = Published(gateway=gateway)
+    counting.limiter.replace_rules(gateway)
+    store = DistantStore(MemoryStore())
+    counting.limiter._store = store
+    assert await counting.usage(gateway="marketing", tenant="acme")
+    store.lost = Loss.UNREACHABLE
+    with pytest.raises(Refused, match=said):
+        await counting.desk.usage(UsageQuestion(gateway="marketing", tenant="acme"))
 
 
 async def test_a_process_that_has_not_read_its_file_yet_is_said_not_to_know(counting: Counting) -> None:
