@@ -38,6 +38,7 @@ def say_ready(plan: StackPlan, ready: Ready, seconds: float) -> None:
         ("http (redirects)", ready.central.http),
         *([("agents' door", ready.central.internal_https)] if "agents" in ready.gateways else []),
         *((f"{name} service", url) for name, url in ready.upstreams.items()),
+        ("developer portal", ready.portal),
         ("API reference", f"{ready.central.https}/api/docs"),
         ("issuers", "  ".join(ready.issuers.values())),
         ("control API", ready.control_api),

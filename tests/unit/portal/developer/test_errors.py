@@ -1,4 +1,4 @@
-"""The error catalogue in the portal: every code that a client may get, for everybody, and the operators' part for none."""
+"""The error catalogue in the portal: every code that a client may get, for everybody, and nothing for operators."""
 
 import pytest
 
