@@ -84,8 +84,8 @@ def _reasons(status: int, text: str, url: str, options: Mapping[str, str]) -> st
         problem = json.loads(text)
         if problem.get("code") == "not_found":
             return f"error: the control API at {url} serves no such thing: is it of another version, or the name none?"
-        if problem.get("code") == "request_invalid":
-            return "\n".join(f"error: {_named(one['pointer'], options)}: {one['rule']}" for one in problem["errors"])
+        if problem.get("code") == "request_invalid" and problem.get("errors"):
+            return "\n".join(f"error: {_placed(one['pointer'], options)}{one['rule']}" for one in problem["errors"])
         lines = [f"error: {problem['detail']}"]
         told = [one for one in problem.get("errors", ()) if one.get("message")]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -101,9 +101,10 @@ def _reasons(status: int, text: str, url: str, options: Mapping[str, str]) -> st
     return "\n".join(lines)
 
 
-def _named(pointer: str, options: Mapping[str, str]) -> str:
-    """A place in the body by the option that says it, or as it is."""
-    return options.get(pointer.removeprefix("/").partition("/")[0], pointer)
+def _placed(pointer: str, options: Mapping[str, str]) -> str:
+    """A place in what was sent by the option that says it, or as it is; none of the whole of it."""
+    place = options.get(pointer.removeprefix("/").partition("/")[0], pointer)
+    return f"{place}: " if place else ""
 
 
 def _header_text(text: str) -> str:

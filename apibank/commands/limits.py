@@ -10,13 +10,15 @@ import typer
 
 from apibank.commands.control import ask
 from apibank.commands.options import Output, StateDir, settings_of
-from apibank.output import Cell, OutputFormat, Row, print_rows, print_value
+from apibank.output import Cell, OutputFormat, Row, fail, print_rows, print_value
+from policy.kinds import Tier
 
 app = typer.Typer(help="Limits, and what is left of them.", no_args_is_help=True, rich_markup_mode=None)
 
 Gateway = Annotated[str | None, typer.Argument(help="The gateway, such as marketing; without one, all of them.")]
-_LISTED = ("gateway", "limit", "per", "unit", "figures", "own", "algorithm", "code")
-_USED = ("gateway", "limit", "tier", "counted_as", "figure", "remaining", "retry_after", "reset")
+_LISTED = ("gateway", "limit", "per", "unit", "figures", "own", "algorithm", "shadow", "on_store_failure", "code")
+_USED = ("gateway", "limit", "tier", "counted_as", "figure", "remaining", "retry_after", "reset", "shadow")
+_OPTIONS = {name: f"--{name}" for name in ("limit", "tier", "subject", "tenant", "partner", "agent", "address")}
 
 
 @app.command("list")
@@ -50,19 +52,21 @@ def usage(
     agent: Annotated[str | None, typer.Option(help="Of a signature.")] = None,
     address: Annotated[str | None, typer.Option(help="A client's IP address; IPv6 stands for its /64.")] = None,
     limit: Annotated[str | None, typer.Option(help="Only this limit, as in the gateway's file.")] = None,
-    tier: Annotated[str | None, typer.Option(help="Only this tier; without it, each that has figures.")] = None,
+    tier: Annotated[Tier | None, typer.Option(help="Only this tier; without it, each that has figures.")] = None,
     output: Output = OutputFormat.TABLE,
     state_dir: StateDir = None,
 ) -> None:
     """Show what is left to a caller, and of what all callers share. It charges nothing.
 
+    At most one of --subject, --tenant, --partner, --agent and --address says who; without any, only what all share
+    is shown.
+
     Example: apibank limits usage marketing --tenant acme --tier free
     """
-    path = "/v1/usage" + _query(
-        gateway=gateway, subject=subject, tenant=tenant, partner=partner, agent=agent, address=address,
-        limit=limit, tier=tier,
-    )  # fmt: skip
-    answer = cast(Mapping[str, Any], ask(settings_of(state_dir=state_dir), "GET", path))
+    who = {"subject": subject, "tenant": tenant, "partner": partner, "agent": agent, "address": address}
+    _check_one(who)
+    path = "/v1/usage" + _query(gateway=gateway, **who, limit=limit, tier=tier)
+    answer = cast(Mapping[str, Any], ask(settings_of(state_dir=state_dir), "GET", path, options=_OPTIONS))
     if output is OutputFormat.TABLE:
         rows: list[Row] = [_shown(row) for row in answer["usage"]]
         nobody = "nothing is counted for all callers together: name one, with --tenant or another option"
@@ -71,6 +75,12 @@ def usage(
         print_value(dict(answer), output)
     for one in answer["unanswered"]:
         sys.stderr.write(f"warning: {one['gateway']} is not shown: {one['detail']}\n")
+
+
+def _check_one(who: Mapping[str, str | None]) -> None:
+    named = [f"--{name}" for name, value in who.items() if value is not None]
+    if len(named) > 1:
+        fail(f"error: {' and '.join(named)}: only one of {', '.join(f'--{name}' for name in who)}")
 
 
 def _query(**wanted: str | None) -> str:

@@ -37,7 +37,8 @@ class LimitDesk:
         try:
             who = whose(question)
         except ValueError as error:
-            raise Refused(422, "request_invalid", f"/address: {error}") from error
+            told = {"pointer": "/address", "rule": str(error)}
+            raise Refused(422, "request_invalid", f"/address: {error}", [told]) from error
         policies = self._policies(question.gateway)
         wanted = _wanted(policies, question, who)
         answers = await asyncio.gather(*(self._left(policy, asked) for policy, asked in wanted))
@@ -109,6 +110,8 @@ def _row(policy: Gateway, counter: Counter, left: Left) -> Record:
         "remaining": left.remaining,
         "retry_after_seconds": retry,
         "reset_seconds": left.seconds,
+        # It refuses nobody, whatever is left.
+        "shadow": counter.limit.shadow,
     }
 
 

@@ -105,6 +105,18 @@ async def test_a_limit_that_is_used_up_says_when_the_next_request_passes(countin
     assert row["retry_after_seconds"] == pytest.approx(0.2)
 
 
+async def test_usage_says_of_a_limit_in_shadow_that_it_refuses_nobody(counting: Counting) -> None:
+    before = counting.states["marketing"].gateway
+    assert before is not None
+    gateway = policy("marketing", before.services.ratelimit.endpoint, limits={"day": {"shadow": True}})
+    counting.limiter.replace_rules(gateway)
+    counting.states["marketing"] = Published(gateway=gateway)
+    await counting.charge("marketing", 10, limit="day", tier="free", caller="sub:jane")
+    requests, day = await counting.usage(gateway="marketing", subject="jane", tier="free")
+    assert (requests["limit"], requests["shadow"]) == ("requests", False)
+    assert (day["limit"], day["shadow"], day["remaining"], day["retry_after_seconds"]) == ("day", True, 0, 0)
+
+
 async def test_a_tier_without_figures_is_shown_as_refused(counting: Counting) -> None:
     (row,) = await counting.usage(gateway="marketing", subject="jane", limit="requests", tier="internal")
     assert (row["figure"], row["remaining"], row["retry_after_seconds"]) == (0, 0, None)

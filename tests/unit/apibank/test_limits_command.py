@@ -11,7 +11,7 @@ from apibank.cli import app
 
 ROW = {
     "gateway": "marketing", "limit": "day", "tier": "free", "counted_as": "tenant:acme", "figure": 10, "unit": "day",
-    "remaining": 0, "retry_after_seconds": 58405.2, "reset_seconds": 58405.2,
+    "remaining": 0, "retry_after_seconds": 58405.2, "reset_seconds": 58405.2, "shadow": False,
 }  # fmt: skip
 USAGE: dict[str, object] = {
     "usage": [
@@ -23,7 +23,7 @@ USAGE: dict[str, object] = {
 }
 LIMIT = {
     "gateway": "marketing", "limit": "day", "figures": {"free": 10, "business": None}, "tenants": {"acme": 3000},
-    "partners": {"initech": 4000},
+    "partners": {"initech": 4000}, "on_store_failure": "local", "shadow": True,
 }  # fmt: skip
 
 
@@ -68,3 +68,58 @@ def test_limits_are_listed_with_their_figures(asked: list[str]) -> None:
         assert words in done.stdout
     assert json.loads(run("list", "-o", "json").stdout) == [LIMIT]
     assert asked[1:] == ["GET /v1/limits"]
+
+
+def test_what_a_limit_does_in_shadow_and_without_its_store_is_listed(asked: list[str]) -> None:
+    heads, row = run("list").stdout.splitlines()
+    assert heads.split()[-5:] == ["SHADOW", "ON", "STORE", "FAILURE", "CODE"]
+    assert row.split()[-3:] == ["yes", "local", "-"]
+
+
+def test_a_limit_that_refuses_nobody_says_so_beside_what_is_left(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(USAGE, "usage", [ROW | {"shadow": True}])
+    heads, row = run("usage", "--tenant", "acme").stdout.splitlines()
+    assert (heads.split()[-1], row.split()[-1]) == ("SHADOW", "yes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("--subject", "jane", "--tenant", "acme"),
+            "--subject and --tenant: only one of --subject, --tenant, --partner",
+        ),
+        (("--tier", "gold"), "'gold' is not one of 'free', 'business', 'enterprise', 'internal'"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_named_by_its_options(
+    asked: list[str], arguments: tuple[str, ...], said: str
+) -> None:
+    done = run("usage", *arguments)
+    assert done.exit_code == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ([], "error: limit 'health' counts per address: name an address\n"),
+        ([{"pointer": "/address", "rule": "'foo' is no IP address"}], "error: --address: 'foo' is no IP address\n"),
+        ([{"pointer": "", "rule": "one of both"}], "error: one of both\n"),
+    ],
+)
+def test_a_refusal_is_told_in_its_words_and_with_its_place_if_it_has_one(
+    errors: list[dict[str, str]], said: str, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    problem = {"code": "request_invalid", "detail": "limit 'health' counts per address: name an address", "status": 422}
+    answer = httpx2.Response(422, json=problem | ({"errors": errors} if errors else {}))
+    monkeypatch.setattr(httpx2, "request", lambda *_, **__: answer)
+    assert run("usage", "--address", "foo").stderr == said
+
+
+def test_the_help_says_that_one_caller_is_asked_for(asked: list[str]) -> None:
+    said = " ".join(run("usage", "--help").stdout.split())
+    assert "At most one of --subject, --tenant, --partner, --agent and --address" in said
