@@ -152,17 +152,19 @@ class Watched:
 
 
 @contextmanager
-def watched() -> Iterator[Watched]:
+def watched(binary: str | None = None) -> Iterator[Watched]:
+    program = binary or str(find_valkey())
     with folder() as path, contextlib.ExitStack() as held:
-        master = Server(path, options=("--save", "", "--bind", HOST, "--dbfilename", "master.rdb"))
-        copy = ("--save", "", "--bind", HOST, "--dbfilename", "copy.rdb", "--replicaof", HOST, str(master.port))
-        servers = [master, Server(path, options=copy)]
+        options = ("--save", "", "--bind", HOST, "--dbfilename")
+        master = Server(path, options=(*options, "master.rdb"), binary=program)
+        copy = (*options, "copy.rdb", "--replicaof", HOST, str(master.port))
+        servers = [master, Server(path, options=copy, binary=program)]
         for server in servers:
             held.callback(server.stop)
             server.start()
         with servers[1].client() as client:
             until(lambda: client.info("replication")["master_link_status"] == "up", "a replica in step")
-        sentinels = [_sentinel(path, master.port) for _ in range(3)]
+        sentinels = [_sentinel(path, master.port, program) for _ in range(3)]
         for sentinel in sentinels:
             held.callback(sentinel.stop)
             sentinel.start()
@@ -172,7 +174,7 @@ def watched() -> Iterator[Watched]:
         yield found
 
 
-def _sentinel(path: Path, master: int) -> Server:
+def _sentinel(path: Path, master: int, binary: str) -> Server:
     port = free_port()
     file = path / f"sentinel-{port}.conf"
     file.write_text(
@@ -182,7 +184,7 @@ def _sentinel(path: Path, master: int) -> Server:
         "sentinel failover-timeout counters 5000\n",
         encoding="utf-8",
     )
-    return Server(path, port, (str(file), "--sentinel"))
+    return Server(path, port, (str(file), "--sentinel"), binary)
 
 
 def _knows_all(sentinel: Server) -> bool:
@@ -215,12 +217,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(binary: str | None = None) -> Iterator[Cluster]:
     with contextlib.ExitStack() as held:
         nodes = []
         for _ in range(4):
             options = ("--save", "", "--bind", HOST, "--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
-            nodes.append(Server(held.enter_context(folder()), options=options))
+            nodes.append(Server(held.enter_context(folder()), options=options, binary=binary or str(find_valkey())))
             held.callback(nodes[-1].stop)
             nodes[-1].start()
         *masters, replica = nodes
