@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
@@ -264,7 +265,10 @@ class RedisStore:
                 await self._hang_up()
                 self._place.moved(Node(error.host, error.port)) if error.host else self._place.silent()
             except AskError as error:
-                return await self._run_there(Node(error.host, error.port), command)
+                # Some of the counters may be there already and others nowhere yet, which it does not take for its own.
+                with suppress(TryAgainError):
+                    return await self._run_there(Node(error.host, error.port), command)
+                await asyncio.sleep(_WHILE_MOVING)
             except TryAgainError:
                 await asyncio.sleep(_WHILE_MOVING)
         raise Disconnected("the cluster sends from node to node")

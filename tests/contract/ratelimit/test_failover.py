@@ -134,6 +134,30 @@ async def test_counters_are_followed_when_their_slot_is_moved(nodes: Cluster) ->
         assert await remaining(other, known, fresh) == [997, 998]
 
 
+async def test_counters_that_have_moved_and_such_as_are_new_wait_for_each_other(nodes: Cluster) -> None:
+    nodes.flush()
+    old, new = nodes.masters[1:]
+    moved, fresh = next(
+        (Charge(b"rl:{%d}:moved" % number, PLENTY), Charge(b"rl:{%d}:fresh" % number, PLENTY))
+        for number in range(99)
+        if _owner(nodes, slot_of(b"rl:{%d}:x" % number)) is old
+    )
+    slot = slot_of(moved.key)
+    async with opened(nodes.url) as store:
+        assert await admitted(store, moved)
+        _tell(new, "CLUSTER", "SETSLOT", slot, "IMPORTING", nodes.node_id(old))
+        _tell(old, "CLUSTER", "SETSLOT", slot, "MIGRATING", nodes.node_id(new))
+        _tell(old, "MIGRATE", "127.0.0.1", new.port, moved.key, 0, 5000)
+        # The old node has neither, and the new one only one of them.
+        both = asyncio.create_task(admitted(store, moved, fresh))
+        await asyncio.sleep(0.1)
+        assert not both.done()
+        for node in (new, old):
+            _tell(node, "CLUSTER", "SETSLOT", slot, "NODE", nodes.node_id(new))
+        assert await both
+        assert await remaining(store, moved, fresh) == [998, 999]
+
+
 async def test_a_replica_takes_the_slots_of_a_node_that_died(nodes: Cluster) -> None:
     charge = next(
         Charge(b"rl:{%d}:x" % number, PLENTY)
