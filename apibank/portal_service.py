@@ -14,6 +14,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 
 from apibank.developer.service import DeveloperPlace, developer_portal
+from apibank.migrating import migrate_later
 from apibank.observed import listener_of, observe, process_registry
 from apibank.policies import PolicyFolder
 from apibank.web import serve_web
@@ -82,6 +83,9 @@ async def run_portal(service: PortalService, stop: asyncio.Event) -> None:
             add_developer_portal(application, portal)
         async with asyncio.TaskGroup() as running:
             running.create_task(policies.follow(stop))
+            for url in () if service.developer is None else service.developer.databases:
+                # Meanwhile the reference is served, and that takes longest where many processes start at once.
+                running.create_task(migrate_later(url, stop))
             running.create_task(serve_web([listener_of(application, service.listen)], stop))
 
 

@@ -16,7 +16,6 @@ from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
 from apibank.developer.trusted import Policies, trusted_issuer
-from apibank.migrating import migrated
 from authz.audit import Pseudonyms
 from portal.developer.site import DeveloperPortal
 from records.api_keys import ApiKeys
@@ -47,6 +46,11 @@ class DeveloperPlace:
     client_secret: Callable[[], str] = field(repr=False)
     client_id: str = CLIENT_ID
 
+    @property
+    def databases(self) -> frozenset[str]:
+        """Those whose tables it needs. Until they are up to date, pages say that they are away."""
+        return frozenset((self.database, self.telemetry))
+
 
 @asynccontextmanager
 async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIterator[DeveloperPortal]:
@@ -56,11 +60,9 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
     # A page that cannot be read is told of at the start, and not to whoever needs it.
     catalogue()
     async with AsyncExitStack() as held:
-        await migrated(place.database)
         database = await held.enter_async_context(Database(place.database))
         telemetry = database
         if place.telemetry != place.database:
-            await migrated(place.telemetry)
             telemetry = await held.enter_async_context(Database(place.telemetry))
         provider = Provider(place.discovery, Client(place.client_id, place.client_secret))
         held.push_async_callback(provider.close)
