@@ -236,9 +236,9 @@ def cluster(binary: str | None = None) -> Iterator[Cluster]:
         found = Cluster(masters, replica)
         with replica.client() as client:
             until(lambda: _size(client) == 4, "nodes that know each other")
-            first = found.node_id(masters[0])
+            followed = found.node_id(masters[0])
             # A node that is only just met is counted, and not known by its name yet.
-            until(lambda: bool(client.execute_command("CLUSTER", "REPLICATE", first)), "a replica")
+            until(lambda: bool(client.execute_command("CLUSTER", "REPLICATE", followed)), "a replica")
             until(lambda: client.info("replication")["master_link_status"] == "up", "a replica in step")
         for server in nodes:
             with server.client() as client:
