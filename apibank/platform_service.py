@@ -6,11 +6,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
-from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from apibank import __version__
 from apibank.agent_names import agents_of
 from apibank.agents_service import demo_place, orchestration, queue_name
 from apibank.audit_trail import subject_key
@@ -29,17 +28,14 @@ from policy.model import Gateway
 from portal.agent_commands import PLATFORM
 from portal.agent_restarts import AgentRestarts
 from portal.agent_state import active
-from portal.platform_admin import admin_routes
-from portal.platform_api import HealthCheck, PlatformProbes, platform_router
-from portal.platform_figures import FiguresOfNow, figures_routes
-from portal.refusals import refusals_are_problems
+from portal.platform_api import HealthCheck, PlatformProbes
+from portal.platform_app import platform_app
+from portal.platform_figures import FiguresOfNow
 from records.audit_log import AuditLog
 from records.database import Database
 from records.fact_versions import FactVersions
 from records.request_figures import RequestFigures
 from records.request_log import RequestLog
-
-_TITLE: Final = "Platform API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +72,14 @@ async def run_platform(service: PlatformService, stop: asyncio.Event) -> None:
         await policies.take()
         names = partial(_agents, policies)
         restarts = AgentRestarts(bus, AuditLog(database), PLATFORM + queue_name(service.name), names, pseudonyms.of)
-        application = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, openapi_url=None)
-        application.include_router(platform_router(HealthCheck(_probes(service, database, policies, bus))))
-        application.include_router(figures_routes(FiguresOfNow(RequestFigures(telemetry), _count(bus, names))))
-        application.include_router(admin_routes(restarts, RequestLog(telemetry), AuditLog(database)))
-        refusals_are_problems(application)
+        application = platform_app(
+            HealthCheck(_probes(service, database, policies, bus)),
+            FiguresOfNow(RequestFigures(telemetry), _count(bus, names)),
+            restarts,
+            RequestLog(telemetry),
+            AuditLog(database),
+            __version__,
+        )
         observe(application, registry, _always)
         counted: ASGIApp = Counted(application)
         listeners = [listener_of(counted, service.listen)]

@@ -1,13 +1,14 @@
 """`/api/platform/admin`: restarts of agents, the log of requests, the audit; for administrators (R31, R32, R36)."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from portal.platform_caller import Caller, admin_of
+from portal.platform_rows import AuditedEvent, AuditedEvents, LoggedRequest, LoggedRequests, Restarting, moment
 from portal.problems import Refused
 from records.audit_log import AuditLog, AuditQuery
 from records.errors import LOST_DATABASE
@@ -71,13 +72,13 @@ def admin_routes(restarts: Restarts, log: RequestLog, audit: AuditLog) -> APIRou
     @router.post("/restart-agent", summary="Restart an agent")
     async def restart_agent(
         caller: Admin, agent_id: Annotated[str, Query(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-    ) -> dict[str, object]:
+    ) -> Restarting:
         """Orders the restart over the bus, and answers when the agent has said that it began anew."""
         await restarts.restart(agent_id, caller)
-        return {"status": "restarting", "agent_id": agent_id}
+        return Restarting(status="restarting", agent_id=agent_id)
 
     @router.get("/logs", summary="What became of requests")
-    async def logs(_: Admin, wanted: Annotated[LogsWanted, Query()], response: Response) -> dict[str, object]:
+    async def logs(_: Admin, wanted: Annotated[LogsWanted, Query()], response: Response) -> LoggedRequests:
         """Requests as the gateways' Envoys told of them, the newest first; a request through two gateways is in it
         twice."""
         response.headers["cache-control"] = "no-store"
@@ -87,11 +88,11 @@ def admin_routes(restarts: Restarts, log: RequestLog, audit: AuditLog) -> APIRou
             rows = await log.find(query, wanted.count)
         except LOST_DATABASE:
             raise Refused(503, "figures_unavailable", "The log of requests cannot be read at the moment.") from None
-        found = [{**row, "at": datetime.fromtimestamp(row["at"], UTC).isoformat()} for row in rows]
-        return {"requests": found, "next": rows[-1]["id"] if len(rows) == wanted.count else None}
+        found = [LoggedRequest(**{**row, "at": moment(row["at"])}) for row in rows]
+        return LoggedRequests(requests=found, next=rows[-1]["id"] if len(rows) == wanted.count else None)
 
     @router.get("/audit", summary="Who did what")
-    async def search(_: Admin, wanted: Annotated[AuditWanted, Query()], response: Response) -> dict[str, object]:
+    async def search(_: Admin, wanted: Annotated[AuditWanted, Query()], response: Response) -> AuditedEvents:
         """Rows of the audit, the newest first."""
         response.headers["cache-control"] = "no-store"
         query = AuditQuery(
@@ -114,8 +115,8 @@ def admin_routes(restarts: Restarts, log: RequestLog, audit: AuditLog) -> APIRou
         except _UNREADABLE:
             detail = "A row cannot be read: `apibank audit verify` names it."
             raise Refused(503, "audit_unavailable", detail) from None
-        found = [{"id": row.row_id, **asdict(row.entry), "position": row.position} for row in rows]
-        return {"entries": found, "next": rows[-1].row_id if len(rows) == wanted.count else None}
+        found = [AuditedEvent(id=row.row_id, position=row.position, **asdict(row.entry)) for row in rows]
+        return AuditedEvents(entries=found, next=rows[-1].row_id if len(rows) == wanted.count else None)
 
     return router
 
