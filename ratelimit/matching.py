@@ -169,12 +169,14 @@ def counter_key(domain: str, entries: Entries, limit: Limit, override: Override 
 
     Every part is hashed with its length before it, so that no value can be spelt to share another's counter. The
     braces are Redis Cluster's hash tag: a request's counters lie on one node, where one script can charge them all.
-    A changed figure keeps the counter; another algorithm, whose states mean something else, begins a new one. A limit
-    that comes with the request has counters of its own for each unit, as it can come beside the rule's.
+    A changed figure keeps the counter. Another algorithm or unit, whose states mean something else, begins a new one:
+    processes that disagree for a while would take each other's states for those of a wrong clock, forget them, and
+    none of them would refuse anybody. A limit that comes with the request has counters of its own for each unit, as it
+    can come beside the rule's.
     """
     kind = _KINDS[type(limit)] if override is None else b"o-" + override.unit.encode()
     digest = blake2b(digest_size=16)
-    for part in (domain, *(text for entry in entries for text in entry)):
+    for part in (domain, str(limit.period), *(text for entry in entries for text in entry)):
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)

@@ -112,6 +112,38 @@ async def test_a_limit_that_takes_another_shape_counts_descriptors_of_either(lim
     assert await admitted_of(limiter, 20, "day", caller="sub:jane") == 3
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"unit": "minute", "requests": 10}, {"unit": "hour", "requests": 10}),
+        ({"unit": "day", "requests": 10}, {"unit": "month", "requests": 10}),
+        (
+            {"unit": "minute", "requests": 10, "algorithm": "sliding_window"},
+            {"unit": "hour", "requests": 10, "algorithm": "sliding_window"},
+        ),
+        (
+            {"unit": "minute", "requests": 10, "algorithm": "gcra"},
+            {"unit": "day", "requests": 10, "algorithm": "gcra"},
+        ),
+    ],
+    ids=str,
+)
+async def test_processes_that_disagree_about_the_unit_void_neither_s_limit(
+    one: dict[str, object], other: dict[str, object]
+) -> None:
+    noon = 1_764_072_000_000_000
+    store = MemoryStore(steady=lambda: noon, wall=lambda: noon)
+    limiters = [RateLimiter(store, RateLimitMetrics(CollectorRegistry())) for _ in range(2)]
+    for limiter, written in zip(limiters, (one, other), strict=True):
+        limiter.replace_rules(with_day(**written))
+    alone = [await admitted_of(limiter, 20, "day", caller="sub:alone") for limiter in limiters]
+    admitted = [0, 0]
+    for _ in range(50):
+        for index, limiter in enumerate(limiters):
+            admitted[index] += await admitted_of(limiter, 1, "day", caller="sub:jane")
+    assert admitted == alone
+
+
 @pytest.mark.requirement("R70")
 async def test_a_name_that_sixteen_later_versions_do_not_have_is_refused(limiter: RateLimiter) -> None:
     limiter.replace_rules(marketing())

@@ -50,13 +50,16 @@ def test_a_key_names_its_gateway_and_keeps_a_secret_value_to_itself() -> None:
     assert b"secret" not in key
 
 
-def test_another_figure_keeps_the_counter_and_another_algorithm_begins_one() -> None:
+def test_another_figure_keeps_the_counter_and_another_algorithm_or_unit_begins_one() -> None:
     def key(limit: Gcra | FixedWindow | SlidingWindow | CalendarQuota) -> bytes:
         return counter_key("x", (("a", "b"),), limit)
 
-    assert key(FixedWindow(1, 60)) == key(FixedWindow(9, 3600))
+    assert key(FixedWindow(1, 60)) == key(FixedWindow(9, 60))
+    assert key(Gcra(1, 60, 0)) == key(Gcra(9, 60, 7))
+    assert key(CalendarQuota(1, Period.DAY)) == key(CalendarQuota(9, Period.DAY, "Asia/Kolkata"))
     kinds = [FixedWindow(1, 60), SlidingWindow(1, 60), Gcra(1, 60, 0), CalendarQuota(1, Period.DAY)]
-    assert len({key(limit) for limit in kinds}) == 4
+    kinds += [FixedWindow(1, 3600), SlidingWindow(1, 3600), Gcra(1, 3600, 0), CalendarQuota(1, Period.MONTH)]
+    assert len({key(limit) for limit in kinds}) == 8
 
 
 def test_the_exact_value_goes_before_the_prefix_and_the_prefix_before_any() -> None:
