@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from apibank.message_bus import MEMORY, open_bus
 from apibank.probes import UnansweredError, required
 from messaging.bus import Bus
 from portal.agent_state import active
@@ -21,15 +20,15 @@ def database_probe(versions: FactVersions) -> Probe:
     return ask
 
 
-def store_probe(store: str) -> Probe:
-    """Whether the store of counters answers. In the gateways' own memory there is nothing that could be down."""
-    if store == MEMORY:
+def store_probe(store: Bus | None) -> Probe:
+    """Whether the store of counters answers. None: in the gateways' own memory there is nothing that could be down."""
+    if store is None:
 
         async def nothing_to_ask() -> None:
             return
 
         return nothing_to_ask
-    return required(open_bus(store).ready)
+    return required(store.ready)
 
 
 def gateways_probe(versions: FactVersions, names: Names) -> Probe:

@@ -63,8 +63,9 @@ async def run_platform(service: PlatformService, stop: asyncio.Event) -> None:
     registry = process_registry()
     pseudonyms = Pseudonyms(subject_key(service.key_file))
     async with AsyncExitStack() as held:
-        bus = open_bus(service.bus)
-        held.push_async_callback(bus.close)
+        bus, store = _opened(held, service.bus), None
+        if service.store != MEMORY:
+            store = bus if service.store == service.bus else _opened(held, service.store)
         database = await held.enter_async_context(Database(service.database))
         telemetry = await held.enter_async_context(Database(service.telemetry))
         away = [url for url in {service.database, service.telemetry} if not await migrated(url)]
@@ -73,7 +74,7 @@ async def run_platform(service: PlatformService, stop: asyncio.Event) -> None:
         names = partial(_agents, policies)
         restarts = AgentRestarts(bus, AuditLog(database), PLATFORM + queue_name(service.name), names, pseudonyms.of)
         application = platform_app(
-            HealthCheck(_probes(service, database, policies, bus)),
+            HealthCheck(_probes(store, database, policies, bus)),
             FiguresOfNow(RequestFigures(telemetry), _count(bus, names)),
             restarts,
             RequestLog(telemetry),
@@ -94,11 +95,17 @@ async def run_platform(service: PlatformService, stop: asyncio.Event) -> None:
             running.create_task(serve_web(listeners, stop))
 
 
-def _probes(service: PlatformService, database: Database, policies: FollowedPolicies, bus: Bus) -> PlatformProbes:
+def _opened(held: AsyncExitStack, url: str) -> Bus:
+    bus = open_bus(url)
+    held.push_async_callback(bus.close)
+    return bus
+
+
+def _probes(store: Bus | None, database: Database, policies: FollowedPolicies, bus: Bus) -> PlatformProbes:
     versions = FactVersions(database)
     return PlatformProbes(
         database=database_probe(versions),
-        redis=store_probe(service.store),
+        redis=store_probe(store),
         gateways=gateways_probe(versions, lambda: frozenset(policies())),
         agents=agents_probe(bus, partial(_agents, policies)),
     )

@@ -31,8 +31,9 @@ INITIATED: Final = "initiated"
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"
 INTERRUPTED: Final = "restart_interrupted"
-# What was left open longer ago is closed already, or was never ours.
-_OPEN_DAYS: Final = 7
+# A process that begins looks so far back for what was left open, and one that runs as far as it may have missed.
+_FIRST_LOOK: Final = timedelta(days=7)
+_LOOK: Final = timedelta(minutes=10)
 # Beyond the wait, another process's order counts as left.
 _MARGIN_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 15.0
@@ -66,6 +67,7 @@ class AgentRestarts:
         self._wait, self._now = wait, now
         # By command: which agent is to answer, and who waits for it.
         self._waiting: dict[str, tuple[str, asyncio.Future[None]]] = {}
+        self._look = _FIRST_LOOK
         # Rows that the database has not taken yet.
         self._unwritten: dict[str, AuditEntry] = {}
 
@@ -142,7 +144,7 @@ class AgentRestarts:
         entries = dict(self._unwritten)
         now = datetime.fromtimestamp(self._now(), UTC)
         late = now - timedelta(seconds=self._wait + _MARGIN_SECONDS)
-        found = await self._rows(now - timedelta(days=_OPEN_DAYS))
+        found = await self._rows(now - self._look)
         for name, entry in found.items():
             end = _end_of(name)
             if entry.outcome == INITIATED and entry.timestamp < late and not {end} & (found.keys() | entries.keys()):
@@ -151,6 +153,7 @@ class AgentRestarts:
             await self._audit.write([*entries.values()])
             for name in entries:
                 self._unwritten.pop(name, None)
+        self._look = _LOOK
         return len(entries)
 
     async def _rows(self, since: datetime) -> Mapping[str, AuditEntry]:

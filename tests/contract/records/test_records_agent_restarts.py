@@ -152,6 +152,15 @@ async def test_what_a_process_that_died_has_left_open_is_closed_by_the_next_once
     assert len(await rows(database)) == 2
 
 
+async def test_a_process_looks_far_back_once_and_then_only_at_what_it_may_have_missed(database: Database) -> None:
+    log = AuditLog(database)
+    one = restarts(MemoryBus(), log, later=3600)
+    assert await one.settle() == 0
+    await log.write([restarts(MemoryBus(), log)._begun("vision", "2" * 32, CALLER)])
+    assert await one.settle() == 0
+    assert await restarts(MemoryBus(), log, later=3600).settle() == 1
+
+
 async def test_rows_of_others_are_left_as_they_are(database: Database) -> None:
     log = AuditLog(database)
     entry = restarts(MemoryBus(), log)._begun("vision", "1" * 32, CALLER)
