@@ -67,7 +67,7 @@ def as_counted(request: Request, decision: Decision, counted: Counted) -> Decisi
     if refusal is None:
         if not told:
             return decision
-    elif refusal.status == _TOO_MANY and request.headers.get("content-type", "").startswith(_GRPC):
+    elif refusal.status == _TOO_MANY and _is_grpc(request.headers.get("content-type", "")):
         told = (*told, _RESOURCE_EXHAUSTED)
     # `replace` would take three microseconds for it, of each request.
     return Decision(
@@ -80,3 +80,8 @@ def as_counted(request: Request, decision: Decision, counted: Counted) -> Decisi
         decision.waived,
         told,
     )
+
+
+def _is_grpc(content_type: str) -> bool:
+    """As Envoy's filters tell it; gRPC-Web, and what else begins alike, is not."""
+    return content_type == _GRPC or content_type.startswith(_GRPC + "+")

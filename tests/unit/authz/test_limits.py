@@ -353,7 +353,14 @@ async def test_the_answer_to_what_a_limit_refuses_says_what_the_limit_says() -> 
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("application/grpc", True), ("application/grpc+proto", True), ("application/json", False), ("", False)],
+    [
+        ("application/grpc", True),
+        ("application/grpc+proto", True),
+        ("application/grpc-web", False),
+        ("application/grpc-web+proto", False),
+        ("application/json", False),
+        ("", False),
+    ],
 )
 async def test_clients_of_grpc_are_told_that_something_is_used_up(kind: str, told: bool) -> None:
     policy = known()
