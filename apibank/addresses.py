@@ -49,6 +49,8 @@ def _gateway(gateway: Gateway, plan: PortPlan, certificates: DevelopmentCertific
         "services": {
             "authz": {"endpoint": f"{LOOPBACK}:{ports.authz}"},
             "ratelimit": {"endpoint": f"{LOOPBACK}:{ports.ratelimit}"},
+            # Not where a policy has none: `only_existing`.
+            "telemetry": {"endpoint": f"{LOOPBACK}:{plan.telemetry}"},
         },
         "listeners": {name: _listener(name, gateway.gateway, plan) for name in gateway.listeners},
         "upstreams": {

@@ -24,7 +24,7 @@ _XDS, _CONTROL_API, _METRICS = 40, 41, 50
 _MORE_ADMINS: Final = 100
 MOST_ENVOYS: Final = 9
 _ISSUER_CUSTOMER, _ISSUER_ADMIN, _VALKEY, _HTTP, _PORTAL = 60, 61, 70, 80, 90
-_AGENTS: Final = 93
+_TELEMETRY, _TELEMETRY_METRICS, _AGENTS = 91, 92, 93
 _HTTPS, _INTERNAL_HTTPS, _UPSTREAM = 443, 444, 800
 _LAST = _UPSTREAM + MOST_GATEWAYS
 
@@ -59,6 +59,8 @@ class PortPlan:
     issuer_admin: int
     valkey: int
     portal: int
+    telemetry: int
+    telemetry_metrics: int
     agents: int
     gateways: Mapping[str, GatewayPorts]
 
@@ -74,6 +76,8 @@ class PortPlan:
             "issuer admin": self.issuer_admin,
             "valkey": self.valkey,
             "portal": self.portal,
+            "telemetry": self.telemetry,
+            "telemetry metrics": self.telemetry_metrics,
             "demo agents": self.agents,
         }
         for name, gateway in self.gateways.items():
@@ -138,6 +142,8 @@ def plan_ports(
         issuer_admin=base + _ISSUER_ADMIN,
         valkey=base + _VALKEY,
         portal=base + _PORTAL,
+        telemetry=base + _TELEMETRY,
+        telemetry_metrics=base + _TELEMETRY_METRICS,
         agents=base + _AGENTS,
         gateways={name: _gateway_ports(base, places[name], envoys.get(name, 1)) for name in gateways},
     )

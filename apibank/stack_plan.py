@@ -58,6 +58,7 @@ class StackPlan:
         store = [valkey_child(self._valkey(), self.settings.state_dir)] if self.settings.store == "valkey" else []
         services = [
             self._control_plane(),
+            *self._telemetry(),
             *(self._gateway(name) for name in self.gateways),
             self._issuer(),
             self._portal(),
@@ -129,6 +130,7 @@ class StackPlan:
                 f"{self._control_api}/metrics",
                 *(self._metrics(name) for name in self.gateways),
                 self._portal_metrics,
+                *([self._telemetry_metrics] if self._is_told else []),
                 *([self._agents_metrics] if self._runs_agents else []),
             ],
             upstreams={name: f"http://{LOOPBACK}:{plan.gateways[name].upstream}" for name in domains},
@@ -158,6 +160,15 @@ class StackPlan:
     @property
     def _portal_metrics(self) -> str:
         return f"http://{LOOPBACK}:{self.ports.portal}/metrics"
+
+    @property
+    def _telemetry_metrics(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.telemetry_metrics}/metrics"
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether some gateway's Envoys tell of requests."""
+        return any(one.services.telemetry is not None for one in self.gateways.values())
 
     @property
     def _agents_metrics(self) -> str:
@@ -219,6 +230,16 @@ class StackPlan:
             *self._policy_options(),
         )
         return self._python(f"gateway-{name}", command, _http_probe(f"{LOOPBACK}:{ports.metrics}", "/ready"))
+
+    def _telemetry(self) -> Sequence[Child]:
+        """What Envoys tell of requests, where any of them is to."""
+        if not self._is_told:
+            return ()
+        metrics = f"{LOOPBACK}:{self.ports.telemetry_metrics}"
+        # Unless one is named, usage has a database of its own in the state directory, beside that of all else.
+        named = ("--database", self.settings.database) if self.settings.database is not None else ()
+        listen = ("--listen", f"{LOOPBACK}:{self.ports.telemetry}", "--metrics-listen", metrics)
+        return (self._python("telemetry", self._serve("telemetry", *listen, *named), _http_probe(metrics, "/ready")),)
 
     def _issuer(self) -> Child:
         command = self._serve(
