@@ -67,7 +67,8 @@ def traffic(seed: int, requests: int) -> list[dict[str, Any]]:
         headers = [*WHO[draw.choice([*WHO, "free", "of a tenant"])].items()]
         headers += [(name, FORGED[name]) for name in draw.sample(sorted(FORGED), draw.randint(0, 2))]
         if draw.random() < 0.1:
-            headers += [("content-type", "application/grpc"), ("te", "trailers")]
+            kind = draw.choice(["application/grpc", "application/grpc+proto", "application/grpc-web"])
+            headers += [("content-type", kind), ("te", "trailers")]
         elif method == "POST":
             headers.append(("content-type", "application/json"))
         body = draw.choice([b'{"topic": "AI", "tone": "casual", "length": 500}', b'{"topic": 1}'])
@@ -130,3 +131,14 @@ async def test_clients_of_grpc_hear_that_something_is_used_up(
     ends = [dict((await gates[which].call(clients["127.0.0.1"], drawn))[1])["grpc-status"] for _ in range(6)]
     assert ends[0] == "14"
     assert ends[-1] == "8"
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["two hops", "one hop"])
+async def test_clients_of_grpc_web_hear_it_as_all_others(
+    which: int, gates: tuple[Gate, Gate], clients: Mapping[str, httpx2.AsyncClient]
+) -> None:
+    headers = [*WHO["of a tenant"].items(), ("content-type", "application/grpc-web+proto")]
+    drawn = {"path": "/api/marketing/down", "method": "GET", "headers": headers, "body": None}
+    ends = [await gates[which].call(clients["127.0.0.1"], drawn) for _ in range(6)]
+    assert [status for status, _, _ in ends][::5] == [503, 429]
+    assert "grpc-status" not in dict(ends[-1][1])
