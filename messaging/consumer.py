@@ -10,7 +10,8 @@ import structlog
 from messaging.bus import Bus, BusAwayError, Delivery, Message
 
 _LOG: Final = structlog.get_logger(__name__)
-_WAIT: Final = 1.0
+# Whoever waits longer asks less often; a stop does not wait for it.
+_WAIT: Final = 3.0
 _PAUSE: Final = 0.5
 
 Handle = Callable[[Message], Awaitable[None]]

@@ -34,8 +34,9 @@ from messaging.bus import (
 
 _GROUP: Final = "agents"
 _POSITION: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
-# So often a consumer that waits for what is new looks for what another has left.
-_LONGEST_BLOCK: Final = 1.0
+# How often a consumer that waits for what is new looks for what another has left: a part of the lease, within these.
+_SHORTEST_BLOCK: Final = 1.0
+_LONGEST_BLOCK: Final = 3.0
 _REPEATED: Final = 1
 _CONFLICT: Final = 2
 _FULL: Final = 3
@@ -52,6 +53,7 @@ class RedisBus:
         self._client = client
         self._limits = limits or BusLimits()
         self._timeout = timeout
+        self._block = min(max(self._limits.lease / 4, _SHORTEST_BLOCK), _LONGEST_BLOCK)
         self._publish, self._reclaim, self._settle, self._revive = (
             client.register_script("".join(map(_lua, names)))
             for names in (("publish",), ("bury", "reclaim"), ("bury", "settle"), ("revive",))
@@ -94,7 +96,7 @@ class RedisBus:
             left = max(deadline - time.monotonic(), 0.0)
             if len(found) < count:
                 # Who has something already waits for nothing.
-                block = 0.0 if found else min(left, _LONGEST_BLOCK)
+                block = 0.0 if found else min(left, self._block)
                 found += await self._fresh(recipient, consumer, count - len(found), block)
             if found or left <= 0:
                 return found

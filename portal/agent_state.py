@@ -6,8 +6,8 @@ from typing import Final
 
 from messaging.bus import Bus
 
-# Consumers ask at least once a second.
-ACTIVE_SECONDS: Final = 5.0
+# Consumers ask at least every three seconds.
+ACTIVE_SECONDS: Final = 6.0
 
 
 async def active(bus: Bus, names: Collection[str], within: float = ACTIVE_SECONDS) -> frozenset[str]:
