@@ -245,6 +245,12 @@ async def test_what_there_is_is_named_where_a_question_names_what_is_not(
     assert refused.value.status == status
 
 
+async def test_an_address_that_is_none_is_told_with_its_place(counting: Counting) -> None:
+    with pytest.raises(Refused) as refused:
+        await counting.desk.usage(UsageQuestion(address="jane"))
+    assert refused.value.errors == [{"pointer": "/address", "rule": "'jane' is no IP address"}]
+
+
 @pytest.mark.parametrize(
     "question", [{"tier": "gold"}, {"tenant": "a", "subject": "b"}, {"tenent": "a"}, {"tenant": ""}]
 )
