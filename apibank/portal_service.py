@@ -4,7 +4,7 @@ It has the API reference (R114, R115), and the developer portal where there is a
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -77,15 +77,18 @@ async def run_portal(service: PortalService, stop: asyncio.Event) -> None:
     application.add_exception_handler(Refused, _refused)
     application.add_exception_handler(404, _nowhere)
     observe(application, registry, ready)
+    tasks: list[Coroutine[None, None, None]] = []
     async with AsyncExitStack() as held:
         if service.developer is not None:
-            portal = await held.enter_async_context(developer_portal(service.developer, policies))
+            portal, courier = await held.enter_async_context(developer_portal(service.developer, policies))
             add_developer_portal(application, portal)
+            # Meanwhile the reference is served: making tables takes longest where many processes start at once.
+            tasks += [migrate_later(url, stop) for url in service.developer.databases]
+            tasks.append(courier.run(stop))
         async with asyncio.TaskGroup() as running:
             running.create_task(policies.follow(stop))
-            for url in () if service.developer is None else service.developer.databases:
-                # Meanwhile the reference is served, and that takes longest where many processes start at once.
-                running.create_task(migrate_later(url, stop))
+            for task in tasks:
+                running.create_task(task)
             running.create_task(serve_web([listener_of(application, service.listen)], stop))
 
 

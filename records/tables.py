@@ -312,3 +312,36 @@ class PortalSessionRow(Table):
     person: Mapped[dict[str, object]] = mapped_column(JSON)
     seen_at: Mapped[float] = mapped_column(Double)
     ends_at: Mapped[float] = mapped_column(Double)
+
+
+class WebhookRow(Table):
+    """Where a partner wants to be told of events. The secret signs, so that it is kept as it is."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index(None, "partner"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    partner: Mapped[str] = mapped_column(String(64))
+    url: Mapped[str] = mapped_column(String(500))
+    secret: Mapped[str] = mapped_column(String(64))
+    events: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(Double)
+    created_by: Mapped[str] = mapped_column(String(128))
+
+
+class DeliveryRow(Table):
+    """One event for one webhook, and what became of it. `next_at`: of the next try, NULL where there is none."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (Index(None, "next_at"), Index(None, "webhook", "created_at"))
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    webhook: Mapped[str] = mapped_column(String(40))
+    event: Mapped[str] = mapped_column(String(64))
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(Double)
+    next_at: Mapped[float | None] = mapped_column(Double)
+    attempts: Mapped[int] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(16))
+    answer: Mapped[str] = mapped_column(String(200))
+    last_at: Mapped[float | None] = mapped_column(Double)

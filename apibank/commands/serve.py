@@ -266,6 +266,10 @@ def portal(
         Path | None,
         typer.Option(help="Its secret there; unset: that of the development issuer of the state directory."),
     ] = None,
+    webhook_network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Where webhooks may lead beyond the public Internet; several times."),
+    ] = None,
     policies: Policies = None,
     profile: Profile = None,
     database: Database = None,
@@ -286,7 +290,8 @@ def portal(
     developer = None
     if issuer is not None:
         try:
-            developer = developer_place(settings, issuer, origin or (), client_id, client_secret_file)
+            networks = webhook_network or ()
+            developer = developer_place(settings, issuer, origin or (), client_id, client_secret_file, networks)
         except ValueError as error:
             fail(f"error: {error}")
     service = PortalService(folder=_folder_in_force(settings, None), listen=listen, developer=developer)

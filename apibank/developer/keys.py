@@ -3,10 +3,12 @@
 Nothing is changed that could not be written into the audit first: who, what and why.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+import structlog
 
 from portal.developer.browser import Refusal, Visit
 from portal.developer.keys import MOST_LIVE, Issued, NewKeyForm, RevokeForm, RotateForm, partner_of
@@ -16,11 +18,15 @@ from records.audit_log import AuditEntry, AuditLog
 from records.errors import LOST_DATABASE, KeyRefusedError, NotAppliedError, UnknownKeyError
 from records.fact_versions import API_KEYS, FactVersions
 
+_LOG: Final = structlog.get_logger(__name__)
 # The chain of the audit that the portal writes.
 AUDIT_CHAIN: Final = "portal"
 # Gateways look twice a second. The edge gives a page 20 s.
 _IN_FORCE_SECONDS: Final = 10.0
 _TIERS: Final = {"free", "business", "enterprise"}
+
+
+Tell = Callable[[str, str, object], Awaitable[None]]
 
 
 class KeyShelf:
@@ -32,13 +38,15 @@ class KeyShelf:
         versions: FactVersions,
         audit: AuditLog,
         pseudonym: Callable[[str], str],
+        tell: Tell,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`pseudonym`: how the gateways' audit names a subject."""
+        """`pseudonym`: how the gateways' audit names a subject. `tell`: a partner's webhooks, of an event."""
         self._keys = keys
         self._versions = versions
         self._audit = audit
         self._pseudonym = pseudonym
+        self._tell = tell
         self._clock = clock
 
     async def list(self, visit: Visit) -> Sequence[ApiKey]:
@@ -63,7 +71,7 @@ class KeyShelf:
         if sum(one.status(now) == "live" for one in await self.list(visit)) >= MOST_LIVE:
             raise Refusal(409, "You have enough keys", f"At most {MOST_LIVE} are live at a time: revoke one first.")
         async with self._audited(visit, "create", form.name):
-            return await self._issued(
+            made = await self._issued(
                 await self._keys.create(
                     partner,
                     of_partner(partner, tuple(form.scope)),
@@ -75,20 +83,34 @@ class KeyShelf:
                     created_by=self._who(visit),
                 )
             )
+        await self._say("key.created", made.key)
+        return made
 
     async def rotate(self, visit: Visit, key_id: str, form: RotateForm) -> Issued:
         now, old = self._clock(), await self.find(visit, key_id)
         until = now + timedelta(hours=form.overlap_hours)
         async with self._audited(visit, "rotate", form.why, old):
-            return await self._issued(
+            made = await self._issued(
                 await self._keys.rotate(old.key_id, now=now, old_until=until, created_by=self._who(visit))
             )
+        await self._say("key.rotated", made.key, replaces=old.key_id)
+        return made
 
     async def revoke(self, visit: Visit, key_id: str, form: RevokeForm) -> tuple[str, ...]:
         key = await self.find(visit, key_id)
         async with self._audited(visit, "revoke", form.why, key):
-            _, version = await self._keys.revoke(key.key_id, now=self._clock())
-            return await self._late(version)
+            gone, version = await self._keys.revoke(key.key_id, now=self._clock())
+            late = await self._late(version)
+        await self._say("key.revoked", gone)
+        return late
+
+    async def _say(self, event: str, key: ApiKey, **more: str) -> None:
+        about = {"key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes), **more}
+        try:
+            await self._tell(key.partner, event, about)
+        except LOST_DATABASE as error:
+            # The change is made: a message less does not undo it.
+            _LOG.warning("webhooks_not_told", webhook_event=event, error=type(error).__name__)
 
     async def _issued(self, made: IssuedKey) -> Issued:
         return Issued(made.key, made.text, await self._late(made.version))

@@ -1,6 +1,7 @@
 """From settings and options to what the developer portal is told."""
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +11,12 @@ from apibank.settings import Settings
 
 
 def developer_place(
-    settings: Settings, discovery: str, origins: Sequence[str], client_id: str, secret_file: Path | None
+    settings: Settings,
+    discovery: str,
+    origins: Sequence[str],
+    client_id: str,
+    secret_file: Path | None,
+    webhook_networks: Sequence[str] = (),
 ) -> DeveloperPlace:
     """Raises ValueError, which names the option."""
     if not origins:
@@ -21,6 +27,10 @@ def developer_place(
             raise ValueError(f"--origin {origin!r} is not https://HOST[:PORT]")
     if urlsplit(discovery).scheme not in {"http", "https"}:
         raise ValueError(f"--issuer {discovery!r} is no URL")
+    try:
+        networks = tuple(ip_network(one) for one in webhook_networks)
+    except ValueError as error:
+        raise ValueError(f"--webhook-network: {error}") from None
     secret = _of_file(secret_file) if secret_file else _of_development(settings.state_dir, client_id)
     return DeveloperPlace(
         discovery=discovery,
@@ -30,6 +40,7 @@ def developer_place(
         subjects_key=settings.audit_key(),
         client_secret=secret,
         client_id=client_id,
+        webhook_networks=networks,
     )
 
 

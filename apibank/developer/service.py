@@ -1,5 +1,6 @@
 """The developer portal, put together: what its pages ask, over the databases and the policies in force."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from typing import Final
 
 from apibank.audit_trail import subject_key
 from apibank.developer.catalogue import catalogue
+from apibank.developer.courier import Courier
+from apibank.developer.destinations import Destinations, Network
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
@@ -16,6 +19,7 @@ from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
 from apibank.developer.trusted import Policies, trusted_issuer
+from apibank.developer.webhooks import WebhookShelf, tell_all
 from authz.audit import Pseudonyms
 from portal.developer.site import DeveloperPortal
 from records.api_keys import ApiKeys
@@ -25,6 +29,7 @@ from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
 from records.usage import Usage
+from records.webhooks import Webhooks
 
 CLIENT_ID: Final = "waooaw-portal"
 
@@ -36,6 +41,7 @@ class DeveloperPlace:
     `discovery`: the openid-configuration of the issuer that people sign in at. `origins`: where browsers reach the
     central gateway, https://HOST[:PORT]; the first is the portal's own name. `telemetry`: the database
     of usage and requests. `subjects_key`: the file with the key of the audit's pseudonyms.
+    `webhook_networks`: where webhooks may lead beyond the public Internet.
     """
 
     discovery: str
@@ -45,6 +51,7 @@ class DeveloperPlace:
     subjects_key: Path
     client_secret: Callable[[], str] = field(repr=False)
     client_id: str = CLIENT_ID
+    webhook_networks: tuple[Network, ...] = ()
 
     @property
     def databases(self) -> frozenset[str]:
@@ -53,8 +60,8 @@ class DeveloperPlace:
 
 
 @asynccontextmanager
-async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIterator[DeveloperPortal]:
-    """The portal for as long as it is served. Raises ValueError or OSError where it cannot start."""
+async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIterator[tuple[DeveloperPortal, Courier]]:
+    """The portal, and who sends what its webhooks are told. Raises ValueError or OSError where it cannot start."""
     if not place.client_secret():
         raise ValueError("the portal's client secret is empty")
     # A page that cannot be read is told of at the start, and not to whoever needs it.
@@ -70,15 +77,23 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
         key = place.client_secret().encode()
         issuing = CodeFlow(provider, place.client_id, lambda issuer: trusted_issuer(policies(), issuer), key)
         pseudonym = Pseudonyms(subject_key(place.subjects_key)).of
-        yield DeveloperPortal(
+        webhooks, destinations = Webhooks(database), Destinations(place.webhook_networks)
+
+        async def tell(partner: str, event: str, data: object) -> None:
+            await tell_all(webhooks, partner, event, data, time.time())
+
+        keys = ApiKeys(database)
+        portal = DeveloperPortal(
             issuing=issuing,
             sessions=StoredSessions(PortalSessions(database)),
             origins=place.origins,
-            keys=KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym),
+            keys=KeyShelf(keys, FactVersions(database), AuditLog(database), pseudonym, tell),
             limits=LimitBoard(policies),
             usage=UsageBoard(Usage(telemetry), pseudonym),
             requests=RequestShelf(RequestLog(telemetry), policies, pseudonym),
+            webhooks=WebhookShelf(webhooks, destinations, pseudonym),
             errors=catalogue,
             policies=policies,
             clock=lambda: datetime.now(UTC),
         )
+        yield portal, Courier(webhooks, keys, destinations)

@@ -18,6 +18,7 @@ from portal.developer.requests import OwnRequests, request_routes
 from portal.developer.samples import sample_routes
 from portal.developer.sign_in import Issuing, sign_in_routes
 from portal.developer.usage import OwnUsage, usage_routes
+from portal.developer.webhooks import OwnWebhooks, WebhookPages, webhook_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class DeveloperPortal:
     limits: OwnLimits
     usage: OwnUsage
     requests: OwnRequests
+    webhooks: OwnWebhooks
     errors: Callable[[], Mapping[str, ErrorPage]]
     policies: Callable[[], Mapping[str, Gateway]]
     clock: Callable[[], datetime]
@@ -48,6 +50,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(usage_routes(door, portal.usage, portal.clock))
     app.include_router(request_routes(door, portal.requests))
     app.include_router(error_routes(door, portal.errors))
+    app.include_router(webhook_routes(WebhookPages(door, portal.webhooks)))
     # Last: whatever has no page.
     app.include_router(_nowhere())
 

@@ -1,11 +1,13 @@
 """One portal for each test, over a database of its own."""
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import httpx2
@@ -13,12 +15,14 @@ import pytest
 from fastapi import FastAPI
 
 from apibank.developer.catalogue import catalogue
+from apibank.developer.destinations import Destinations
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
+from apibank.developer.webhooks import WebhookShelf, tell_all
 from apibank.issuer.clients import PORTAL
 from apibank.issuer.realms import CUSTOMER
 from apibank.policies import PolicyFolder, shipped
@@ -36,6 +40,7 @@ from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
 from records.upgrade import upgrade
 from records.usage import Usage
+from records.webhooks import Webhooks
 from tests.support.issuer_client import BASE, Issuer, issuer_of
 from tests.unit.portal.developer.world import Browser
 
@@ -44,6 +49,15 @@ TRUSTED = TrustedIssuer(issuer=CUSTOMER.issuer, audience=CUSTOMER.audience, jwks
 
 PSEUDONYM = Pseudonyms(b"p" * 32).of
 _SIGNS = b"k" * 32
+ALLOWED = (ip_network("127.0.0.0/8"),)
+HOSTS = {"hooks.example": ["203.0.114.7"], "localhost": ["127.0.0.1"], "inside.example": ["10.0.0.7"]}
+
+
+async def lookup(host: str, _: int) -> list[str]:
+    """What names mean here; addresses mean themselves."""
+    with contextlib.suppress(ValueError):
+        return [str(ip_address(host))]
+    return HOSTS.get(host, [])
 
 
 class Clock:
@@ -135,7 +149,12 @@ def site(
     database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[str, Gateway], counting: Counting
 ) -> FastAPI:
     pseudonym = PSEUDONYM
-    shelf = KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym, clock.moment)
+    webhooks = Webhooks(database)
+
+    async def told(partner: str, event: str, data: object) -> None:
+        await tell_all(webhooks, partner, event, data, clock())
+
+    shelf = KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym, told, clock.moment)
     portal = DeveloperPortal(
         issuing=issuing,
         sessions=StoredSessions(PortalSessions(database), clock),
@@ -144,6 +163,7 @@ def site(
         limits=LimitBoard(lambda: policies, counting),
         usage=UsageBoard(Usage(database), pseudonym),
         requests=RequestShelf(RequestLog(database), lambda: policies, pseudonym),
+        webhooks=WebhookShelf(webhooks, Destinations(ALLOWED, lookup), pseudonym, clock),
         errors=catalogue,
         policies=lambda: policies,
         clock=clock.moment,

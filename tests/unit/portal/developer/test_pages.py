@@ -17,7 +17,16 @@ PAGES = [
     "/portal/errors",
     "/portal/errors/body_invalid",
 ]
-STATE_CHANGING = ["/portal/sign-out", "/portal/keys", "/portal/keys/k_1/rotate", "/portal/keys/k_1/revoke"]
+STATE_CHANGING = [
+    "/portal/sign-out",
+    "/portal/keys",
+    "/portal/keys/k_1/rotate",
+    "/portal/keys/k_1/revoke",
+    "/portal/webhooks",
+    "/portal/webhooks/w/test",
+    "/portal/webhooks/w/remove",
+    "/portal/webhooks/w/deliveries/d",
+]
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
