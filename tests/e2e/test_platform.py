@@ -130,3 +130,35 @@ def test_administration_is_for_administrators(path: str, internal: Client, token
     customer = internal.call("GET", path, token=tokens.of("marketing", fresh))
     assert (customer.status_code, problem(customer)["detail"]) == (403, "Admin access required")
     assert internal.call("GET", path).status_code == 401
+
+
+@pytest.mark.requirement("R30", "R32")
+def test_figures_and_logs_are_of_the_requests_that_were_made(
+    client: Client, internal: Client, tokens: Tokens, fresh: Fresh
+) -> None:
+    administrator, customer = tokens.admin(fresh), tokens.of("marketing", fresh, tier="business")
+    answers = [client.call("GET", "/api/marketing/content", token=customer) for _ in range(30)]
+    lost = client.call("GET", "/api/marketing/content")
+    made = {answer.headers["x-request-id"] for answer in answers}
+
+    def figures() -> dict[str, float]:
+        found: dict[str, float] = internal.call("GET", "/api/platform/metrics", token=administrator).json()
+        return found
+
+    def logged(query: str) -> list[dict[str, object]]:
+        found = internal.call("GET", f"{ADMIN}/logs?{query}", token=administrator)
+        assert found.status_code == 200, found.text
+        rows: list[dict[str, object]] = found.json()["requests"]
+        return rows
+
+    until(lambda: (figures()["requests_per_minute"] or 0) >= 31, "the requests were not counted")
+    found = figures()
+    assert found["p95_latency"] > 0
+    assert 0 <= found["error_rate"] <= 1
+    until(lambda: made <= {one["request_id"] for one in logged("gateway=marketing&count=500")}, "not all are logged")
+    both = logged(f"request_id={answers[0].headers['x-request-id']}")
+    assert {(one["gateway"], one["status"], one["path"]) for one in both} == {
+        ("central", 200, "/api/marketing/content"), ("marketing", 200, "/api/marketing/content"),
+    }  # fmt: skip
+    refused = logged(f"request_id={lost.headers['x-request-id']}&status=4")
+    assert [(one["gateway"], one["status"]) for one in refused] == [("central", 401)]
