@@ -261,6 +261,9 @@ class StackPlan:
             "--issuer",
             f"http://{LOOPBACK}:{self.ports.issuer_customer}/.well-known/openid-configuration",
             *self._origins(),
+            # Whoever tries webhooks on this machine receives them here.
+            "--webhook-network",
+            "127.0.0.0/8",
             # Without one it finds those of the state directory, which are two: usage has its own.
             *(() if self.settings.database is None else ("--database", self.settings.database)),
             *self._policy_options(),

@@ -12,6 +12,7 @@ PAGES = [
     "/portal/requests",
     "/portal/limits",
     "/portal/samples",
+    "/portal/webhooks",
     "/portal/errors",
     "/portal/errors/rate_limited",
 ]

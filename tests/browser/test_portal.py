@@ -1,15 +1,20 @@
 """The developer portal as a person uses it: sign in, make a key, call with it, see the call, rotate, revoke, leave."""
 
 import os
+import queue
 import re
 import secrets
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import Page, expect
+from standardwebhooks.webhooks import Webhook
 
 from tests.browser.conftest import Open, Visitor
 from tests.support.client import Client
@@ -118,6 +123,59 @@ def test_a_call_is_in_the_log_the_chart_and_the_limits_within_seconds(visitor: V
     expect(page.locator("svg.chart.wide rect.ok").first).to_be_visible()
     expect(page.locator("main")).to_contain_text("marketing / content")
     assert visitor.complaints == []
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, "queue.Queue[tuple[dict[str, str], bytes]]"]]:
+    """Somebody's server: its address, and what it gets."""
+    got: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.put((dict(self.headers.items()), self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_port}/hooks", got
+    server.shutdown()
+    server.server_close()
+    serving.join()
+
+
+@pytest.mark.requirement("R119")
+def test_a_webhook_is_added_tried_and_told_of_a_key(
+    visitor: Visitor, received: tuple[str, "queue.Queue[tuple[dict[str, str], bytes]]"]
+) -> None:
+    address, got = received
+    page = visitor.sign_in("company_1")
+    to(page, "Webhooks")
+    page.get_by_label("Where to").fill("https://169.254.169.254/")
+    page.get_by_label("key.created").check()
+    page.get_by_role("button", name="Add the webhook").click()
+    expect(page.get_by_text("That host is not on the public Internet")).to_be_visible()
+    page.get_by_label("Where to").fill(address)
+    page.get_by_role("button", name="Add the webhook").click()
+    receiver = Webhook(page.locator("#new-secret").inner_text())
+    page.get_by_role("link", name="Try it").click()
+    page.get_by_role("button", name="Send a test event").click()
+    headers, body = got.get(timeout=_SEEN_SECONDS)
+    assert receiver.verify(body, headers)["type"] == "portal.test"
+    key = make_key(page, "for sales", "sales:read")
+    headers, body = got.get(timeout=_SEEN_SECONDS)
+    assert receiver.verify(body, headers)["data"]["name"] == "for sales"
+    assert key not in body.decode()
+    to(page, "Webhooks")
+    page.get_by_role("link", name=address).click()
+    expect(page.locator(".badge", has_text="delivered")).to_have_count(2)
+    page.get_by_role("button", name="Send portal.test again").click()
+    again, _ = got.get(timeout=_SEEN_SECONDS)
+    assert again["webhook-id"] != headers["webhook-id"]
 
 
 def test_whoever_signs_out_leaves_nothing_for_the_next_person(visitor: Visitor) -> None:
