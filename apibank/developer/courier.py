@@ -21,6 +21,7 @@ _LOG: Final = structlog.get_logger(__name__)
 # Seconds after each try until the next: the schedule that the Standard Webhooks propose, three days in all.
 RETRIES: Final = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 _LOOK_SECONDS: Final = 1.0
+_AT_ONCE: Final = 50
 _CALL_SECONDS: Final = 10.0
 # Longer than any try: whoever has taken one and is gone has it taken over.
 _CLAIM_SECONDS: Final = 60.0
@@ -37,37 +38,53 @@ class Courier:
         keys: ApiKeys,
         destinations: Destinations,
         clock: Callable[[], float] = time.time,
+        http: httpx2.AsyncClient | None = None,
     ) -> None:
         self._webhooks = webhooks
         self._keys = keys
         self._destinations = destinations
         self._clock = clock
         # No proxy and no cookies of ours, and nobody leads us elsewhere.
-        self._http = httpx2.AsyncClient(timeout=_CALL_SECONDS, follow_redirects=False, trust_env=False)
+        self._http = http or httpx2.AsyncClient(timeout=_CALL_SECONDS, follow_redirects=False, trust_env=False)
+        self._busy = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until stopped."""
+        """Until stopped, and until what was begun by then has come to its end."""
         reminded = 0.0
-        try:
+        async with self._http, asyncio.TaskGroup() as tries:
             while not stop.is_set():
                 try:
                     if self._clock() - reminded >= _EXPIRING_SECONDS:
                         reminded = self._clock()
                         await self.remind()
-                    await self.send()
+                    await self._begin(tries)
                 except LOST_DATABASE as error:
                     _LOG.warning("webhooks_away", error=type(error).__name__)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
-        finally:
-            await self._http.aclose()
 
     async def send(self) -> int:
-        """Send what is due; how many that were."""
-        now = self._clock()
-        due = await self._webhooks.claim(now, now + _CLAIM_SECONDS)
-        await asyncio.gather(*(self._try(webhook, delivery) for webhook, delivery in due))
+        """Send what is due, and wait for what comes of it; how many that were."""
+        async with asyncio.TaskGroup() as tries:
+            return await self._begin(tries)
+
+    async def _begin(self, tries: asyncio.TaskGroup) -> int:
+        # Nobody waits here: a server that takes its time holds up no other.
+        now, free = self._clock(), _AT_ONCE - self._busy
+        due = await self._webhooks.claim(now, now + _CLAIM_SECONDS, free) if free > 0 else ()
+        self._busy += len(due)
+        for webhook, delivery in due:
+            tries.create_task(self._one(webhook, delivery))
         return len(due)
+
+    async def _one(self, webhook: Webhook, delivery: Delivery) -> None:
+        try:
+            await self._try(webhook, delivery)
+        except LOST_DATABASE as error:
+            # What came of it is not known: it is sent again when its claim is over.
+            _LOG.warning("webhooks_away", error=type(error).__name__)
+        finally:
+            self._busy -= 1
 
     async def remind(self) -> None:
         """Tell of keys that end soon and have no successor, once for each of 14, 7 and 1 days."""

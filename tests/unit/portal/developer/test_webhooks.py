@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from ipaddress import ip_network
 
+import httpx2
 import pytest
+import trustme
 from standardwebhooks.webhooks import Webhook as Receiver
 
 from apibank.developer.courier import RETRIES, Courier
@@ -125,6 +128,48 @@ async def test_what_is_not_taken_is_sent_again_and_at_last_given_up(
     assert await courier.send() == 1
     assert {headers["webhook-id"] for headers, _ in server.seen} == {delivery.delivery_id}
     assert "delivered" in (await browser.get(f"/portal/webhooks/{webhook.webhook_id}")).text
+
+
+@pytest.mark.parametrize(("name", "status"), [("hooks.example", "delivered"), ("other.example", "waiting")])
+async def test_the_certificate_has_to_be_that_of_the_name_although_an_address_is_called(
+    browser: Browser, database: Database, clock: Clock, name: str, status: str
+) -> None:
+    server, authority = Server(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def here(*_: object) -> list[str]:
+        return ["127.0.0.1"]
+
+    running = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
+    await browser.sign_in()
+    await add(browser, f"https://hooks.example:{running.sockets[0].getsockname()[1]}/x")
+    webhook = await one_of(database)
+    await browser.post(f"/portal/webhooks/{webhook.webhook_id}/test")
+    async with httpx2.AsyncClient(verify=trusting) as http:
+        keys = ApiKeys(database)
+        await Courier(Webhooks(database), keys, Destinations(ALLOWED, here), clock, http).send()
+    (delivery,) = await Webhooks(database).deliveries(webhook.webhook_id)
+    assert delivery.status == status
+    assert len(server.seen) == (status == "delivered")
+    running.close()
+
+
+async def test_the_courier_works_until_it_is_stopped(
+    browser: Browser, database: Database, courier: Courier, server: Server
+) -> None:
+    stop = asyncio.Event()
+    working = asyncio.create_task(courier.run(stop))
+    await browser.sign_in()
+    await add(browser, server.url)
+    await browser.post(f"/portal/webhooks/{(await one_of(database)).webhook_id}/test")
+    async with asyncio.timeout(20):
+        while not server.seen:
+            await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.wait_for(working, 15)
 
 
 async def test_of_two_couriers_one_sends(
