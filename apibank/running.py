@@ -60,7 +60,8 @@ def _said(error: BaseException) -> str:
     """Of a file, its name and what is wrong with it; Python would begin with a number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    # A list of diagnostics says of each that it is an error.
+    return str(error).removeprefix("error: ")
 
 
 async def _until_told(service: Service) -> None:

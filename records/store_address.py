@@ -95,6 +95,8 @@ def parse_store_url(url: str) -> StoreAddress:
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"a store's URL begins with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+    if not url.startswith(f"{parts.scheme}://"):
+        raise ValueError(f"a store's URL is {parts.scheme}://..., with two slashes")
     kind, by_tls = _SCHEMES[parts.scheme]
     options = _options(parts, kind, by_tls)
     user, password, hosts = _authority(parts.netloc)

@@ -4,6 +4,7 @@ What needs no waiting is answered one after the other, without a task; the other
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
@@ -50,7 +51,9 @@ class NativeFront(Generic[WaitingT]):
                 metrics=True,
             )
         except OSError as error:
-            raise RuntimeError(f"cannot listen on {listen}: {error}") from error
+            # Its own text names the address too, and the number twice.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise RuntimeError(f"cannot listen on {listen}: {why}") from error
         self._waiting: dict[int, WaitingT] = {}
         # Callers that have left and whose leaving the loop has not come to yet; the receiving thread adds to it.
         self._left: set[int] = set()

@@ -37,8 +37,11 @@ async def serve_method(
     """Serves on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped, with gRPC health.
 
     Without TLS that is a Unix socket or a loopback address, unless `exposed` says that a network of its own protects
-    it: ValueError otherwise. TLS needs `kind="grpcio"`. RuntimeError when the address is taken.
+    it: ValueError otherwise, and for what is no address. TLS needs `kind="grpcio"`. RuntimeError when the address is
+    taken.
     """
+    if ":" not in listen:
+        raise ValueError(f"{listen} is no address to listen on: HOST:PORT or unix:/PATH")
     if credentials is None and not exposed and not is_private(listen):
         what = method.service_name
         raise ValueError(f"{what} on {listen} needs TLS: only a Unix socket or HOST:PORT of loopback goes without")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from apibank.commands.options import GrpcServerOption, Listen, LogLevel, MetricsListen, StateDir, settings_of
-from apibank.output import fail, plain
+from apibank.output import ANSWER_NO, fail, plain
 
 if TYPE_CHECKING:
     from ratelimit.config_files import FileOptions
@@ -119,7 +119,10 @@ def _check_limits(config: Path, options: "FileOptions") -> None:
     from ratelimit.listing import listed
 
     try:
-        typer.echo(plain(listed(read_folder(config, options))))
+        rules = read_folder(config, options)
+        if not rules:
+            fail(f"error: there is no *.yaml or *.yml with a domain in {config}: nothing would be limited", ANSWER_NO)
+        typer.echo(plain(listed(rules)))
     except PolicyError as error:
         typer.echo(plain(str(error)))
         raise typer.Exit(1) from error

@@ -239,6 +239,13 @@ def test_files_can_be_checked_without_serving_them(place: Path, text: str, code:
     assert ("d.one: 1 per hour\n" if code == 0 else "file.yaml:1:9: domain") in run.stdout
 
 
+def test_a_folder_that_was_mistyped_is_told_of_when_it_is_checked(place: Path) -> None:
+    command = [sys.executable, "-m", "apibank", "serve", "ratelimit", "--config", str(place), "--check"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "nothing would be limited" in run.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
@@ -246,6 +253,13 @@ def test_files_can_be_checked_without_serving_them(place: Path, text: str, code:
         (FILE, ["--reset-header", "no name"], "'no name' is no name of a header"),
         (FILE, ["--http-listen", "0.0.0.0:0"], "--exposed"),
         (FILE, ["--tls-key", "/no.pem"], "belong together"),
+        (FILE, ["--listen", "8081"], "error: 8081 is no address to listen on: HOST:PORT or unix:/PATH"),
+        (
+            FILE,
+            ["--listen", "unix:/no/such/folder/socket"],
+            "on unix:/no/such/folder/socket: No such file or directory",
+        ),
+        (FILE, ["--store", "redis:/127.0.0.1"], "redis://..., with two slashes"),
         (FILE, ["--tls-key", "/no.pem", "--tls-certificate", "/no.pem"], "TLS cannot be served with /no.pem"),
     ],
 )
@@ -259,3 +273,4 @@ def test_what_is_wrong_at_the_start_is_told_and_nothing_is_served(
         held.enter_context(start(place, *options, folder=config(place, text)))
     assert words in str(raised.value)
     assert "Traceback" not in str(raised.value)
+    assert "error: error:" not in str(raised.value)
