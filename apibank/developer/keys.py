@@ -1,26 +1,20 @@
-"""The keys of whoever visits the portal: changed in the records, in the audit, and in force before it is said.
+"""The keys of whoever visits the portal: changed in the records, in the audit, and in force before it is said."""
 
-Nothing is changed that could not be written into the audit first: who, what and why.
-"""
-
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
 
+from apibank.developer.recorder import Recorder, away
 from portal.developer.browser import Refusal, Visit
 from portal.developer.keys import MOST_LIVE, Issued, NewKeyForm, RevokeForm, RotateForm, partner_of
 from portal.developer.offers import of_partner
 from records.api_keys import ApiKey, ApiKeys, IssuedKey
-from records.audit_log import AuditEntry, AuditLog
-from records.errors import LOST_DATABASE, KeyRefusedError, NotAppliedError, UnknownKeyError
+from records.errors import LOST_DATABASE, NotAppliedError
 from records.fact_versions import API_KEYS, FactVersions
 
 _LOG: Final = structlog.get_logger(__name__)
-# The chain of the audit that the portal writes.
-AUDIT_CHAIN: Final = "portal"
 # Gateways look twice a second. The edge gives a page 20 s.
 _IN_FORCE_SECONDS: Final = 10.0
 _TIERS: Final = {"free", "business", "enterprise"}
@@ -36,16 +30,14 @@ class KeyShelf:
         self,
         keys: ApiKeys,
         versions: FactVersions,
-        audit: AuditLog,
-        pseudonym: Callable[[str], str],
+        recorder: Recorder,
         tell: Tell,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`pseudonym`: how the gateways' audit names a subject. `tell`: a partner's webhooks, of an event."""
+        """`tell`: a partner's webhooks, of an event."""
         self._keys = keys
         self._versions = versions
-        self._audit = audit
-        self._pseudonym = pseudonym
+        self._recorder = recorder
         self._tell = tell
         self._clock = clock
 
@@ -55,7 +47,7 @@ class KeyShelf:
         try:
             return await self._keys.list(with_partner)
         except LOST_DATABASE:
-            raise _away() from None
+            raise away() from None
 
     async def find(self, visit: Visit, key_id: str) -> ApiKey:
         """One of them. Whoever asks for somebody else's is told what is told of a key that never was."""
@@ -70,7 +62,7 @@ class KeyShelf:
             raise Refusal(403, "You cannot have keys", "Keys are for customers.")
         if sum(one.status(now) == "live" for one in await self.list(visit)) >= MOST_LIVE:
             raise Refusal(409, "You have enough keys", f"At most {MOST_LIVE} are live at a time: revoke one first.")
-        async with self._audited(visit, "create", form.name):
+        async with self._recorder.changing(visit, "/portal/keys/create", form.name):
             made = await self._issued(
                 await self._keys.create(
                     partner,
@@ -80,7 +72,7 @@ class KeyShelf:
                     networks=form.networks.split(),
                     lifetime=timedelta(days=form.expires_in_days),
                     name=form.name,
-                    created_by=self._who(visit),
+                    created_by=self._recorder.who(visit),
                 )
             )
         await self._say("key.created", made.key)
@@ -89,16 +81,16 @@ class KeyShelf:
     async def rotate(self, visit: Visit, key_id: str, form: RotateForm) -> Issued:
         now, old = self._clock(), await self.find(visit, key_id)
         until = now + timedelta(hours=form.overlap_hours)
-        async with self._audited(visit, "rotate", form.why, old):
+        async with self._recorder.changing(visit, "/portal/keys/rotate", form.why, old.key_id):
             made = await self._issued(
-                await self._keys.rotate(old.key_id, now=now, old_until=until, created_by=self._who(visit))
+                await self._keys.rotate(old.key_id, now=now, old_until=until, created_by=self._recorder.who(visit))
             )
         await self._say("key.rotated", made.key, replaces=old.key_id)
         return made
 
     async def revoke(self, visit: Visit, key_id: str, form: RevokeForm) -> tuple[str, ...]:
         key = await self.find(visit, key_id)
-        async with self._audited(visit, "revoke", form.why, key):
+        async with self._recorder.changing(visit, "/portal/keys/revoke", form.why, key.key_id):
             gone, version = await self._keys.revoke(key.key_id, now=self._clock())
             late = await self._late(version)
         await self._say("key.revoked", gone)
@@ -121,44 +113,3 @@ class KeyShelf:
         except NotAppliedError as error:
             return error.late
         return ()
-
-    def _who(self, visit: Visit) -> str:
-        return f"sub:{self._pseudonym(visit.person.subject)}"
-
-    @asynccontextmanager
-    async def _audited(self, visit: Visit, action: str, why: str, key: ApiKey | None = None) -> AsyncIterator[None]:
-        """Written down before it is done, and what came of it afterwards."""
-
-        async def write(outcome: str, status: int | None = None) -> None:
-            await self._audit.write(
-                [
-                    AuditEntry(
-                        timestamp=self._clock(),
-                        gateway=AUDIT_CHAIN,
-                        endpoint=f"/portal/keys/{action}",
-                        method="POST",
-                        outcome=outcome,
-                        status=status,
-                        reason=why,
-                        principal=self._who(visit),
-                        ip=visit.address,
-                        request_id=visit.request_id,
-                        role=visit.person.role,
-                        credential_id="" if key is None else key.key_id,
-                    )
-                ]
-            )
-
-        try:
-            await write("initiated")
-            yield
-            await write("done", 200)
-        except (KeyRefusedError, UnknownKeyError) as error:
-            await write("failed", 409)
-            raise Refusal(409, "This is not possible", str(error)) from None
-        except LOST_DATABASE:
-            raise _away() from None
-
-
-def _away() -> Refusal:
-    return Refusal(503, "Keys are away", "They cannot be read or changed now. Try again in a moment.")

@@ -15,6 +15,7 @@ from apibank.developer.destinations import Destinations, Network
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
+from apibank.developer.recorder import Recorder
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
@@ -82,16 +83,16 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
         async def tell(partner: str, event: str, data: object) -> None:
             await tell_all(webhooks, partner, event, data, time.time())
 
-        keys = ApiKeys(database)
+        keys, recorder = ApiKeys(database), Recorder(AuditLog(database), pseudonym)
         portal = DeveloperPortal(
             issuing=issuing,
             sessions=StoredSessions(PortalSessions(database)),
             origins=place.origins,
-            keys=KeyShelf(keys, FactVersions(database), AuditLog(database), pseudonym, tell),
+            keys=KeyShelf(keys, FactVersions(database), recorder, tell),
             limits=LimitBoard(policies),
             usage=UsageBoard(Usage(telemetry), pseudonym),
             requests=RequestShelf(RequestLog(telemetry), policies, pseudonym),
-            webhooks=WebhookShelf(webhooks, destinations, pseudonym),
+            webhooks=WebhookShelf(webhooks, destinations, recorder),
             errors=catalogue,
             policies=policies,
             clock=lambda: datetime.now(UTC),

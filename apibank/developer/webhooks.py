@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from apibank.developer.destinations import Destinations, UnreachableError
+from apibank.developer.recorder import Recorder, away
 from portal.developer.browser import Faults, Refusal, Visit
 from portal.developer.keys import partner_of
 from portal.developer.webhooks import MOST, TEST_EVENT, NewWebhookForm
@@ -25,19 +26,19 @@ class WebhookShelf:
         self,
         webhooks: Webhooks,
         destinations: Destinations,
-        pseudonym: Callable[[str], str],
+        recorder: Recorder,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._webhooks = webhooks
         self._destinations = destinations
-        self._pseudonym = pseudonym
+        self._recorder = recorder
         self._clock = clock
 
     async def list(self, visit: Visit) -> Sequence[Webhook]:
         try:
             return await self._webhooks.of(partner_of(visit))
         except LOST_DATABASE:
-            raise Refusal(503, "Webhooks are away", "They cannot be read now. Try again in a moment.") from None
+            raise away() from None
 
     async def find(self, visit: Visit, webhook_id: str) -> Webhook:
         """One of the visitor's; somebody else's is as one that never was."""
@@ -53,12 +54,15 @@ class WebhookShelf:
             await self._destinations.of(form.url)
         except UnreachableError as error:
             return Faults({"url": str(error)}, {"url": [form.url], "event": form.event})
-        by = f"sub:{self._pseudonym(visit.person.subject)}"
-        events = list(dict.fromkeys(form.event))
-        return await self._webhooks.add(partner_of(visit), form.url, events, now=self._clock(), by=by)
+        by, events = self._recorder.who(visit), list(dict.fromkeys(form.event))
+        # Of the address the host alone: the rest may hold what is secret to its owner.
+        async with self._recorder.changing(visit, "/portal/webhooks/add", urlsplit(form.url).hostname or ""):
+            return await self._webhooks.add(partner_of(visit), form.url, events, now=self._clock(), by=by)
 
     async def remove(self, visit: Visit, webhook_id: str) -> None:
-        await self._webhooks.remove((await self.find(visit, webhook_id)).webhook_id)
+        webhook = await self.find(visit, webhook_id)
+        async with self._recorder.changing(visit, "/portal/webhooks/remove", "", webhook.webhook_id):
+            await self._webhooks.remove(webhook.webhook_id)
 
     async def deliveries(self, visit: Visit, webhook_id: str) -> Sequence[Delivery]:
         return await self._webhooks.deliveries((await self.find(visit, webhook_id)).webhook_id)

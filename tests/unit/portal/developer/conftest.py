@@ -19,6 +19,7 @@ from apibank.developer.destinations import Destinations
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
+from apibank.developer.recorder import Recorder
 from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
@@ -154,7 +155,8 @@ def site(
     async def told(partner: str, event: str, data: object) -> None:
         await tell_all(webhooks, partner, event, data, clock())
 
-    shelf = KeyShelf(ApiKeys(database), FactVersions(database), AuditLog(database), pseudonym, told, clock.moment)
+    recorder = Recorder(AuditLog(database), pseudonym, clock.moment)
+    shelf = KeyShelf(ApiKeys(database), FactVersions(database), recorder, told, clock.moment)
     portal = DeveloperPortal(
         issuing=issuing,
         sessions=StoredSessions(PortalSessions(database), clock),
@@ -163,7 +165,7 @@ def site(
         limits=LimitBoard(lambda: policies, counting),
         usage=UsageBoard(Usage(database), pseudonym),
         requests=RequestShelf(RequestLog(database), lambda: policies, pseudonym),
-        webhooks=WebhookShelf(webhooks, Destinations(ALLOWED, lookup), pseudonym, clock),
+        webhooks=WebhookShelf(webhooks, Destinations(ALLOWED, lookup), recorder, clock),
         errors=catalogue,
         policies=lambda: policies,
         clock=clock.moment,

@@ -16,6 +16,7 @@ from apibank.developer.courier import RETRIES, Courier
 from apibank.developer.destinations import Destinations, UnreachableError
 from portal.developer.webhooks import MOST
 from records.api_keys import ApiKeys
+from records.audit_log import AuditLog, AuditQuery
 from records.database import Database
 from records.webhooks import Webhook, Webhooks
 from tests.unit.portal.developer.conftest import ALLOWED, Clock, lookup
@@ -321,4 +322,9 @@ async def test_there_are_only_so_many_and_they_can_be_removed(browser: Browser, 
     ).status_code == 409
     first = (await Webhooks(database).of(OWNER))[0]
     await browser.post(f"/portal/webhooks/{first.webhook_id}/remove")
+    rows = [one.entry for one in await AuditLog(database).find(AuditQuery(gateway="portal"))]
+    assert [(one.endpoint, one.outcome) for one in rows[:2]] == [
+        ("/portal/webhooks/remove", "done"), ("/portal/webhooks/remove", "initiated"),
+    ]  # fmt: skip
+    assert (rows[2].endpoint, rows[2].reason) == ("/portal/webhooks/add", "hooks.example")
     assert len(await Webhooks(database).of(OWNER)) == MOST - 1
