@@ -36,6 +36,36 @@ def test_pages_are_readable_and_meet_wcag(open_visitor: Open, size: tuple[int, i
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pages_that_answer_a_form_meet_wcag(open_visitor: Open, dark: bool) -> None:
+    visitor = open_visitor(SMALL, dark=dark)
+    page, axe = visitor.sign_in("user_free"), Axe()
+
+    def check(what: str) -> None:
+        found = axe.run(page, options=_RULES).response["violations"]
+        assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == [], what
+        assert page.evaluate("document.documentElement.scrollWidth") <= SMALL[0], what
+
+    visitor.go("/portal/keys")
+    page.get_by_label("Name").fill("checked")
+    page.get_by_role("button", name="Make the key").click()
+    check("a form that cannot be taken")
+    page.get_by_label("marketing:read").check()
+    page.get_by_role("button", name="Make the key").click()
+    check("a new key")
+    page.get_by_role("link", name="To your keys").click()
+    page.get_by_role("link", name="checked").first.click()
+    check("one key")
+    visitor.go("/portal/webhooks")
+    page.get_by_label("Where to").fill("http://127.0.0.1:9/")
+    page.get_by_label("key.expiring").check()
+    page.get_by_role("button", name="Add the webhook").click()
+    check("a new webhook")
+    page.get_by_role("link", name="Try it").click()
+    page.get_by_role("button", name="Send a test event").click()
+    check("one webhook")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_page_for_strangers_meets_wcag(open_visitor: Open, dark: bool) -> None:
     visitor = open_visitor(SMALL, dark=dark)
     page = visitor.go("/portal")
