@@ -29,7 +29,6 @@ from records.database import Database
 from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
-from records.usage import Usage
 from records.webhooks import Webhooks
 
 CLIENT_ID: Final = "waooaw-portal"
@@ -90,7 +89,7 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             origins=place.origins,
             keys=KeyShelf(keys, FactVersions(database), recorder, tell),
             limits=LimitBoard(policies),
-            usage=UsageBoard(Usage(telemetry), pseudonym),
+            usage=UsageBoard(telemetry, pseudonym),
             requests=RequestShelf(RequestLog(telemetry), policies, pseudonym),
             webhooks=WebhookShelf(webhooks, destinations, recorder),
             errors=catalogue,

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from apibank.developer.trusted import Policies
 from policy.descriptors import CALLER_PARTNER, CALLER_SUBJECT, CALLER_TENANT
@@ -12,9 +13,10 @@ from portal.developer.limits import concerned
 from portal.developer.person import Person
 from portal.developer.requests import EDGE, Filters, Logged
 from portal.developer.usage import Period, Tally, UsageShown
+from records.caller_usage import CallerUsage, usage_of_caller
+from records.database import Database
 from records.errors import LOST_DATABASE
 from records.request_log import RequestLog, Wanted
-from records.usage import Usage
 from telemetry.access_log.histogram import Histogram, merged, quantile
 
 _KEYS: Final = "your keys"
@@ -22,7 +24,6 @@ _TOKENS: Final = "your tokens"
 _ORGANIZATION: Final = "your organization's tokens"
 
 _Row = Mapping[str, Any]
-_Texts = Mapping[tuple[Any, ...], Sequence[str]]
 
 
 def callers_of(person: Person, pseudonym: Callable[[str], str]) -> Mapping[str, str]:
@@ -40,91 +41,74 @@ def callers_of(person: Person, pseudonym: Callable[[str], str]) -> Mapping[str, 
 class UsageBoard:
     """The portal's port `OwnUsage`."""
 
-    def __init__(self, usage: Usage, pseudonym: Callable[[str], str]) -> None:
+    def __init__(self, database: Database, pseudonym: Callable[[str], str]) -> None:
         """`pseudonym`: how the request log names a subject."""
-        self._usage = usage
+        self._database = database
         self._pseudonym = pseudonym
 
     async def shown(self, visit: Visit, period: Period, now: float) -> UsageShown:
         """Everything since the first column began; the edge sees each request once."""
         since, until = period.starts(now)[0], int(now) + 1
-        at_edge: list[_Row] = []
-        beyond: list[_Row] = []
-        texts: dict[tuple[Any, ...], list[str]] = {}
         callers = callers_of(visit.person, self._pseudonym)
+        asked = (usage_of_caller(self._database, caller, since, until, period.step) for caller in callers)
         try:
-            for rows, told in await asyncio.gather(*(self._of(caller, period, since, until) for caller in callers)):
-                at_edge += [row for row in rows if row["gateway"] == EDGE]
-                beyond += [row for row in rows if row["gateway"] != EDGE]
-                for (start, *rest), some in told.items():
-                    texts.setdefault((start - start % period.step, *rest), []).extend(some)
+            found = dict(zip(callers.values(), await asyncio.gather(*asked), strict=True))
         except LOST_DATABASE:
             raise Refusal(503, "Usage is away", "It cannot be read now. Try again in a moment.") from None
-        return _summed(at_edge, beyond, {key: added(some) for key, some in texts.items()}, callers)
-
-    async def _of(self, caller: str, period: Period, since: int, until: int) -> tuple[Sequence[_Row], _Texts]:
-        # Rows that have a caller are those of the scope `caller`: naming that too leads databases to another index.
-        by = ("caller", "gateway", "route")
-        rows = await self._usage.sums(since, until, (*by, "status"), step=period.step, caller=caller)
-        return rows, await self._usage.histograms(since, until, ("start", *by), caller=caller)
-
-
-def _summed(
-    at_edge: Sequence[_Row],
-    beyond: Sequence[_Row],
-    durations: Mapping[tuple[Any, ...], Histogram],
-    callers: Mapping[str, str],
-) -> UsageShown:
-    def times(wanted: Callable[[int, str, str, str], bool]) -> Histogram:
-        return merged(one for key, one in durations.items() if wanted(*key))
-
-    columns = {
-        start: _tally(rows, times(lambda at, _, gateway, __, start=start: at == start and gateway == EDGE))  # type: ignore[misc]
-        for (start,), rows in _grouped(at_edge, "start").items()
-    }
-    endpoints = [
-        (gateway, route, _tally(rows, times(lambda _, __, g, r, is_=(gateway, route): (g, r) == is_)))  # type: ignore[misc]
-        for (gateway, route), rows in _grouped(beyond, "gateway", "route").items()
-    ]
-    by_caller = _grouped(at_edge, "caller")
-    return UsageShown(
-        total=_tally(at_edge, times(lambda _, __, gateway, ___: gateway == EDGE)),
-        columns=columns,
-        endpoints=sorted(endpoints, key=lambda one: -one[2].requests),
-        callers=[
-            (words, _tally(by_caller.get((caller,), ()), times(lambda _, c, g, __, is_=caller: (c, g) == (is_, EDGE))))  # type: ignore[misc]
-            for caller, words in callers.items()
-        ],
-    )
+        told = [_Told(words, one, added(one.histograms)) for words, rows in found.items() for one in rows]
+        at_edge = [one for one in told if one.row.gateway == EDGE]
+        beyond = _grouped(
+            [one for one in told if one.row.gateway != EDGE], lambda one: (one.row.gateway, one.row.route)
+        )
+        endpoints = [(gateway, route, _tally(some)) for (gateway, route), some in beyond.items()]
+        return UsageShown(
+            total=_tally(at_edge),
+            columns={start: _tally(some) for start, some in _grouped(at_edge, lambda one: one.row.start).items()},
+            endpoints=sorted(endpoints, key=lambda one: -one[2].requests),
+            callers=[(words, _tally([one for one in at_edge if one.whose == words])) for words in callers.values()],
+        )
 
 
-def added(texts: Iterable[str]) -> Histogram:
-    """The sum of histograms that are kept as text: what `merged` of each would be, of a month's rows in time."""
-    sums: dict[str, int] = {}
-    for pair in " ".join(texts).split():
-        index, _, count = pair.partition(":")
-        sums[index] = sums.get(index, 0) + int(count)
-    return {int(index): count for index, count in sums.items()}
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A row with its durations, read once."""
+
+    whose: str
+    row: CallerUsage
+    durations: Histogram
 
 
-def _grouped(rows: Iterable[_Row], *names: str) -> dict[tuple[Any, ...], list[_Row]]:
-    groups: dict[tuple[Any, ...], list[_Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+_Name = TypeVar("_Name")
+
+
+def _grouped(told: Iterable[_Told], by: Callable[[_Told], _Name]) -> dict[_Name, list[_Told]]:
+    groups: dict[_Name, list[_Told]] = {}
+    for one in told:
+        groups.setdefault(by(one), []).append(one)
     return groups
 
 
-def _tally(rows: Iterable[_Row], durations: Histogram) -> Tally:
+def _tally(told: Sequence[_Told]) -> Tally:
     good = client = server = 0
-    for row in rows:
-        count, status = int(row["requests"]), int(row["status"])
+    for one in told:
+        count, status = one.row.requests, one.row.status
         if 400 <= status < 500:
             client += count
         elif status >= 500 or status == 0:
             server += count
         else:
             good += count
+    durations = merged(one.durations for one in told)
     return Tally(good, client, server, quantile(durations, 0.5), quantile(durations, 0.95))
+
+
+def added(texts: str) -> Histogram:
+    """The sum of histograms that are kept as text, with spaces between them."""
+    sums: dict[str, int] = {}
+    for pair in texts.split():
+        index, _, count = pair.partition(":")
+        sums[index] = sums.get(index, 0) + int(count)
+    return {int(index): count for index, count in sums.items()}
 
 
 class RequestShelf:

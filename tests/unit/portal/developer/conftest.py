@@ -40,7 +40,6 @@ from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
 from records.upgrade import upgrade
-from records.usage import Usage
 from records.webhooks import Webhooks
 from tests.support.issuer_client import BASE, Issuer, issuer_of
 from tests.unit.portal.developer.world import Browser
@@ -163,7 +162,7 @@ def site(
         origins=(BASE, "https://localhost:10443"),
         keys=shelf,
         limits=LimitBoard(lambda: policies, counting),
-        usage=UsageBoard(Usage(database), pseudonym),
+        usage=UsageBoard(database, pseudonym),
         requests=RequestShelf(RequestLog(database), lambda: policies, pseudonym),
         webhooks=WebhookShelf(webhooks, Destinations(ALLOWED, lookup), recorder, clock),
         errors=catalogue,

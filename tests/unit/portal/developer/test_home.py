@@ -6,7 +6,6 @@ import pytest
 
 from records.api_keys import ApiKeys
 from records.database import Database
-from records.usage import Usage
 from tests.unit.portal.developer.conftest import Clock
 from tests.unit.portal.developer.test_limits import words
 from tests.unit.portal.developer.traffic import request, tell
@@ -54,6 +53,6 @@ async def test_usage_that_is_away_takes_nothing_else_along(browser: Browser, mon
         raise OSError
 
     await browser.sign_in()
-    monkeypatch.setattr(Usage, "sums", away)
+    monkeypatch.setattr("apibank.developer.telemetry.usage_of_caller", away)
     assert "away for the moment" in (await browser.get("/portal")).text
     assert (await browser.get("/portal/usage")).status_code == 503

@@ -113,4 +113,4 @@ def test_a_line_is_interrupted_where_there_is_no_figure() -> None:
 
 @given(st.lists(st.dictionaries(st.integers(-72, 192), st.integers(1, 10**6), max_size=6), max_size=20))
 def test_histograms_are_added_as_the_telemetry_service_adds_them(several: list[dict[int, int]]) -> None:
-    assert added(map(to_text, several)) == merged(several)
+    assert added(" ".join(map(to_text, several))) == merged(several)
