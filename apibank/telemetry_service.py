@@ -15,7 +15,7 @@ import telemetry.access_log.server
 from apibank.audit_trail import subject_key
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.web import serve_web
-from authz.audit import Pseudonyms
+from authz.audit import Pseudonyms, redacted
 from records.database import Database
 from records.errors import LOST_DATABASE
 from records.request_log import RequestLog
@@ -55,7 +55,7 @@ async def run_telemetry(service: TelemetryService, stop: asyncio.Event) -> None:
         database = await held.enter_async_context(Database(service.database))
         store = Store(Usage(database), RequestLog(database))
         pseudonyms = Pseudonyms(subject_key(service.key_file))
-        collector = AccessLogCollector(AccessLogMetrics(registry), Window(time.time), pseudonyms.of)
+        collector = AccessLogCollector(AccessLogMetrics(registry), Window(time.time), pseudonyms.of, redacted)
         running = await telemetry.access_log.server.serve(collector, service.listen, exposed=service.exposed)
         ended = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:

@@ -13,17 +13,26 @@ from telemetry.access_log.window import Window
 Keep = Callable[[Sequence[AccessRecord], Mapping[UsageKey, Figures]], Awaitable[None]]
 
 _CAPACITY: Final = 50_000
+_MOST_ID, _MOST_PATH, _MOST_AGENT = 128, 512, 256
 
 
 class AccessLogCollector:
     """The port `telemetry.access_log.server.Collector`. People are named by `pseudonym` from here on.
 
+    `redacted`: of what clients write as they like, the beginning of that length, without what could be a credential.
+
     Requests beyond `capacity` that wait for the database are counted in usage, and not logged one by one.
     """
 
     def __init__(
-        self, metrics: AccessLogMetrics, window: Window, pseudonym: Callable[[str], str], capacity: int = _CAPACITY
+        self,
+        metrics: AccessLogMetrics,
+        window: Window,
+        pseudonym: Callable[[str], str],
+        redacted: Callable[[str, int], str],
+        capacity: int = _CAPACITY,
     ) -> None:
+        self._redacted = redacted
         self._metrics, self._window, self._pseudonym, self._capacity = metrics, window, pseudonym, capacity
         self._usage = UsageCounter()
         self._waiting: list[AccessRecord] = []
@@ -62,9 +71,14 @@ class AccessLogCollector:
             self._metrics.waiting.set(len(self._waiting))
 
     def _named(self, record: AccessRecord) -> AccessRecord:
-        if not record.subject and not record.caller.startswith(CALLER_SUBJECT):
-            return record
         caller = record.caller
         if caller.startswith(CALLER_SUBJECT):
             caller = CALLER_SUBJECT + self._pseudonym(caller.removeprefix(CALLER_SUBJECT))
-        return replace(record, caller=caller, subject=self._pseudonym(record.subject))
+        return replace(
+            record,
+            caller=caller,
+            subject=self._pseudonym(record.subject),
+            request_id=self._redacted(record.request_id, _MOST_ID),
+            path=self._redacted(record.path, _MOST_PATH),
+            user_agent=self._redacted(record.user_agent, _MOST_AGENT),
+        )

@@ -20,8 +20,9 @@ _FLAGS: Final[Mapping[int, str]] = {
     23: "DT", 24: "UPE", 25: "NC", 26: "OM", 27: "DF", 28: "DR",
 }  # fmt: skip
 _METHODS: Final = pb.HTTPRequestProperties.RequestMethod
-_MOST_PATH: Final = 512
-_MOST_AGENT: Final = 256
+# More than is kept: whoever takes credentials out must see that one goes on (collector).
+_MOST_PATH: Final = 2048
+_MOST_AGENT: Final = 1024
 _MOST_NAME: Final = 128
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
+from authz.audit import redacted
 from telemetry.access_log.collector import AccessLogCollector
 from telemetry.access_log.metrics import AccessLogMetrics
 from telemetry.access_log.record import AccessRecord
@@ -34,7 +35,9 @@ def registry() -> CollectorRegistry:
 
 def collector(registry: CollectorRegistry, capacity: int = 100) -> AccessLogCollector:
     window = Window(lambda: RECORD.at)
-    return AccessLogCollector(AccessLogMetrics(registry), window, lambda name: name and f"<{len(name)}>", capacity)
+    return AccessLogCollector(
+        AccessLogMetrics(registry), window, lambda name: name and f"<{len(name)}>", redacted, capacity
+    )
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -86,6 +89,28 @@ async def test_nobody_is_kept_by_name(registry: CollectorRegistry) -> None:
     await told.flush(kept)
     (record,) = kept.records
     assert (record.caller, record.subject) == ("sub:<15>", "<15>")
+
+
+KEY = "waw_live_sk_" + "K" * 30
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0." + "S" * 80
+
+
+@pytest.mark.parametrize("secret", [KEY, TOKEN])
+@pytest.mark.parametrize("before", ["/api/", "/api/" + "a" * 480, "/api/" + "a" * 505, "/api/" + "a" * 2000])
+async def test_no_credential_is_kept_wherever_a_client_has_put_it(
+    registry: CollectorRegistry, secret: str, before: str
+) -> None:
+    told, kept = collector(registry), Kept()
+    told.take([replace(RECORD, path=before + secret, user_agent=secret, request_id=secret)])
+    escaped = "".join(f"%{ord(one):02x}" for one in secret)
+    told.take([replace(RECORD, path=before + escaped, user_agent=f"curl {secret}", request_id="r-1")])
+    await told.flush(kept)
+    for record in kept.records:
+        assert secret[-20:] not in str(record)
+        assert secret[:16] not in str(record)
+        assert escaped[:24] not in record.path
+        assert (len(record.path) <= 512, len(record.user_agent) <= 256) == (True, True)
+    assert kept.records[1].user_agent == "curl [redacted]"
 
 
 def test_labels_have_a_bound(registry: CollectorRegistry) -> None:
