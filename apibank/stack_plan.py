@@ -260,6 +260,10 @@ class StackPlan:
             listen,
             "--issuer",
             f"http://{LOOPBACK}:{self.ports.issuer_customer}/.well-known/openid-configuration",
+            "--admin-issuer",
+            f"http://{LOOPBACK}:{self.ports.issuer_admin}/.well-known/openid-configuration",
+            "--control-api",
+            self._control_api,
             *self._origins(),
             # Whoever tries webhooks on this machine receives them here.
             "--webhook-network",

@@ -266,6 +266,13 @@ def portal(
         Path | None,
         typer.Option(help="Its secret there; unset: that of the development issuer of the state directory."),
     ] = None,
+    admin_issuer: Annotated[
+        str | None,
+        typer.Option(help="openid-configuration where administrators sign in; unset: there is no console."),
+    ] = None,
+    control_api: Annotated[
+        str | None, typer.Option(help="URL of the control API, for the console; its token: control.token.")
+    ] = None,
     webhook_network: Annotated[
         list[str] | None,
         typer.Option(metavar="CIDR", help="Where webhooks may lead beyond the public Internet; several times."),
@@ -285,13 +292,21 @@ def portal(
     from apibank.portal_service import PortalService, run_portal
 
     settings = settings_of(
-        policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level, follow=follow
+        policies=policies,
+        profile=profile,
+        database=database,
+        state_dir=state_dir,
+        log_level=log_level,
+        follow=follow,
+        control_api=control_api,
     )
     developer = None
     if issuer is not None:
         try:
             networks = webhook_network or ()
-            developer = developer_place(settings, issuer, origin or (), client_id, client_secret_file, networks)
+            developer = developer_place(
+                settings, issuer, origin or (), client_id, client_secret_file, networks, admin_issuer
+            )
         except ValueError as error:
             fail(f"error: {error}")
     service = PortalService(folder=_folder_in_force(settings, None), listen=listen, developer=developer)

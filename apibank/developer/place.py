@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from apibank.developer.service import DeveloperPlace
+from apibank.developer.service import ConsolePlace, DeveloperPlace
 from apibank.issuer.clients import load_client_secrets
 from apibank.settings import Settings
 
@@ -17,6 +17,7 @@ def developer_place(
     client_id: str,
     secret_file: Path | None,
     webhook_networks: Sequence[str] = (),
+    admin_issuer: str | None = None,
 ) -> DeveloperPlace:
     """Raises ValueError, which names the option."""
     if not origins:
@@ -41,7 +42,17 @@ def developer_place(
         client_secret=secret,
         client_id=client_id,
         webhook_networks=networks,
+        console=None if admin_issuer is None else _console(settings, admin_issuer),
     )
+
+
+def _console(settings: Settings, discovery: str) -> ConsolePlace:
+    if urlsplit(discovery).scheme not in {"http", "https"}:
+        raise ValueError(f"--admin-issuer {discovery!r} is no URL")
+    address = settings.control_api
+    if address is None or urlsplit(address).scheme not in {"http", "https"}:
+        raise ValueError("--admin-issuer needs a --control-api, such as http://127.0.0.1:18001")
+    return ConsolePlace(discovery, address, _of_file(settings.token_file()))
 
 
 def _of_file(path: Path) -> Callable[[], str]:

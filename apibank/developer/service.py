@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +22,32 @@ from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
 from apibank.developer.trusted import Policies, trusted_issuer
 from apibank.developer.webhooks import WebhookShelf, tell_all
+from apibank.sre.control import ControlApi
+from apibank.sre.sign_in import TwoDoors, admits
+from apibank.sre.traffic import Traffic
 from authz.audit import Pseudonyms
+from portal.developer.sign_in import Issuing
 from portal.developer.site import DeveloperPortal
+from portal.sre.console import Console
 from records.api_keys import ApiKeys
 from records.audit_log import AuditLog
 from records.database import Database
 from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
+from records.usage import Usage
 from records.webhooks import Webhooks
 
 CLIENT_ID: Final = "waooaw-portal"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolePlace:
+    """What the console of administrators is told. `discovery`: of their issuer; `control_api`: http://HOST:PORT."""
+
+    discovery: str
+    control_api: str
+    token: Callable[[], str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,7 @@ class DeveloperPlace:
     client_secret: Callable[[], str] = field(repr=False)
     client_id: str = CLIENT_ID
     webhook_networks: tuple[Network, ...] = ()
+    console: ConsolePlace | None = None
 
     @property
     def databases(self) -> frozenset[str]:
@@ -75,7 +92,22 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
         held.push_async_callback(provider.close)
         # All replicas have the client's secret, so that a person may come back to another one.
         key = place.client_secret().encode()
-        issuing = CodeFlow(provider, place.client_id, lambda issuer: trusted_issuer(policies(), issuer), key)
+        flow = partial(
+            CodeFlow,
+            client_id=place.client_id,
+            trusted=lambda issuer: trusted_issuer(policies(), issuer),
+            admits=lambda issuer, role: admits(policies(), issuer, role),
+        )
+        issuing: Issuing = flow(provider, key=key)
+        console = None
+        if place.console is not None:
+            admins = Provider(place.console.discovery, Client(place.client_id, place.client_secret))
+            held.push_async_callback(admins.close)
+            control = ControlApi(place.console.control_api, place.console.token)
+            held.push_async_callback(control.close)
+            # What one door has signed the other does not take.
+            issuing = TwoDoors(issuing, flow(admins, key=key + b" administrators"))
+            console = Console(control, Traffic(Usage(telemetry)), lambda: datetime.now(UTC))
         pseudonym = Pseudonyms(subject_key(place.subjects_key)).of
         webhooks, destinations = Webhooks(database), Destinations(place.webhook_networks)
 
@@ -95,5 +127,6 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             errors=catalogue,
             policies=policies,
             clock=lambda: datetime.now(UTC),
+            console=console,
         )
         yield portal, Courier(webhooks, keys, destinations)

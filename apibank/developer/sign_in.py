@@ -42,16 +42,18 @@ class CodeFlow:
         trusted: Callable[[str], Issuer | None],
         key: bytes,
         clock: Callable[[], float] = time.time,
+        admits: Callable[[str, str], bool] = lambda _, __: True,
     ) -> None:
         """`trusted`: an issuer, by its `iss`, as the central gateway's policy has it now; None where it admits none.
 
-        `key` signs what browsers keep.
+        `key` signs what browsers keep. `admits`: whether an issuer may state a role.
         """
         self._provider = provider
         self._client_id = client_id
         self._trusted = trusted
         self._signer = URLSafeTimedSerializer(key, salt="apibank portal sign-in")
         self._clock = clock
+        self._admits = admits
 
     async def begin(self, callback: str, then: str) -> Begun:
         """Where the browser goes to sign in. Raises SignInFailedError."""
@@ -113,7 +115,10 @@ class CodeFlow:
             raise PermissionError("the nonce is another")
         if identity["sub"] != access["sub"]:
             raise PermissionError("the tokens are of two persons")
-        return _person(identity, access)
+        person = _person(identity, access)
+        if not self._admits(trusted.issuer, person.role):
+            raise PermissionError("the central gateway does not admit this role by this issuer")
+        return person
 
     async def _claims(self, token: object, trusted: Issuer, audience: str) -> _Claims:
         if not isinstance(token, str):

@@ -107,12 +107,14 @@ class Doorkeeper:
             raise Elsewhere(SIGN_IN + then)
         return visit
 
-    async def form(self, request: Request, model: type[Form]) -> tuple[Visit, Form | Faults]:
-        """A form that somebody has sent who is signed in, from a page of ours."""
+    async def form(
+        self, request: Request, model: type[Form], longest: int = _LONGEST_FORM
+    ) -> tuple[Visit, Form | Faults]:
+        """A form that somebody has sent who is signed in, from a page of ours. `longest`: bytes."""
         if not self.is_ours(request):
             raise Refusal(403, "This form came from elsewhere", "Open the page here and send the form again.")
         visit = await self.visit(request)
-        sent = await _sent(request)
+        sent = await _sent(request, longest)
         tokens = sent.pop(TOKEN_FIELD, [])
         if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode(), visit.token.encode()):
             raise Refusal(403, "This form is from another session", "Open the page again and send the form anew.")
@@ -153,14 +155,14 @@ def _token(held: str) -> str:
     return hmac.new(held.encode("utf-8", "replace"), b"apibank portal form", hashlib.sha256).hexdigest()
 
 
-async def _sent(request: Request) -> dict[str, list[str]]:
+async def _sent(request: Request, longest: int) -> dict[str, list[str]]:
     """The fields of a form, each with its values in their order."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise Refusal(415, "This is not a form", "Send the form of the page.")
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LONGEST_FORM:
+        if len(body) > longest:
             raise Refusal(413, "This form is too long", "Send less.")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 from fastapi import Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from portal.developer.browser import HOME, TOKEN_FIELD, Visit
@@ -80,7 +80,7 @@ def _stamp() -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("portal.developer"),
+        loader=ChoiceLoader([PackageLoader("portal.developer"), PrefixLoader({"sre": PackageLoader("portal.sre")})]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

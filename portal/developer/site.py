@@ -19,6 +19,8 @@ from portal.developer.samples import sample_routes
 from portal.developer.sign_in import Issuing, sign_in_routes
 from portal.developer.usage import OwnUsage, usage_routes
 from portal.developer.webhooks import OwnWebhooks, WebhookPages, webhook_routes
+from portal.sre.console import Console, console_routes
+from portal.sre.editor import policy_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class DeveloperPortal:
     errors: Callable[[], Mapping[str, ErrorPage]]
     policies: Callable[[], Mapping[str, Gateway]]
     clock: Callable[[], datetime]
+    console: Console | None = None
 
 
 def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
@@ -51,6 +54,9 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(request_routes(door, portal.requests))
     app.include_router(error_routes(door, portal.errors))
     app.include_router(webhook_routes(WebhookPages(door, portal.webhooks)))
+    if portal.console is not None:
+        app.include_router(console_routes(door, portal.console))
+        app.include_router(policy_pages(door, portal.console.control))
     # Last: whatever has no page.
     app.include_router(_nowhere())
 

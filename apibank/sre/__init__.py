@@ -1,0 +1,1 @@
+"""What the console asks: the control API, and the tables of traffic."""

@@ -1,0 +1,86 @@
+"""The console over a control API of the test's own, and people who are signed in there."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from fastapi.responses import Response
+
+from apibank.sre.control import ControlApi
+from portal.developer.browser import SESSION_COOKIE, Doorkeeper, Refusal
+from portal.developer.pages import page
+from portal.developer.person import Person
+from portal.developer.usage import Tally
+from portal.sre.console import Console, console_routes
+from portal.sre.editor import policy_pages
+from tests.support.issuer_client import BASE
+from tests.unit.portal.sre.world import TOKEN, ControlPlane
+
+PEOPLE = {
+    "admin": Person("admin_1", "Asha", "admin", "internal", ("platform:*",)),
+    "customer": Person("user_1", "Bina", "customer", "business", ("marketing:*",)),
+}
+
+
+class Held:
+    """Sessions whose cookies say who has them."""
+
+    async def open(self, person: Person) -> str:
+        return person.role
+
+    async def find(self, held: str) -> Person | None:
+        return PEOPLE.get(held)
+
+    async def close(self, _: str) -> None: ...
+
+
+class Routes:
+    """What the routes were sent."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, Tally]] = []
+
+    async def of(self, _: str, __: float) -> list[tuple[str, Tally]]:
+        return self.found
+
+
+@pytest.fixture
+def plane() -> ControlPlane:
+    return ControlPlane()
+
+
+@pytest.fixture
+def routes() -> Routes:
+    return Routes()
+
+
+Visit = Callable[[str], httpx2.AsyncClient]
+
+
+@pytest.fixture
+async def visit(plane: ControlPlane, routes: Routes) -> AsyncIterator[Visit]:
+    """Browsers, by who is signed in; nobody by an empty word."""
+    control = ControlApi("http://control", lambda: TOKEN, httpx2.AsyncClient(transport=httpx2.MockTransport(plane)))
+    door = Doorkeeper(Held(), (BASE,))
+    app = FastAPI(openapi_url=None)
+    app.include_router(console_routes(door, Console(control, routes, lambda: datetime.now(UTC))))
+    app.include_router(policy_pages(door, control))
+
+    @app.exception_handler(Refusal)
+    async def refused(_: object, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        return page("refusal.html", None, status=error.status, title=error.title, text=error.text)
+
+    opened: list[httpx2.AsyncClient] = []
+
+    def browser(who: str) -> httpx2.AsyncClient:
+        cookies = {SESSION_COOKIE: who} if who else {}
+        opened.append(httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE, cookies=cookies))
+        return opened[-1]
+
+    yield browser
+    for one in opened:
+        await one.aclose()
+    await control.close()
