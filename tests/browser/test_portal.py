@@ -199,7 +199,11 @@ def test_everything_is_reached_by_keyboard(visitor: Visitor) -> None:
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    page.keyboard.press("Tab")
+    # Past the keys that there may be.
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "name":
+            break
     expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
