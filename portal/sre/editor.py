@@ -40,7 +40,7 @@ class EditForm(BaseModel):
     base: Version
     action: Literal["check", "apply"]
     message: Message = ""
-    percent: Annotated[int | None, BeforeValidator(_none), Field(ge=1, le=100)] = None
+    percent: Annotated[Annotated[int, Field(ge=1, le=100)] | None, BeforeValidator(_none)] = None
 
 
 class RollbackForm(BaseModel):

@@ -66,6 +66,12 @@ async def test_whoever_is_signed_in_is_the_author_and_the_base_goes_with_the_cha
     assert headers["x-apibank-reason"] == "for acme??X: y"
 
 
+async def test_an_empty_percentage_is_no_canary(visit: Visit, plane: ControlPlane) -> None:
+    answer = await send(visit("admin"), text=TEXT, base=VERSION, action="apply", message="", percent="")
+    assert answer.status_code == 303
+    assert "canary" not in plane.asked[-1][2]
+
+
 async def test_a_change_over_another_persons_is_refused_and_the_text_is_kept(visit: Visit, plane: ControlPlane) -> None:
     plane.answers[("POST", "/v1/policies/apply")] = (409, {"code": "base_outdated", "detail": "version ff is live"})
     answer = await send(visit("admin"), text="mine: 1\n", base=VERSION, action="apply")
