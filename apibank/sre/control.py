@@ -98,10 +98,6 @@ class ControlApi:
         body = {"target": str(revision), "gateway": gateway, "message": message}
         return await self._begun("/v1/policies/rollback", body, author, message)
 
-    async def explain(self, method: str, path: str, gateway: str | None) -> Mapping[str, object]:
-        body = {"method": method, "path": path} | ({} if gateway is None else {"gateway": gateway})
-        return await self._ask("POST", "/v1/explain", dict[str, object], body)
-
     async def _begun(self, path: str, body: Mapping[str, object], author: str, why: str) -> Begun:
         told = await self._ask("POST", path, _Rollouts, body, author, why)
         if len(told.rollouts) != 1:

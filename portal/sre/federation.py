@@ -3,7 +3,7 @@
 Unknown fields are left out: the control plane may be of a later version than the portal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -193,5 +193,3 @@ class Control(Protocol):
     async def rollout(self, revision: int) -> Revision: ...
 
     async def roll_back(self, gateway: str, revision: int, message: str, author: str) -> Begun: ...
-
-    async def explain(self, method: str, path: str, gateway: str | None) -> Mapping[str, object]: ...
