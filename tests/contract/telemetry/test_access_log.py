@@ -73,7 +73,6 @@ def road_of(folder: Path, telemetry: str) -> Iterator[Road]:
         road.stop()
 
 
-@pytest.mark.requirement("R80")
 async def test_every_request_is_told_with_its_caller_its_result_and_its_time(tmp_path: Path) -> None:
     async with collecting() as (kept, server):
         with road_of(tmp_path, f"127.0.0.1:{server.port}") as road:

@@ -75,7 +75,6 @@ async def requests_of(database: Database, scope: Scope) -> int:
     return int(rows[0]["requests"])
 
 
-@pytest.mark.requirement("R80")
 async def test_what_envoys_tell_is_usage_and_a_log_within_seconds(tmp_path: Path) -> None:
     async with serving(tmp_path) as (service, _), Database(service.database) as database:
         async with grpc.aio.insecure_channel(service.listen) as channel:
