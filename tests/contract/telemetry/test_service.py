@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 import httpx2
-import pytest
 from sqlalchemy.exc import OperationalError
 
 from apibank.telemetry_service import TelemetryService, run_telemetry
