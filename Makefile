@@ -31,7 +31,8 @@ up: setup ## run the whole federation on this machine until Ctrl-C
 
 test: static ## every test, after the static checks
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests clients
-	@$(BIN)/python -m pytest -q -m e2e tests
+	@$(BIN)/python -m pytest -q -m browser tests
+	@$(BIN)/python -m pytest -q -m "e2e and not browser" tests
 
 check: static ## the quick loop: format, lint, types, imports, unit, property, golden
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests/unit tests/property tests/golden clients
@@ -56,7 +57,8 @@ imports: setup
 	@$(BIN)/lint-imports --no-cache
 
 e2e: setup ## only the tests through real Envoys
-	@$(BIN)/python -m pytest -q -m e2e tests
+	@$(BIN)/python -m pytest -q -m browser tests
+	@$(BIN)/python -m pytest -q -m "e2e and not browser" tests
 
 protos: setup ## regenerate protos/*_pb2*.py from protos/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto

@@ -131,6 +131,15 @@ class Attempt:
                 return sorted(found, key=lambda one: float(one["at"]))
             time.sleep(0.02)
 
+    def told(self, request_id: str, count: int) -> list[Event]:
+        """The decisions about one request, as soon as there are so many."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            found = [one for one in self.decisions() if one["request_id"] == request_id]
+            if len(found) >= count or time.monotonic() >= deadline:
+                return found
+            time.sleep(0.02)
+
     def allowed(self, gateway: str, control: Callable[[], Answered]) -> list[Event]:
         """What a gateway let pass since the attempt began, but for `control`, a request that passes it.
 
