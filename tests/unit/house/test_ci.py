@@ -1,6 +1,7 @@
 """`.ci/run` hands on what `make test` says: its exit code, and the runner's closing lines last."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,7 +48,13 @@ def test_it_waits_for_no_input(tmp_path: Path) -> None:
     assert run.returncode == 0
 
 
+BROWSER = PROJECT / "tests" / "browser" / "conftest.py"
+
+
 def test_the_makefile_runs_every_test() -> None:
     recipe = (PROJECT / "Makefile").read_text().split("\ntest:")[1].split("\n\n")[0]
     assert '-m "not e2e" tests' in recipe
-    assert "-m e2e tests" in recipe
+    # Those of a browser are e2e as well, so that the three leave out none.
+    assert '-m "e2e and not browser" tests' in recipe
+    assert "-m browser tests" in recipe
+    assert {"e2e", "browser"} == set(re.findall(r"add_marker\(pytest\.mark\.(\w+)\)", BROWSER.read_text()))
