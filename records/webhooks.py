@@ -14,7 +14,7 @@ from records.tables import DeliveryRow, WebhookRow
 WAITING: Final = "waiting"
 DELIVERED: Final = "delivered"
 FAILED: Final = "failed"
-# Of each webhook so many are kept.
+# Of each webhook so many are kept, beside those that wait.
 _MOST_KEPT: Final = 200
 
 
@@ -90,7 +90,9 @@ class Webhooks:
             .order_by(DeliveryRow.created_at.desc())
             .limit(_MOST_KEPT)
         )
-        old = delete(DeliveryRow).where(DeliveryRow.webhook == webhook_id, DeliveryRow.id.not_in(newest))
+        # What waits is still to be sent, however much of it there is.
+        over = (DeliveryRow.webhook == webhook_id, DeliveryRow.status != WAITING)
+        old = delete(DeliveryRow).where(*over, DeliveryRow.id.not_in(newest))
         async with self._database.writing() as session:
             insert = self._database.insert_into(DeliveryRow).values(row)
             await session.execute(insert.on_conflict_do_nothing(index_elements=["id"]))

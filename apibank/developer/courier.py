@@ -83,6 +83,8 @@ class Courier:
         except LOST_DATABASE as error:
             # What came of it is not known: it is sent again when its claim is over.
             _LOG.warning("webhooks_away", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 one delivery that fails in an unforeseen way holds up no other
+            _LOG.error("webhook_failed", error=type(error).__name__)
         finally:
             self._busy -= 1
 
@@ -103,7 +105,10 @@ class Courier:
             )
 
     async def _try(self, webhook: Webhook, delivery: Delivery) -> None:
-        answer, taken = await self._post(webhook, delivery)
+        try:
+            answer, taken = await self._post(webhook, delivery)
+        except Exception as error:  # noqa: BLE001 a customer's URL may fail in ways of its own: that is a failed try
+            answer, taken = type(error).__name__, False
         now, tries = self._clock(), delivery.attempts
         following = None if taken or tries >= len(RETRIES) else now + RETRIES[tries]
         status = DELIVERED if taken else FAILED if following is None else WAITING

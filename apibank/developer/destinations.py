@@ -6,6 +6,7 @@ another host a moment later leads nowhere (DNS rebinding).
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ class Destinations:
 
     async def of(self, url: str) -> Destination:
         """Where a URL leads at this moment. Raises UnreachableError."""
+        if not _PLAIN.fullmatch(url):
+            # Other programs read them in their own ways; names of other scripts have a spelling in ASCII (RFC 5891).
+            raise UnreachableError("Only printable ASCII: write xn--… for a name of another script, and %… in a path")
         try:
             parts = urlsplit(url)
             port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -83,17 +87,25 @@ class Destinations:
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        # Addresses that carry one of IPv4 (6to4, Teredo, NAT64) lead where that one does.
-        inner = address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None and not _is_public(inner):
-            return False
-    return address.is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast and not any(address in one for one in _SPECIAL)
+    if address in _NAT64:
+        return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    # Addresses that carry one of IPv4 (6to4, Teredo) lead where that one does.
+    inner = address.sixtofour or (address.teredo[1] if address.teredo else None)
+    if inner is not None and not _is_public(inner):
+        return False
+    # What IANA has given out, and nothing else: what Python calls global has gaps.
+    return address in _UNICAST and address not in _DOCUMENTATION and address.is_global
 
 
+# A URL's own characters, whatever they mean (RFC 3986 §2).
+_PLAIN: Final = re.compile(r"[!-~]{1,2048}")
+# IETF protocol assignments, some of which clouds answer at, and the relays of 6to4 (RFC 6890, RFC 7526).
+_SPECIAL: Final = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("192.88.99.0/24"))
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+_DOCUMENTATION: Final = ipaddress.ip_network("3fff::/20")
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:

@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook as Receiver
 
 from apibank.developer.courier import RETRIES, Courier
 from apibank.developer.destinations import Destinations, UnreachableError
+from apibank.developer.webhooks import tell
 from portal.developer.webhooks import MOST
 from records.api_keys import ApiKeys
 from records.audit_log import AuditLog, AuditQuery
@@ -245,6 +246,18 @@ async def test_a_delivery_is_sent_again_by_its_own_webhook_alone(
         "https://[64:ff9b::a00:1]/",
         "https://[2002:a00:1::]/",
         "https://[fd00::1]/",
+        "https://192.0.0.192/",
+        "https://192.88.99.1/",
+        "https://[fec0::1]/",
+        "https://[::a00:1]/",
+        "https://[::7f00:1]/",
+        "https://[::ffff:0:a00:1]/",
+        "https://[64:ff9b:1::a00:1]/",
+        "https://[3fff::1]/",
+        "https://[5f00::1]/",
+        "https://hooks.example/\x7f",
+        "https://m\u00fcnchen.example/x",
+        "https://hooks.example/\u00fc",
         "https://100.64.0.1/",
         "https://224.0.0.1/",
         "https://0.0.0.0/",
@@ -278,6 +291,45 @@ async def test_a_name_that_leads_elsewhere_later_is_not_called(
     await Courier(Webhooks(database), ApiKeys(database), Destinations((), rebound), clock).send()
     (delivery,) = await Webhooks(database).deliveries(webhook.webhook_id)
     assert delivery.answer == "That host is not on the public Internet"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example/\x7f", "https://m\u00fcnchen.example/x", "https://hooks.example/x"]
+)
+async def test_a_url_that_nobody_foresaw_is_a_failed_try_and_holds_up_nobody(
+    database: Database, clock: Clock, server: Server, url: str
+) -> None:
+    webhooks = Webhooks(database)
+
+    async def broken(host: str, port: int) -> list[str]:
+        if host == "hooks.example":
+            raise RuntimeError("as no lookup should")
+        return await lookup(host, port)
+
+    bad = await webhooks.add("mallory", url, ["key.created"], now=clock(), by="m")
+    good = await webhooks.add("acme", server.url, ["key.created"], now=clock(), by="a")
+    for one in (bad, good):
+        await tell(webhooks, one, "portal.test", {}, clock())
+    stop = asyncio.Event()
+    running = asyncio.create_task(Courier(webhooks, ApiKeys(database), Destinations(ALLOWED, broken), clock).run(stop))
+    async with asyncio.timeout(20):
+        while not server.seen or (await webhooks.deliveries(bad.webhook_id))[0].attempts == 0:
+            assert not running.done()
+            await asyncio.sleep(0.05)
+        while (await webhooks.deliveries(bad.webhook_id))[0].answer == "":
+            await asyncio.sleep(0.05)
+    stop.set()
+    await running
+    (failed,) = await webhooks.deliveries(bad.webhook_id)
+    assert (failed.status, failed.attempts) == ("waiting", 1)
+
+
+async def test_what_waits_is_never_thrown_away(database: Database, clock: Clock) -> None:
+    webhooks = Webhooks(database)
+    hook = await webhooks.add("acme", "https://hooks.example/x", ["key.created"], now=clock(), by="a")
+    for number in range(205):
+        await tell(webhooks, hook, "portal.test", {"number": number}, clock() + number)
+    assert len(await webhooks.deliveries(hook.webhook_id, 1000)) == 205
 
 
 async def test_the_address_that_was_looked_at_is_the_one_that_is_called() -> None:
