@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from policy.problem import Diagnostic, PolicyError, Position, Source
+from policy.problem import Diagnostic, PolicyError, Position, Source, source_of
 from policy.yaml_nodes import MAX_CHARACTERS
 
 # What the loader takes at most, where every character takes four bytes.
@@ -27,11 +27,7 @@ def read_source(path: Path) -> Source:
         raise
     except OSError as error:
         raise _refused(path, f"it cannot be read: {error.strerror or error}") from error
-    try:
-        return Source(shown(path), content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _refused(path, "bytes that are not UTF-8", expected="UTF-8 text", line=line) from None
+    return source_of(shown(path), content)
 
 
 def shown(path: Path) -> str:
@@ -65,5 +61,5 @@ def _not_regular(path: Path, mode: int) -> PolicyError:
     return _refused(path, f"{kind}, where a policy's file should be", expected="a regular file")
 
 
-def _refused(path: Path, message: str, *, expected: str = "", line: int = 1) -> PolicyError:
-    return PolicyError([Diagnostic(Position(shown(path), line, 1), (), message, expected=expected)])
+def _refused(path: Path, message: str, *, expected: str = "") -> PolicyError:
+    return PolicyError([Diagnostic(Position(shown(path), 1, 1), (), message, expected=expected)])

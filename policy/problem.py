@@ -140,3 +140,12 @@ def _clipped(line: str, column: int) -> tuple[str, int]:
         return line, column
     start = max(0, min(column - _LONGEST_LINE // 2, len(line) - _LONGEST_LINE))
     return line[start : start + _LONGEST_LINE], column - start
+
+
+def source_of(name: str, content: bytes) -> Source:
+    """A file's bytes as its text. Raises PolicyError, with the line, where they are none."""
+    try:
+        return Source(name, content.decode())
+    except UnicodeDecodeError as error:
+        place = Position(name, content.count(b"\n", 0, error.start) + 1, 1)
+        raise PolicyError([Diagnostic(place, (), "bytes that are not UTF-8", expected="UTF-8 text")]) from None

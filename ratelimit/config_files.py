@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from policy.limits import StoreFailure
-from policy.problem import Diagnostic, FieldPath, PolicyError, Position, Source
+from policy.problem import Diagnostic, FieldPath, PolicyError, Source, source_of
 from policy.validation import validated
 from policy.yaml_nodes import parse
 from ratelimit.algorithms import FixedWindow
@@ -24,15 +23,14 @@ from ratelimit.rules import DomainRules, Headers, Node, Pattern, Rule
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """What holds for all files. `form`: domain rules without rules, of which every domain's are a copy.
+    """What holds for all files. `form`: domain rules without rules, of which every domain's are a copy;
+    its `on_store_failure` is that of every rule too.
 
-    merge_domains: a domain may stand in several files. shadow: nothing is refused, only counted. on_store_failure:
-    what every limit does while the store is away, those that come with requests too.
+    merge_domains: a domain may stand in several files. shadow: nothing is refused, only counted.
     """
 
     merge_domains: bool = False
     shadow: bool = False
-    on_store_failure: StoreFailure = StoreFailure.CLOSED
     form: DomainRules = field(default_factory=lambda: DomainRules("", Node(), Headers.NEVER))
 
 
@@ -68,13 +66,10 @@ def read_folder(folder: Path, options: FileOptions | None = None) -> dict[str, D
     sources: list[Source] = []
     problems: list[Diagnostic] = []
     for path in config_files(folder):
-        content = path.read_bytes()
         try:
-            sources.append(Source(path.name, content.decode()))
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            place = Position(path.name, line, 1)
-            problems.append(Diagnostic(place, (), "bytes that are not UTF-8", expected="UTF-8 text"))
+            sources.append(source_of(path.name, path.read_bytes()))
+        except PolicyError as error:
+            problems += error.problems
     if problems:
         raise PolicyError(problems)
     return load_rules(sources, options)
@@ -118,9 +113,8 @@ def load_rules(sources: Sequence[Source], options: FileOptions | None = None) ->
         problems += circles(of_domain)
     if problems:
         raise PolicyError(problems)
-    form = replace(options.form, shadow=options.shadow, on_store_failure=options.on_store_failure)
     return {
-        domain: replace(form, domain=domain, root=_node((), descriptors, options))
+        domain: replace(options.form, domain=domain, root=_node((), descriptors, options), shadow=options.shadow)
         for domain, descriptors in merged.items()
     }
 
@@ -151,8 +145,7 @@ def _rule(path: tuple[ConfiguredDescriptor, ...], options: FileOptions) -> Rule 
         limit.name or ".".join(places),
         None if limit.unlimited else FixedWindow(limit.requests_per_unit, unit.microseconds),
         unit,
-        fails_open=options.on_store_failure is StoreFailure.OPEN,
-        fails_local=options.on_store_failure is StoreFailure.LOCAL,
+        on_store_failure=options.form.on_store_failure,
         shadow=own.shadow_mode or options.shadow,
         quota=own.quota_mode,
         known_as=limit.name,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
-from policy.limits import StoreFailure
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, SlidingWindow
 from ratelimit.request import Descriptor, Entries, Override, Request
 from ratelimit.rules import USUAL_NAMES, DomainRules, HeaderNames, Headers, Rule
@@ -158,8 +157,7 @@ def _overridden(override: Override, domain: DomainRules) -> Rule:
         _OVERRIDE,
         FixedWindow(override.amount, override.unit.microseconds),
         override.unit,
-        fails_open=domain.on_store_failure is StoreFailure.OPEN,
-        fails_local=domain.on_store_failure is StoreFailure.LOCAL,
+        on_store_failure=domain.on_store_failure,
         shadow=domain.shadow,
     )
 

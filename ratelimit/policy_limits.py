@@ -2,7 +2,7 @@
 
 from policy import descriptors
 from policy.edge import LimitHeaders
-from policy.limits import Burst, CountingAlgorithm, Per, StoreFailure
+from policy.limits import Burst, CountingAlgorithm, Per
 from policy.limits import Limit as Written
 from policy.model import Gateway
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, Period, SlidingWindow
@@ -59,8 +59,7 @@ def _rule(name: str, limit: Written, counting: Limit | None) -> Rule:
         Unit(limit.unit.value),
         limit.code,
         limit.refusal,
-        fails_open=limit.on_store_failure is StoreFailure.OPEN,
-        fails_local=limit.on_store_failure is StoreFailure.LOCAL,
+        on_store_failure=limit.on_store_failure,
         shadow=limit.shadow,
         by_network=limit.per is Per.ADDRESS,
     )

@@ -47,8 +47,7 @@ class Rule:
     """One limit and how it is spoken of; itself and no other, however alike. `limit` None: no bound.
 
     name: as in policy: a metric label, and the policy's name in the RateLimit headers; never data of a request.
-    code, refusal: of the 429's problem document. fails_open: what is answered while the store cannot decide.
-    fails_local: it is counted in the process meanwhile (ratelimit.local_limits).
+    code, refusal: of the 429's problem document. on_store_failure: what is answered while the store cannot decide.
     quota: it refuses only together with all other rules in quota mode that apply to the request.
     known_as: the name by which it may be replaced; empty: by none.
     replaces: names of rules that do not count in a request to which this one applies.
@@ -63,8 +62,7 @@ class Rule:
     unit: Unit = Unit.MINUTE
     code: str = "rate_limited"
     refusal: str = "Too many requests"
-    fails_open: bool = False
-    fails_local: bool = False
+    on_store_failure: StoreFailure = StoreFailure.CLOSED
     shadow: bool = False
     quota: bool = False
     known_as: str = ""
@@ -74,6 +72,15 @@ class Rule:
     told: frozenset[int] = frozenset()
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     by_network: bool = False
+
+    @property
+    def fails_open(self) -> bool:
+        return self.on_store_failure is StoreFailure.OPEN
+
+    @property
+    def fails_local(self) -> bool:
+        """Whether it is counted in the process meanwhile (ratelimit.local_limits)."""
+        return self.on_store_failure is StoreFailure.LOCAL
 
     @property
     def amount(self) -> int:

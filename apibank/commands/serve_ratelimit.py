@@ -87,8 +87,16 @@ def ratelimit(
         fail("error: --tls-certificate and --tls-key belong together, and --tls-authority to them")
     if not config.is_dir():
         fail(f"error: there is no folder of rate-limit files at {config}")
-    form = DomainRules("", Node(), Headers(headers), names=names, metadata=metadata, overrun=overrun)
-    options = FileOptions(merge_domains, shadow, StoreFailure(on_store_failure), form)
+    form = DomainRules(
+        "",
+        Node(),
+        Headers(headers),
+        names=names,
+        metadata=metadata,
+        overrun=overrun,
+        on_store_failure=StoreFailure(on_store_failure),
+    )
+    options = FileOptions(merge_domains, shadow, form)
     if check:
         _check_limits(config, options)
         return

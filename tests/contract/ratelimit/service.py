@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -63,7 +64,7 @@ async def serving(
     await running.stop(0)
 
 
-def per(amount: int, unit: Unit, **more: bool) -> Rule:
+def per(amount: int, unit: Unit, **more: Any) -> Rule:
     return Rule(f"{amount} per {unit}", FixedWindow(amount, unit.microseconds), unit, **more)
 
 

@@ -9,6 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry, generate_latest
 
+from policy.limits import StoreFailure
 from protos import rls_pb2 as pb
 from protos import rls_pb2_grpc as pb_grpc
 from ratelimit.algorithms import CalendarQuota, FixedWindow, Gcra, Limit, Period
@@ -118,7 +119,7 @@ class LostStore(MemoryStore):
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_lost_store_lets_pass_only_what_may_fail_open(kind: ServerKind) -> None:
     async with serving(LostStore(), kind) as asked:
-        open_rule, closed_rule = per(1, Unit.MINUTE, fails_open=True), per(1, Unit.MINUTE)
+        open_rule, closed_rule = per(1, Unit.MINUTE, on_store_failure=StoreFailure.OPEN), per(1, Unit.MINUTE)
         domain(asked, {(("open", None),): open_rule, (("closed", None),): closed_rule})
         answer = await asked.ask(descriptor(("open", "a")), descriptor(("x", "y")))
         assert (answer.overall_code, len(answer.statuses)) == (OK, 2)
@@ -144,7 +145,7 @@ async def test_an_unexpected_error_is_no_admission_and_tells_nothing(
     kind: ServerKind, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with serving(BrokenStore(), kind) as asked:
-        domain(asked, {(("key", None),): per(1, Unit.MINUTE, fails_open=True)})
+        domain(asked, {(("key", None),): per(1, Unit.MINUTE, on_store_failure=StoreFailure.OPEN)})
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await asked.ask(descriptor(("key", "a")))
         assert raised.value.code() is grpc.StatusCode.INTERNAL

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from policy.limits import StoreFailure
 from ratelimit.store import Loss
 from ratelimit.stores import open_store
 from tests.contract.ratelimit.service import OK, OVER, Asked, Unit, descriptor, domain, per, serving
@@ -23,7 +24,7 @@ LOST = None
 TIMEOUT = 0.3
 # Far beyond the time-out for machines that do other things; without a bound calls would hang for ten seconds.
 BOUND = 5.0
-MODES = {"closed": {}, "open": {"fails_open": True}, "local": {"fails_local": True}}
+MODES = {mode.value: {"on_store_failure": mode} for mode in StoreFailure}
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ class Asked:
     """The service over a store that is away."""
 
     def __init__(self, mode: StoreFailure, overrun: bool) -> None:
-        form = DomainRules("", Node(), Headers.NEVER, overrun=overrun)
-        rules = load_rules([Source("file.yaml", FILE)], FileOptions(on_store_failure=mode, form=form))
+        form = DomainRules("", Node(), Headers.NEVER, overrun=overrun, on_store_failure=mode)
+        rules = load_rules([Source("file.yaml", FILE)], FileOptions(form=form))
         self.registry = CollectorRegistry()
         limiter = RateLimiter(cast(CounterStore, Away()), RateLimitMetrics(self.registry))
         limiter.install_all(rules)
