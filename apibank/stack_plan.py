@@ -195,6 +195,10 @@ class StackPlan:
         environment = {key: value for key, value in environment_of_children().items() if key != _NO_BYTECODE}
         return Child(name, command, ready, environment=environment)
 
+    def _named_database(self) -> tuple[str, ...]:
+        """Unless one is named, usage has a database of its own in the state directory, beside that of all else."""
+        return () if self.settings.database is None else ("--database", self.settings.database)
+
     def _policy_options(self) -> tuple[str, ...]:
         profiles = (option for profile in self.profiles for option in ("--profile", profile))
         return ("--policies", str(self.policies), *profiles)
@@ -236,10 +240,12 @@ class StackPlan:
         if not self._is_told:
             return ()
         metrics = f"{LOOPBACK}:{self.ports.telemetry_metrics}"
-        # Unless one is named, usage has a database of its own in the state directory, beside that of all else.
-        named = ("--database", self.settings.database) if self.settings.database is not None else ()
         listen = ("--listen", f"{LOOPBACK}:{self.ports.telemetry}", "--metrics-listen", metrics)
-        return (self._python("telemetry", self._serve("telemetry", *listen, *named), _http_probe(metrics, "/ready")),)
+        return (
+            self._python(
+                "telemetry", self._serve("telemetry", *listen, *self._named_database()), _http_probe(metrics, "/ready")
+            ),
+        )
 
     def _issuer(self) -> Child:
         command = self._serve(
@@ -268,8 +274,7 @@ class StackPlan:
             # Whoever tries webhooks on this machine receives them here.
             "--webhook-network",
             "127.0.0.0/8",
-            # Without one it finds those of the state directory, which are two: usage has its own.
-            *(() if self.settings.database is None else ("--database", self.settings.database)),
+            *self._named_database(),
             *self._policy_options(),
         )
         return self._python("portal", command, _http_probe(listen, "/ready"))
@@ -298,9 +303,9 @@ class StackPlan:
     def _platform(self, engine: str | None, options: Sequence[str]) -> Child:
         listen = f"{LOOPBACK}:{self.ports.gateways[PLATFORM].upstream}"
         within = ("--orchestration-listen", engine) if engine is not None and self.bus == MEMORY else ()
-        # Unless one is named, usage has a database of its own in the state directory, beside that of all else.
-        named = ("--database", self.settings.database) if self.settings.database is not None else ()
-        command = self._serve("platform", "--listen", listen, "--store", self.store_url, *within, *named, *options)
+        command = self._serve(
+            "platform", "--listen", listen, "--store", self.store_url, *within, *self._named_database(), *options
+        )
         return self._python("platform", command, _http_probe(listen, "/ready"))
 
     def _only(self) -> tuple[str, ...]:

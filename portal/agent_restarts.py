@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -17,6 +17,7 @@ import structlog
 
 from messaging.bus import Bus, BusAwayError, BusError, Delivery, QueueFullError
 from portal import agent_commands
+from portal.audited import INITIATED, AuditWriter, write_first
 from portal.platform_caller import Caller
 from portal.problems import Refused
 from records.audit_entry import AuditEntry, StoredEntry
@@ -27,7 +28,6 @@ _LOG: Final = structlog.get_logger(__name__)
 _GATEWAY: Final = "platform"
 _ROUTE: Final = "admin"
 ENDPOINT: Final = "/api/platform/admin/restart-agent"
-INITIATED: Final = "initiated"
 SUCCESS: Final = "success"
 FAILURE: Final = "failure"
 INTERRUPTED: Final = "restart_interrupted"
@@ -40,10 +40,8 @@ _SETTLE_SECONDS: Final = 15.0
 _PAUSE: Final = 0.5
 
 
-class Audit(Protocol):
-    """Rows of the audit (records.audit_log): written whole or not at all, and each under its name once."""
-
-    async def write(self, entries: Sequence[AuditEntry]) -> object: ...
+class Audit(AuditWriter, Protocol):
+    """The audit, read too."""
 
     def scan(self, query: AuditQuery, after: int = 0) -> AsyncIterator[StoredEntry]: ...
 
@@ -77,10 +75,7 @@ class AgentRestarts:
             raise Refused(404, "agent_unknown", "There is no such agent.")
         command = uuid.uuid4().hex
         begun = self._begun(agent, command, caller)
-        try:
-            await self._audit.write([begun])
-        except LOST_DATABASE:
-            raise Refused(503, "audit_unavailable", "The audit cannot be written, so nothing was done.") from None
+        await write_first(self._audit, begun)
         refusal: Refused | None = Refused(500, "restart_interrupted", "It is not known whether the agent restarted.")
         try:
             refusal = await self._ordered(agent, command, caller.request_id)

@@ -6,31 +6,24 @@ known, and can be looked up. Where the first cannot be written, nothing is done.
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from fastapi import Request, Response
 
+from portal.audited import INITIATED, AuditWriter, write_first
 from portal.policies_api import author_of, reason_of
-from portal.problems import Refused
 from records.audit_entry import AuditEntry
 from records.errors import LOST_DATABASE
 
 CHAIN: Final = "control-plane"
-INITIATED: Final = "initiated"
 _CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # They are asked with a body, and change nothing.
 _ASKING: Final = frozenset({"/v1/policies/diff", "/v1/explain"})
 _LOG: Final = structlog.get_logger(__name__)
-
-
-class Audit(Protocol):
-    """Rows of the audit (records.audit_log): written whole or not at all, and each under its name once."""
-
-    async def write(self, entries: Sequence[AuditEntry]) -> object: ...
 
 
 def changed(request: Request, what: object) -> None:
@@ -41,7 +34,7 @@ def changed(request: Request, what: object) -> None:
 class ChangeRecord:
     """Writes the rows. `now`: the moment, with a zone."""
 
-    def __init__(self, audit: Audit, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, audit: AuditWriter, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._audit, self._now = audit, now
 
     async def begin(self, request: Request) -> AuditEntry | None:
@@ -60,10 +53,7 @@ class ChangeRecord:
             user_agent=request.headers.get("user-agent", ""),
             request_id=uuid.uuid4().hex,
         )
-        try:
-            await self._audit.write([entry])
-        except LOST_DATABASE:
-            raise Refused(503, "audit_unavailable", "The audit cannot be written, so nothing was done.") from None
+        await write_first(self._audit, entry)
         return entry
 
     async def end(self, begun: AuditEntry, request: Request, answer: Response | None) -> None:

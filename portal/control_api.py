@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Security
 from fastapi.responses import Response
@@ -23,8 +23,7 @@ from portal.limits_api import Limits, limit_routes
 from portal.parameters import only_known_parameters
 from portal.policies_api import Endpoints, Policies, endpoint_routes, oversized, policy_routes
 from portal.problems import Refused, problem
-from portal.reference.problems import SCHEMA
-from portal.refusals import refusals_are_problems
+from portal.refusals import documented_refusals, refusals_are_problems
 from portal.revocations_api import Revocations, revocation_routes
 
 _CHALLENGE: Final = 'Bearer realm="control"'
@@ -32,15 +31,6 @@ _ABOUT: Final = """What the command line asks a running control plane.
 
 Every answer is JSON, every refusal problem+json (RFC 9457) whose `code` is in the catalogue of errors. A change is
 answered when it is in force, or says by which rollout it comes to be."""
-# By the family of their statuses, as OpenAPI has it.
-_REFUSALS: Final = {
-    "4XX": "Refused: `code` and `detail` say why, `errors` where.",
-    "5XX": "Not done, or not in force everywhere yet: `code` and `detail` say which.",
-}
-
-
-def _refusal(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {"application/problem+json": {"schema": SCHEMA}}}
 
 
 class Condition(StrEnum):
@@ -172,7 +162,7 @@ def control_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        responses={family: _refusal(words) for family, words in _REFUSALS.items()},
+        responses=documented_refusals("Not done, or not in force everywhere yet: `code` and `detail` say which."),
         # For the document alone: the secret is compared ahead of routing (token_first).
         dependencies=[
             Security(HTTPBearer(auto_error=False, description="The control token.")),

@@ -14,10 +14,12 @@ _MOST: Final = 20
 
 async def only_known_parameters(request: Request) -> None:
     """A dependency of an application's operations. Raises Refused."""
-    asked = set(request.query_params)
-    others = sorted(asked - _known(request)) if asked else []
+    if not request.query_params:
+        return
+    known = _known(request)
+    others = sorted(set(request.query_params) - known)
     if others:
-        rule = f"one of {', '.join(sorted(_known(request)))}" if _known(request) else "no parameter"
+        rule = f"one of {', '.join(sorted(known))}" if known else "no parameter"
         errors = [{"pointer": pointer(name), "rule": f"expected {rule}"} for name in others[:_MOST]]
         detail = f"There is no parameter {others[0][:_LONGEST]!r} here; expected {rule}."
         raise Refused(422, "request_invalid", detail, errors)

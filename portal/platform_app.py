@@ -1,7 +1,7 @@
 """The platform's API as one application: what it takes, what it answers, and the document that says so."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Depends, FastAPI
 
@@ -9,18 +9,13 @@ from portal.parameters import only_known_parameters
 from portal.platform_admin import Restarts, admin_routes
 from portal.platform_api import HealthCheck, platform_router
 from portal.platform_figures import PlatformFigures, figures_routes
-from portal.reference.problems import SCHEMA
-from portal.refusals import refusals_are_problems
+from portal.refusals import documented_refusals, refusals_are_problems
 from records.audit_log import AuditLog
 from records.request_log import RequestLog
 
 # Below what the gateway keeps for administrators.
 DOCUMENT_PATH: Final = "/api/platform/admin/openapi.json"
 _ABOUT: Final = "How healthy the platform is, what the last minute was like, and administration."
-
-
-def _refusal(words: str) -> dict[str, Any]:
-    return {"description": words, "content": {"application/problem+json": {"schema": SCHEMA}}}
 
 
 def platform_app(
@@ -39,10 +34,7 @@ def platform_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=DOCUMENT_PATH,
-        responses={
-            "4XX": _refusal("Refused: `code` and `detail` say why, `errors` where."),
-            "5XX": _refusal("Not done: `code` and `detail` say why."),
-        },
+        responses=documented_refusals("Not done: `code` and `detail` say why."),
         dependencies=[Depends(only_known_parameters)],
     )
     app.include_router(platform_router(health))

@@ -5,6 +5,7 @@ from typing import Final
 
 from fastapi.responses import JSONResponse
 
+MEDIA_TYPE: Final = "application/problem+json"
 # Of names that somebody made up, so much is repeated.
 _LONGEST_STEP: Final = 100
 
@@ -42,4 +43,4 @@ def problem(
         body["request_id"] = request_id
     if errors:
         body["errors"] = [dict(one) for one in errors]
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)

@@ -1,18 +1,27 @@
 """What a service behind a gateway refuses, as every refusal: problem+json with the request's id (RFC 9457)."""
 
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from portal.problems import Refused, pointer, problem
+from portal.problems import MEDIA_TYPE, Refused, pointer, problem
+from portal.reference.problems import SCHEMA
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 # Whoever is told that something is away asks again after so many seconds.
 _AGAIN: Final = {"retry-after": "1"}
+
+
+def documented_refusals(not_done: str) -> dict[int | str, dict[str, Any]]:
+    """What an application's document says of them, by the family of their statuses. `not_done`: of 5xx."""
+    words = {"4XX": "Refused: `code` and `detail` say why, `errors` where.", "5XX": not_done}
+    return {
+        family: {"description": text, "content": {MEDIA_TYPE: {"schema": SCHEMA}}} for family, text in words.items()
+    }
 
 
 def refusals_are_problems(app: FastAPI) -> None:

@@ -59,6 +59,13 @@ def _written(place: tuple[int | str, ...], options: Mapping[str, object]) -> str
     return ".".join((written, *within))
 
 
+def named_store(found: str) -> str:
+    """The store, or the bus, of a service on its own; ends the command where only the embedded stack has it."""
+    if found == "valkey":
+        fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
+    return found
+
+
 def no_such_gateway(name: str, folder: Path, names: Sequence[str]) -> str:
     """What to say of a gateway that a command names and a folder does not have."""
     if not folder.is_dir():

@@ -16,6 +16,7 @@ from apibank.commands.options import (
     Profile,
     StateDir,
     Store,
+    named_store,
     settings_of,
 )
 from apibank.commands.policies import open_folder
@@ -187,8 +188,7 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
     from apibank.gateway_service import GatewayService, run_gateway
 
     settings = settings_of(**options)
-    if settings.store == "valkey":
-        fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
+    store = named_store(settings.store)
     # Changes of the others' files are none of its business.
     folder = _folder_in_force(settings, (name,))
     if name not in folder.names():
@@ -197,7 +197,7 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
     service = GatewayService(
         name=name,
         folder=folder,
-        store=settings.store,
+        store=store,
         database=settings.database_url(),
         metrics_listen=metrics_listen,
         grpc_server=settings.grpc_server,

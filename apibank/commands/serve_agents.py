@@ -5,9 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apibank.commands.options import Listen, LogLevel, MetricsListen, Policies, Profile, StateDir, Store, settings_of
+from apibank.commands.options import (
+    Listen,
+    LogLevel,
+    MetricsListen,
+    Policies,
+    Profile,
+    StateDir,
+    Store,
+    named_store,
+    settings_of,
+)
 from apibank.commands.policies import open_folder
-from apibank.output import fail
 
 if TYPE_CHECKING:
     from apibank.policies import PolicyFolder
@@ -42,7 +51,9 @@ def orchestration(
     settings = settings_of(
         bus=bus, store=store, policies=policies, profile=profile, state_dir=state_dir, log_level=log_level
     )
-    service = OrchestrationService(folder=_folder(settings, gateway), listen=listen, bus=bus_of(settings))
+    service = OrchestrationService(
+        folder=_folder(settings, gateway), listen=listen, bus=named_store(settings.bus_url())
+    )
     run_service(partial(run_orchestration, service), log_level=settings.log_level)
 
 
@@ -70,18 +81,10 @@ def agents(
         bus=bus, store=store, policies=policies, profile=profile, state_dir=state_dir, log_level=log_level
     )
     service = AgentsService(
-        folder=_folder(settings, gateway), metrics_listen=metrics_listen, bus=bus_of(settings), name=name
+        folder=_folder(settings, gateway), metrics_listen=metrics_listen, bus=named_store(settings.bus_url()), name=name
     )
     run_service(partial(run_demo_agents, service), log_level=settings.log_level)
 
 
 def _folder(settings: "Settings", only: list[str] | None) -> "PolicyFolder":
     return open_folder(settings, tuple(only) if only else None)
-
-
-def bus_of(settings: "Settings") -> str:
-    """Where messages wait."""
-    found = settings.bus_url()
-    if found == "valkey":
-        fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
-    return found

@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
-from apibank.commands.options import Database, Listen, LogLevel, Policies, Profile, StateDir, Store, settings_of
+from apibank.commands.options import (
+    Database,
+    Listen,
+    LogLevel,
+    Policies,
+    Profile,
+    StateDir,
+    Store,
+    named_store,
+    settings_of,
+)
 from apibank.commands.policies import open_folder
-from apibank.commands.serve_agents import BusOption, OnlyGateways, bus_of
-from apibank.output import fail
+from apibank.commands.serve_agents import BusOption, OnlyGateways
 
 
 def platform(
@@ -40,13 +49,12 @@ def platform(
         bus=bus, store=store, database=database, policies=policies, profile=profile, state_dir=state_dir,
         log_level=log_level,
     )  # fmt: skip
-    if settings.store == "valkey":
-        fail("error: --store valkey is the embedded stack's; give redis://HOST:PORT/DB, or memory for one process")
+    store = named_store(settings.store)
     service = PlatformService(
         folder=open_folder(settings, tuple(gateway) if gateway else None),
         listen=listen,
-        store=settings.store,
-        bus=bus_of(settings),
+        store=store,
+        bus=named_store(settings.bus_url()),
         database=settings.database_url(),
         telemetry=settings.telemetry_database_url(),
         key_file=settings.audit_key(),

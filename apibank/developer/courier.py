@@ -138,5 +138,3 @@ class Courier:
                 return str(answer.status_code), answer.is_success
         except TimeoutError:
             return f"no answer within {_CALL_SECONDS:.0f} s", False
-        except httpx2.HTTPError as error:
-            return type(error).__name__, False

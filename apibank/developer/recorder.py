@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
+from portal.audited import INITIATED
 from portal.developer.browser import Refusal, Visit
 from records.audit_log import AuditEntry, AuditLog
 from records.errors import LOST_DATABASE, KeyRefusedError, UnknownKeyError
@@ -53,7 +54,7 @@ class Recorder:
             await self._audit.write([entry])
 
         try:
-            await write("initiated")
+            await write(INITIATED)
             yield
             await write("done", 200)
         except (KeyRefusedError, UnknownKeyError) as error:

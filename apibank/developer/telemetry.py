@@ -17,7 +17,7 @@ from records.caller_usage import CallerUsage, usage_of_caller
 from records.database import Database
 from records.errors import LOST_DATABASE
 from records.request_log import RequestLog, Wanted
-from telemetry.access_log.histogram import Histogram, merged, quantile
+from telemetry.access_log.histogram import Histogram, from_text, merged
 
 _KEYS: Final = "your keys"
 _TOKENS: Final = "your tokens"
@@ -55,7 +55,7 @@ class UsageBoard:
             found = dict(zip(callers.values(), await asyncio.gather(*asked), strict=True))
         except LOST_DATABASE:
             raise Refusal(503, "Usage is away", "It cannot be read now. Try again in a moment.") from None
-        told = [_Told(words, one, added(one.histograms)) for words, rows in found.items() for one in rows]
+        told = [_Told(words, one, from_text(one.histograms)) for words, rows in found.items() for one in rows]
         at_edge = [one for one in told if one.row.gateway == EDGE]
         beyond = _grouped(
             [one for one in told if one.row.gateway != EDGE], lambda one: (one.row.gateway, one.row.route)
@@ -89,26 +89,7 @@ def _grouped(told: Iterable[_Told], by: Callable[[_Told], _Name]) -> dict[_Name,
 
 
 def _tally(told: Sequence[_Told]) -> Tally:
-    good = client = server = 0
-    for one in told:
-        count, status = one.row.requests, one.row.status
-        if 400 <= status < 500:
-            client += count
-        elif status >= 500 or status == 0:
-            server += count
-        else:
-            good += count
-    durations = merged(one.durations for one in told)
-    return Tally(good, client, server, quantile(durations, 0.5), quantile(durations, 0.95))
-
-
-def added(texts: str) -> Histogram:
-    """The sum of histograms that are kept as text, with spaces between them."""
-    sums: dict[str, int] = {}
-    for pair in texts.split():
-        index, _, count = pair.partition(":")
-        sums[index] = sums.get(index, 0) + int(count)
-    return {int(index): count for index, count in sums.items()}
+    return Tally.of(((one.row.status, one.row.requests) for one in told), merged(one.durations for one in told))
 
 
 class RequestShelf:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from apibank.developer.telemetry import added
 from portal.developer.browser import Refusal
 from portal.developer.usage import Tally
 from records.errors import LOST_DATABASE
 from records.usage import Scope, Usage
-from telemetry.access_log.histogram import quantile
+from telemetry.access_log.histogram import from_text
 
 SECONDS: Final = 3_600
 
@@ -27,13 +26,11 @@ class Traffic:
             texts = await self._usage.histograms(since, until, ("route",), scope=Scope.ALL, gateway=gateway)
         except LOST_DATABASE:
             raise Refusal(503, "Traffic is away", "It cannot be read now. Try again in a moment.") from None
-        counts: dict[str, list[int]] = {}
+        counts: dict[str, list[tuple[int, int]]] = {}
         for row in rows:
-            status = int(row["status"])
-            which = 1 if 400 <= status < 500 else 2 if status >= 500 or status == 0 else 0
-            counts.setdefault(str(row["route"]), [0, 0, 0])[which] += int(row["requests"])
-        found = []
-        for route, (good, client, server) in counts.items():
-            took = added(" ".join(texts.get((route,), ())))
-            found.append((route, Tally(good, client, server, quantile(took, 0.5), quantile(took, 0.95))))
+            counts.setdefault(str(row["route"]), []).append((int(row["status"]), int(row["requests"])))
+        found = [
+            (route, Tally.of(by_status, from_text(" ".join(texts.get((route,), ())))))
+            for route, by_status in counts.items()
+        ]
         return sorted(found, key=lambda one: (-one[1].server, -one[1].requests))

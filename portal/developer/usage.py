@@ -1,6 +1,6 @@
 """What the visitor's keys and tokens were used for: requests, errors and how long they took (R117)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from portal.developer.browser import Doorkeeper, Visit
 from portal.developer.chart import Chart, Column, chart
 from portal.developer.pages import page
+from telemetry.access_log.histogram import quantile
 
 USAGE: Final = "/portal/usage"
 _HOUR: Final = 3_600
@@ -57,6 +58,19 @@ class Tally:
     server: int = 0
     p50: float | None = None
     p95: float | None = None
+
+    @classmethod
+    def of(cls, by_status: Iterable[tuple[int, int]], took: Mapping[int, int]) -> "Tally":
+        """From requests by their status, and the histogram of their durations."""
+        good = client = server = 0
+        for status, count in by_status:
+            if 400 <= status < 500:
+                client += count
+            elif status >= 500 or status == 0:
+                server += count
+            else:
+                good += count
+        return cls(good, client, server, quantile(took, 0.5), quantile(took, 0.95))
 
     @property
     def requests(self) -> int:

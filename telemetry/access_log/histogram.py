@@ -54,8 +54,13 @@ def to_text(counts: Mapping[int, int]) -> str:
 
 
 def from_text(text: str) -> Histogram:
-    """What `to_text` wrote. Raises ValueError."""
-    return {int(index): int(requests) for index, _, requests in (pair.partition(":") for pair in text.split())}
+    """What `to_text` wrote; of several, with spaces between them, the sum. Raises ValueError."""
+    # A bucket is named by few texts, however many there are: each is read once.
+    sums: dict[str, int] = {}
+    for pair in text.split():
+        index, _, requests = pair.partition(":")
+        sums[index] = sums.get(index, 0) + int(requests)
+    return {int(index): requests for index, requests in sums.items()}
 
 
 def merged(all_of_them: Iterable[Mapping[int, int]]) -> Histogram:

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apibank.developer.telemetry import added
 from portal.developer.chart import Column, chart
 from portal.developer.usage import Period
 from records.database import Database
-from telemetry.access_log.histogram import merged, to_text
+from telemetry.access_log.histogram import from_text, merged, to_text
 from tests.unit.portal.developer.conftest import PSEUDONYM, Clock
 from tests.unit.portal.developer.test_limits import words
 from tests.unit.portal.developer.traffic import both_hops, request, tell
@@ -113,4 +112,4 @@ def test_a_line_is_interrupted_where_there_is_no_figure() -> None:
 
 @given(st.lists(st.dictionaries(st.integers(-72, 192), st.integers(1, 10**6), max_size=6), max_size=20))
 def test_histograms_are_added_as_the_telemetry_service_adds_them(several: list[dict[int, int]]) -> None:
-    assert added(" ".join(map(to_text, several))) == merged(several)
+    assert from_text(" ".join(map(to_text, several))) == merged(several)
