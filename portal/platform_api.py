@@ -11,6 +11,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from portal.patience import within
+
 # Returns when the component does its work; raises, or does not return, when it does not.
 Probe = Callable[[], Awaitable[None]]
 
@@ -65,7 +67,7 @@ class PlatformProbes:
 
 
 class HealthCheck:
-    """Asks the components, all at once and each within `limit_seconds`.
+    """Asks the components, all at once and each within `limit_seconds` (portal.patience).
 
     The endpoint is public, so an answer serves everybody for `fresh_seconds`, and callers who come while it is being
     found wait for it together: however many ask, each component is asked once in that time.
@@ -75,7 +77,7 @@ class HealthCheck:
         self,
         probes: PlatformProbes,
         *,
-        limit_seconds: float = 1.0,
+        limit_seconds: float = 2.0,
         fresh_seconds: float = 1.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -112,8 +114,7 @@ class HealthCheck:
 
     async def _condition(self, probe: Probe) -> Condition:
         try:
-            async with asyncio.timeout(self._limit_seconds):
-                await probe()
+            await within(self._limit_seconds, probe)
         except PartlyError:
             return Condition.DEGRADED
         except Exception:  # noqa: BLE001 - whatever a driver raises, the component does not do its work
