@@ -10,13 +10,13 @@ import structlog
 from authz.decision import NonceClaim
 from authz.failures import WINDOW_SECONDS, FailureStoreError
 from authz.nonces import NonceStoreError, one_of
+from records.eviction import KEEPS, evicting_policy
 from records.password_file import Changes
 from records.redis_client import LOST_STORE, Client, client_of, reconnect
 from records.store_address import parse_store_url
 
 # Well inside Envoy's ext_authz time-out, so that the client gets our answer and not Envoy's.
 _TIMEOUT: Final = 0.1
-_KEEPS: Final = "noeviction"
 _LOOK_SECONDS: Final = 600.0
 _LOOK_WITHIN: Final = 5.0
 _LOG: Final = structlog.get_logger(__name__)
@@ -82,10 +82,9 @@ class RedisNonceStore:
         except LOST_STORE:
             # It may be that it does not say; the next look is soon enough.
             return
-        policy = str(found.get("maxmemory_policy", _KEEPS))
-        forgets = policy if policy != _KEEPS and found.get("maxmemory") else ""
+        forgets = evicting_policy(found)
         if forgets and forgets != self._forgets:
-            _LOG.warning("nonces_can_be_evicted", maxmemory_policy=policy, expected=_KEEPS)
+            _LOG.warning("nonces_can_be_evicted", maxmemory_policy=forgets, expected=KEEPS)
         self._forgets = forgets
 
 

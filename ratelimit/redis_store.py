@@ -21,6 +21,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as Disconnected
@@ -29,6 +30,7 @@ from redis.exceptions import TimeoutError as SocketTimeout
 from ratelimit.near_cache import NearCache
 from ratelimit.script_call import call_of, outcomes_of
 from ratelimit.store import Charge, Loss, Outcome, Reading, Unavailable
+from records.eviction import KEEPS, evicting_policy, memory_facts
 from records.password_file import Changes, PasswordFile
 from records.redis_link import Place, ask, place_of
 from records.store_address import Kind, Node, check_tls, parse_store_url
@@ -88,6 +90,7 @@ class RedisStore:
         # guess of what it is at least.
         self._ahead = (time.time_ns() - time.monotonic_ns()) // 1000
         self._ahead_at_most: int | None = None
+        self._evicts = ""
 
     @classmethod
     def from_url(cls, url: str, timeout: float = 0.15) -> "RedisStore":
@@ -309,6 +312,7 @@ class RedisStore:
             # A server that hangs still takes connections, and would charge what it was sent when it wakes: only one
             # that answers is told to charge.
             await self._look_at_clock(self._connection)
+            await self._look_at_memory(self._connection)
         return self._connection
 
     async def _look_at_clock(self, connection: AbstractConnection) -> None:
@@ -318,6 +322,18 @@ class RedisStore:
             raise Disconnected("the server does not tell its time")
         now = int(answer[0]) * 1_000_000 + int(answer[1])
         self._ahead, self._ahead_at_most = now - time.monotonic_ns() // 1000, now - sent
+
+    async def _look_at_memory(self, connection: AbstractConnection) -> None:
+        """An evicted counter is a budget given back, and nothing else would tell."""
+        try:
+            found = await ask(connection, "INFO", "memory")
+        except ResponseError:
+            # The user may not ask; it counts all the same.
+            return
+        evicts = evicting_policy(memory_facts(found)) if isinstance(found, bytes | str) else ""
+        if evicts and evicts != self._evicts:
+            _LOG.warning("counters_can_be_evicted", place=str(self._place), maxmemory_policy=evicts, expected=KEEPS)
+        self._evicts = evicts
 
     async def _hang_up(self) -> None:
         """Whatever is still under way there must not be taken for the answer to what comes next."""

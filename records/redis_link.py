@@ -224,8 +224,8 @@ class SlotOwner:
                 await link.disconnect(nowait=True)
             for first, last, master, *_ in ranges if isinstance(ranges, list) else ():
                 if first <= self._slot <= last:
-                    # An empty host: the one that was asked.
-                    return Node(_decoded(master[0]) or node.host, int(master[1]))
+                    # An empty host, or none: the one that was asked.
+                    return Node(_decoded(master[0] or b"") or node.host, int(master[1]))
             raise Disconnected(f"the cluster has nobody for slot {self._slot}")
 
         return owner

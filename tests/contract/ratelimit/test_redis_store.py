@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from ratelimit.algorithms import CalendarQuota, Gcra, Period, SlidingWindow
 from ratelimit.redis_store import RedisStore
@@ -158,6 +159,7 @@ async def test_a_charge_that_was_sent_is_not_sent_again_when_its_connection_ends
                 received += 1
                 break
             writer.write(b"*2\r\n$1\r\n1\r\n$1\r\n0\r\n" * command.count(b"TIME"))
+            writer.write(b"-ERR unknown command\r\n" * command.count(b"INFO"))
         writer.close()
 
     with socket_path() as path:
@@ -193,6 +195,22 @@ async def test_a_valkey_without_memory_is_a_loss_and_not_an_admission() -> None:
         store = RedisStore.from_url(url, timeout=10)
         assert (await loss_of(store))[0] is Loss.FULL
         await store.close()
+
+
+@pytest.mark.attack("A65")
+@pytest.mark.parametrize(
+    ("policy", "most", "told"),
+    [("allkeys-lru", "64mb", True), ("volatile-ttl", "64mb", True), ("allkeys-lru", "0", False),
+     ("noeviction", "64mb", False)],
+)  # fmt: skip
+async def test_a_store_that_may_evict_counters_is_told_of_once(policy: str, most: str, told: bool) -> None:
+    with valkey(maxmemory=most, maxmemory_policy=policy) as (url, _), capture_logs() as logs:
+        store = RedisStore.from_url(url, timeout=10)
+        for _ in range(3):
+            assert await admitted(store, Charge(b"evicting", PLENTY))
+            await store._hang_up()
+        await store.close()
+    assert [each["maxmemory_policy"] for each in logs if each["event"] == "counters_can_be_evicted"] == [policy] * told
 
 
 async def test_callers_that_wait_when_the_store_closes_are_told(url: str) -> None:
