@@ -1,17 +1,19 @@
-"""The telemetry service: what Envoys tell of requests, kept as usage and as a log of requests."""
+"""The telemetry service: what Envoys tell of requests, kept as usage, as a log of requests, and as traces."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 import telemetry.access_log.server
+import telemetry.traces.server
 from apibank.audit_trail import subject_key
 from apibank.observed import listener_of, observed_app, process_registry
 from apibank.web import serve_web
@@ -19,6 +21,7 @@ from authz.audit import Pseudonyms, redacted
 from records.database import Database
 from records.errors import LOST_DATABASE
 from records.request_log import RequestLog
+from records.traces import Traces
 from records.upgrade import upgrade
 from records.usage import Counts, Key, Scope, Usage
 from telemetry.access_log.collector import AccessLogCollector
@@ -27,6 +30,9 @@ from telemetry.access_log.metrics import AccessLogMetrics
 from telemetry.access_log.record import AccessRecord
 from telemetry.access_log.usage import Figures, UsageKey
 from telemetry.access_log.window import Window
+from telemetry.traces.collector import TraceCollector
+from telemetry.traces.metrics import TraceMetrics
+from telemetry.traces.span import Span
 
 _LOG: Final = structlog.get_logger(__name__)
 # What a service that is killed has not written yet.
@@ -36,7 +42,10 @@ _TIDY_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class TelemetryService:
-    """What the service is told when it starts. `log_days` and `log_rows`: how long, and how many requests are kept."""
+    """What the service is told when it starts.
+
+    `log_days` and `log_rows`: how long, and how many requests are kept; `trace_spans`: how many spans, for as long.
+    """
 
     listen: str
     metrics_listen: str
@@ -45,6 +54,7 @@ class TelemetryService:
     exposed: bool = False
     log_days: float = 7.0
     log_rows: int = 1_000_000
+    trace_spans: int = 200_000
 
 
 async def run_telemetry(service: TelemetryService, stop: asyncio.Event) -> None:
@@ -56,11 +66,15 @@ async def run_telemetry(service: TelemetryService, stop: asyncio.Event) -> None:
         store = Store(Usage(database), RequestLog(database))
         pseudonyms = Pseudonyms(subject_key(service.key_file))
         collector = AccessLogCollector(AccessLogMetrics(registry), Window(time.time), pseudonyms.of, redacted)
-        running = await telemetry.access_log.server.serve(collector, service.listen, exposed=service.exposed)
+        traces, spans = Traces(database), TraceCollector(TraceMetrics(registry), redacted)
+        running = await telemetry.access_log.server.serve(
+            collector, service.listen, exposed=service.exposed, beside=[telemetry.traces.server.handler(spans)]
+        )
         ended = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_flush(collector, store, ended))
-            tasks.create_task(_tidy(store, service, ended))
+            tasks.create_task(_flush("access_log_not_written", partial(collector.flush, store.keep), ended))
+            tasks.create_task(_flush("spans_not_written", partial(spans.flush, partial(_add, traces)), ended))
+            tasks.create_task(_tidy(store, traces, service, ended))
             tasks.create_task(
                 serve_web([listener_of(observed_app(registry, store.ready), service.metrics_listen)], stop)
             )
@@ -109,24 +123,33 @@ def merge(histograms: Sequence[str]) -> str:
     return to_text(merged(map(from_text, histograms)))
 
 
-async def _flush(collector: AccessLogCollector, store: Store, ended: asyncio.Event) -> None:
+async def _add(traces: Traces, spans: Sequence[Span]) -> None:
+    await traces.add([asdict(span) for span in spans])
+
+
+async def _flush(otherwise: str, flush: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:
     while True:
         last = await _passed(ended, _FLUSH_SECONDS)
         try:
-            await collector.flush(store.keep)
+            await flush()
         except LOST_DATABASE as error:
-            _LOG.warning("access_log_not_written", error=type(error).__name__)
+            _LOG.warning(otherwise, error=type(error).__name__)
         if last:
             return
 
 
 async def _tidy(
-    store: Store, service: TelemetryService, ended: asyncio.Event, clock: Callable[[], float] = time.time
+    store: Store,
+    traces: Traces,
+    service: TelemetryService,
+    ended: asyncio.Event,
+    clock: Callable[[], float] = time.time,
 ) -> None:
     while True:
         try:
             await store.usage.roll_up(int(clock()), merge)
             await store.log.prune(clock() - service.log_days * 86_400, service.log_rows)
+            await traces.prune(clock() - service.log_days * 86_400, service.trace_spans)
         except LOST_DATABASE as error:
             _LOG.warning("usage_not_rolled_up", error=type(error).__name__)
         if await _passed(ended, _TIDY_SECONDS):

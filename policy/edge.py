@@ -32,6 +32,7 @@ from policy.resilience import (
     OutlierDetection,
     SlowStart,
 )
+from policy.tracing import Tracing
 
 
 class Certificate(Model):
@@ -267,6 +268,7 @@ class Telemetry(Model):
     """
 
     endpoint: Endpoint
+    tracing: Tracing | None = Field(None, description="None: no request is traced.")
 
 
 class Services(Model):

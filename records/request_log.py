@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, select
 
 from records.database import Database
+from records.pruning import prune
 from records.tables import AccessLogRow
 
-_STEP: Final = 10_000
 _FIELDS: Final = tuple(column.name for column in AccessLogRow.__table__.columns)
 
 
@@ -45,21 +45,7 @@ class RequestLog:
 
     async def prune(self, before: float, most: int) -> int:
         """Remove what came before a moment, and what is more than so many rows; how many that were."""
-        async with self._database.reading() as session:
-            newest = await session.scalar(select(func.max(AccessLogRow.id))) or 0
-            kept = select(AccessLogRow.id).where(AccessLogRow.at >= before).order_by(AccessLogRow.at).limit(1)
-            first = await session.scalar(kept)
-        # Ids go up as time does, but for requests that lasted; the newest rows are the highest ids.
-        bound = max(newest + 1 if first is None else first, newest - most + 1)
-        gone = 0
-        while True:
-            some = select(AccessLogRow.id).where(AccessLogRow.id < bound).order_by(AccessLogRow.id).limit(_STEP)
-            step = delete(AccessLogRow).where(AccessLogRow.id.in_(some)).execution_options(synchronize_session=False)
-            async with self._database.writing() as session:
-                removed = int((await session.execute(step)).rowcount)  # type: ignore[attr-defined]
-            gone += removed
-            if removed < _STEP:
-                return gone
+        return await prune(self._database, AccessLogRow, AccessLogRow.at, before, most)
 
 
 def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:

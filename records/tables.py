@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     DateTime,
     Dialect,
     Double,
@@ -297,6 +298,33 @@ class AccessLogRow(Table):
     tier: Mapped[str] = mapped_column(String(32))
     role: Mapped[str] = mapped_column(String(128))
     outcome: Mapped[str] = mapped_column(String(32))
+
+
+class SpanRow(Table):
+    """One span of a traced request (records.traces). `start` in seconds since the epoch, `duration` in milliseconds."""
+
+    __tablename__ = "spans"
+    __table_args__ = (
+        Index(None, "trace_id"),
+        Index(None, "request_id"),
+        Index(None, "start"),
+        Index(None, "edge", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    trace_id: Mapped[str] = mapped_column(String(32))
+    span_id: Mapped[str] = mapped_column(String(16))
+    parent_id: Mapped[str] = mapped_column(String(16))
+    service: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(16))
+    start: Mapped[float] = mapped_column(Double)
+    duration: Mapped[float] = mapped_column(Double)
+    status: Mapped[int] = mapped_column(Integer)
+    failed: Mapped[bool] = mapped_column(Boolean)
+    edge: Mapped[bool] = mapped_column(Boolean)
+    request_id: Mapped[str] = mapped_column(String(128))
+    attributes: Mapped[dict[str, str]] = mapped_column(JSON)
 
 
 class PortalSessionRow(Table):

@@ -227,6 +227,7 @@ def telemetry(
     metrics_listen: MetricsListen = "127.0.0.1:18004",
     log_days: Annotated[float, typer.Option(min=0, max=3650, help="For how long single requests are kept.")] = 7.0,
     log_rows: Annotated[int, typer.Option(min=1, help="How many of them at most.")] = 1_000_000,
+    trace_spans: Annotated[int, typer.Option(min=1, help="How many spans of traced requests at most.")] = 200_000,
     database: Database = None,
     state_dir: StateDir = None,
     log_level: LogLevel = None,
@@ -246,6 +247,7 @@ def telemetry(
         exposed=exposed,
         log_days=log_days,
         log_rows=log_rows,
+        trace_spans=trace_spans,
     )
     _run(partial(run_telemetry, service), log_level=settings.log_level)
 

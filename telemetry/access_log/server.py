@@ -1,7 +1,7 @@
 """The gRPC shell of the access log: `envoy.service.accesslog.v3.AccessLogService`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -58,9 +58,14 @@ class Running:
 
 
 async def serve(
-    collector: Collector, listen: str, credentials: grpc.ServerCredentials | None = None, *, exposed: bool = False
+    collector: Collector,
+    listen: str,
+    credentials: grpc.ServerCredentials | None = None,
+    *,
+    exposed: bool = False,
+    beside: "Sequence[grpc.GenericRpcHandler[bytes, bytes]]" = (),
 ) -> Running:
-    """Serve on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped.
+    """Serve on `listen` (`HOST:PORT`, port 0 for any, or `unix:/path`) until stopped; `beside` it other services.
 
     Without TLS that is a Unix socket or a loopback address, unless `exposed` says that a network of its own protects
     it: ValueError otherwise. RuntimeError when the address is taken.
@@ -74,7 +79,9 @@ async def serve(
     method = grpc.stream_unary_rpc_method_handler(
         service.collect, response_serializer=pb.StreamAccessLogsResponse.SerializeToString
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(wire.SERVICE, {wire.METHOD: method}),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(wire.SERVICE, {wire.METHOD: method}), *beside)
+    )
     checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     for name in ("", wire.SERVICE):

@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protos import als_pb2, csds_pb2, discovery_pb2, ext_authz_pb2, lrs_pb2, rls_pb2
+from protos import als_pb2, csds_pb2, discovery_pb2, ext_authz_pb2, lrs_pb2, otlp_pb2, rls_pb2
 from tests.contract import envoy_api
 from tests.property.xds_compiler.envoy_messages import messages as full_messages
 
@@ -180,6 +180,7 @@ def test_no_message_is_left_that_nothing_refers_to(module: Any) -> None:
             ["StreamClientStatus", "FetchClientStatus"],
         ),
         (lrs_pb2, "envoy.service.load_stats.v3.LoadReportingService", ["StreamLoadStats"]),
+        (otlp_pb2, "opentelemetry.proto.collector.trace.v1.TraceService", ["Export"]),
     ],
 )
 def test_the_services_have_envoys_names(module: Any, service: str, methods: list[str]) -> None:

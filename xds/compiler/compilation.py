@@ -79,6 +79,9 @@ def _clusters(gateway: Gateway, origins: _Provenance) -> Iterator[_Typed]:
     services = {names.AUTHZ: gateway.services.authz.endpoint, names.RATELIMIT: gateway.services.ratelimit.endpoint}
     if gateway.services.telemetry is not None:
         services[names.TELEMETRY] = gateway.services.telemetry.endpoint
+        tracing = gateway.services.telemetry.tracing
+        if tracing is not None and tracing.endpoint is not None:
+            services[names.TRACES] = tracing.endpoint
     for name, endpoint in services.items():
         origin = origins.of(*name.split("/"))
         yield snapshot.CLUSTER, Resource.of(name, _service_body(name, endpoint), origin)

@@ -30,6 +30,7 @@ from xds.compiler.filters.header_mutation import hsts, stripped
 from xds.compiler.forwarding import STREAM_IDLE
 from xds.compiler.local_replies import local_replies
 from xds.compiler.sources import ads
+from xds.compiler.tracing import request_ids, tracing, untraced
 from xds.compiler.units import ListenerUnit
 
 # Behind a gateway there is room for the headers that it has added to those of its longest request.
@@ -63,7 +64,7 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
         # header_mutation writes X-Forwarded-For; Envoy would add this machine's address to that of a local client.
         skip_xff_append=True,
         internal_address_config=_nobody_is_internal(),
-        early_header_mutation_extensions=[_strip()],
+        early_header_mutation_extensions=[_strip(unit)],
         # At the edge a new id replaces the client's; behind a gateway the id goes on through.
         generate_request_id=True,
         always_set_request_id_in_response=True,
@@ -88,13 +89,16 @@ def connection_manager(unit: ListenerUnit) -> HttpConnectionManager:
             initial_connection_window_size=_CONNECTION_WINDOW,
         ),
         access_log=access_logs(unit),
+        tracing=tracing(unit),
+        request_id_extension=request_ids(unit),
         local_reply_config=local_replies(always=hsts(unit.listener)),
     )
 
 
-def _strip() -> TypedExtensionConfig:
+def _strip(unit: ListenerUnit) -> TypedExtensionConfig:
     """Ahead of every filter, so that none of them reads what a client claims."""
-    return TypedExtensionConfig(name="strip", typed_config=pack(EarlyHeaderMutation(mutations=stripped())))
+    mutations = [*stripped(), *untraced(unit)]
+    return TypedExtensionConfig(name="strip", typed_config=pack(EarlyHeaderMutation(mutations=mutations)))
 
 
 def _nobody_is_internal() -> HttpConnectionManagerInternalAddressConfig:

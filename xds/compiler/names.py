@@ -9,6 +9,8 @@ from typing import Final
 AUTHZ: Final = "services/authz"
 RATELIMIT: Final = "services/ratelimit"
 TELEMETRY: Final = "services/telemetry"
+# An OTLP collector that is not the telemetry service.
+TRACES: Final = "services/telemetry/tracing"
 
 
 def certificate(name: str) -> str:

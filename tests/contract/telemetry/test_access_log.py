@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -56,13 +56,13 @@ async def collecting(listen: str = "127.0.0.1:0") -> AsyncIterator[tuple[Kept, R
 
 
 @contextmanager
-def road_of(folder: Path, telemetry: str) -> Iterator[Road]:
+def road_of(folder: Path, telemetry: str, tracing: Mapping[str, object] | None = None) -> Iterator[Road]:
     """An Envoy that tells `telemetry`, and what stands around it."""
     admin = free_port()
     road = Road(free_port(), f"http://127.0.0.1:{admin}")
     server, port = serve_services(road.authz, road.ratelimit)
     written = policy(road, f"127.0.0.1:{port}", free_port())
-    written["services"]["telemetry"] = {"endpoint": telemetry}
+    written["services"]["telemetry"] = {"endpoint": telemetry} | ({} if tracing is None else {"tracing": dict(tracing)})
     snapshot = compile_(load_gateway(Gateway, Source("road.yaml", yaml.safe_dump(written))), {})
     bootstrap = static_bootstrap(snapshot, admin_port=admin) | {"node": {"id": "road-1", "cluster": "road"}}
     try:

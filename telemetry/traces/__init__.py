@@ -1,0 +1,1 @@
+"""Traced requests: what gateways told of them by OTLP, span by span."""
