@@ -24,6 +24,7 @@ from apibank.developer.trusted import Policies, trusted_issuer
 from apibank.developer.webhooks import WebhookShelf, tell_all
 from apibank.sre.control import ControlApi
 from apibank.sre.sign_in import TwoDoors, admits
+from apibank.sre.traces import TraceShelf
 from apibank.sre.traffic import Traffic
 from authz.audit import Pseudonyms
 from portal.developer.sign_in import Issuing
@@ -35,6 +36,7 @@ from records.database import Database
 from records.fact_versions import FactVersions
 from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
+from records.traces import Traces
 from records.usage import Usage
 from records.webhooks import Webhooks
 
@@ -128,5 +130,6 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             policies=policies,
             clock=lambda: datetime.now(UTC),
             console=console,
+            traces=None if console is None else TraceShelf(Traces(telemetry)),
         )
         yield portal, Courier(webhooks, keys, destinations)

@@ -15,6 +15,7 @@ from portal.developer.person import Person
 from portal.developer.usage import Tally
 from portal.sre.console import Console, console_routes
 from portal.sre.editor import policy_pages
+from portal.sre.traces import TraceFilters, trace_pages
 from tests.support.issuer_client import BASE
 from tests.unit.portal.sre.world import TOKEN, ControlPlane
 
@@ -51,22 +52,43 @@ def plane() -> ControlPlane:
     return ControlPlane()
 
 
+class Traced:
+    """What was told of traced requests."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = []
+        self.asked: list[TraceFilters] = []
+
+    async def find(self, filters: TraceFilters, count: int) -> list[dict[str, object]]:
+        self.asked.append(filters)
+        return self.rows[:count]
+
+    async def spans(self, trace_id: str) -> list[dict[str, object]]:
+        return [row for row in self.rows if row["trace_id"] == trace_id]
+
+
 @pytest.fixture
 def routes() -> Routes:
     return Routes()
+
+
+@pytest.fixture
+def traced() -> Traced:
+    return Traced()
 
 
 Visit = Callable[[str], httpx2.AsyncClient]
 
 
 @pytest.fixture
-async def visit(plane: ControlPlane, routes: Routes) -> AsyncIterator[Visit]:
+async def visit(plane: ControlPlane, routes: Routes, traced: Traced) -> AsyncIterator[Visit]:
     """Browsers, by who is signed in; nobody by an empty word."""
     control = ControlApi("http://control", lambda: TOKEN, httpx2.AsyncClient(transport=httpx2.MockTransport(plane)))
     door = Doorkeeper(Held(), (BASE,))
     app = FastAPI(openapi_url=None)
     app.include_router(console_routes(door, Console(control, routes, lambda: datetime.now(UTC))))
     app.include_router(policy_pages(door, control))
+    app.include_router(trace_pages(door, traced))
 
     @app.exception_handler(Refusal)
     async def refused(_: object, error: Exception) -> Response:
