@@ -1,13 +1,15 @@
 """The control API over HTTP, as the console asks it. Its token is read at each call, and is in no answer and no log."""
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx2
 import structlog
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from portal.explain_api import ExplainRequest
 from portal.sre.federation import (
     Begun,
     Change,
@@ -97,6 +99,15 @@ class ControlApi:
     async def roll_back(self, gateway: str, revision: int, message: str, author: str) -> Begun:
         body = {"target": str(revision), "gateway": gateway, "message": message}
         return await self._begun("/v1/policies/rollback", body, author, message)
+
+    async def explain(self, request: ExplainRequest) -> Mapping[str, Any]:
+        """The port `portal.sre.explain.Explaining`."""
+        body = request.model_dump(mode="json", exclude={"headers", "body"}, exclude_none=True)
+        if request.headers is not None:
+            body["headers"] = {name: value.get_secret_value() for name, value in request.headers.items()}
+        if request.body is not None:
+            body["body"] = base64.b64encode(request.body).decode()
+        return await self._ask("POST", "/v1/explain", dict[str, Any], body)
 
     async def _begun(self, path: str, body: Mapping[str, object], author: str, why: str) -> Begun:
         told = await self._ask("POST", path, _Rollouts, body, author, why)

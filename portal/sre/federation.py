@@ -3,11 +3,13 @@
 Unknown fields are left out: the control plane may be of a later version than the portal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+from portal.explain_api import ExplainRequest
 
 _SHORT: Final = 12
 
@@ -191,5 +193,7 @@ class Control(Protocol):
     async def history(self, gateway: str) -> Sequence[Revision]: ...
 
     async def rollout(self, revision: int) -> Revision: ...
+
+    async def explain(self, request: ExplainRequest) -> Mapping[str, Any]: ...
 
     async def roll_back(self, gateway: str, revision: int, message: str, author: str) -> Begun: ...
