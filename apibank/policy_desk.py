@@ -24,7 +24,7 @@ from portal.policies_api import (
 )
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
-from records.policy_history import Change, PolicyHistory, Result
+from records.policy_history import Change, PolicyHistory, Recorded, Result
 from xds.differences import resource_changes
 
 
@@ -90,7 +90,7 @@ class PolicyDesk:
         entry = target.entry
         message = request.message or f"back to revision {target.revision}"
         texts = {entry.gateway: PolicyText(text=entry.text, file=f"{entry.gateway}.yaml at revision {target.revision}")}
-        return await self._made_live(_Wish(texts, Change.ROLLBACK, author, message, request.canary))
+        return await self._made_live(_Wish(texts, Change.ROLLBACK, author, message, request.canary, request.bases))
 
     async def history(self, gateway: str | None, limit: int) -> Sequence[Record]:
         try:
@@ -98,13 +98,12 @@ class PolicyDesk:
         except LOST_DATABASE:
             raise Refused(503, "database_away", "the database with the history does not answer") from None
 
+    async def revision(self, revision: int) -> Record:
+        found = await self._found(revision)
+        return {**history_record(found), "text": found.entry.text}
+
     async def rollout(self, revision: int) -> Record:
-        try:
-            found = await self._history.find(revision)
-        except LOST_DATABASE:
-            raise Refused(503, "database_away", "the database with the history does not answer") from None
-        if found is None:
-            raise Refused(404, "revision_not_found", f"there is no revision {revision}")
+        found = await self._found(revision)
         name = found.entry.gateway
         running = self._rollouts.running(name)
         mine = running if running is not None and running.intent.revision == revision else None
@@ -115,6 +114,15 @@ class PolicyDesk:
             "current": live is not None and live.version == found.entry.version,
             **liveness_record(self._control, name),
         }
+
+    async def _found(self, revision: int) -> Recorded:
+        try:
+            found = await self._history.find(revision)
+        except LOST_DATABASE:
+            raise Refused(503, "database_away", "the database with the history does not answer") from None
+        if found is None:
+            raise Refused(404, "revision_not_found", f"there is no revision {revision}")
+        return found
 
     async def _made_live(self, wish: _Wish) -> Record:
         reserved = self._reserve(wish)

@@ -42,6 +42,9 @@ class PolicyText(_Body):
 Texts = Annotated[dict[GatewayName, PolicyText], Field(min_length=1, max_length=MAX_GATEWAYS)]
 
 
+Bases = dict[GatewayName, Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]]
+
+
 class CanaryPlan(_Body):
     """Try a change on some of a gateway's Envoys first. `soak` and `within` are seconds."""
 
@@ -66,16 +69,20 @@ class ApplyRequest(_Body):
 
     gateways: Texts | None = None
     only: Annotated[list[GatewayName], Field(max_length=MAX_GATEWAYS)] | None = None
-    bases: dict[GatewayName, Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]] = {}
+    bases: Bases = {}
     message: _Message = ""
     canary: CanaryPlan | None = None
 
 
 class RollbackRequest(_Body):
-    """`target`: a revision, or the beginning of a version; without it the last live change is undone."""
+    """`target`: a revision, or the beginning of a version; without it the last live change is undone.
+
+    `bases`: by gateway, the version (or its beginning) that must be live, else nothing is changed.
+    """
 
     target: Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")] | None = None
     gateway: GatewayName | None = None
+    bases: Bases = {}
     message: _Message = ""
     canary: CanaryPlan | None = None
 
@@ -100,6 +107,8 @@ class Policies(Protocol):
     async def apply(self, request: ApplyRequest, author: str) -> Record: ...
 
     async def history(self, gateway: str | None, limit: int) -> Sequence[Record]: ...
+
+    async def revision(self, revision: int) -> Record: ...
 
     async def rollout(self, revision: int) -> Record: ...
 
@@ -132,6 +141,11 @@ def policy_routes(policies: Policies) -> APIRouter:
     ) -> list[Record]:
         """What became live when, by whom and why, the newest first."""
         return list(await policies.history(gateway, limit))
+
+    @router.get("/revisions/{revision}")
+    async def one_revision(revision: int) -> Record:
+        """One entry of the history, with the text of its file."""
+        return await policies.revision(revision)
 
     @router.get("/rollouts/{revision}")
     async def rollout(revision: int) -> Record:

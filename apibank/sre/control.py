@@ -93,11 +93,14 @@ class ControlApi:
     async def history(self, gateway: str) -> Sequence[Revision]:
         return await self._ask("GET", f"/v1/policies/history?gateway={gateway}&limit={_REVISIONS}", list[Revision])
 
+    async def revision(self, revision: int) -> Revision:
+        return await self._ask("GET", f"/v1/policies/revisions/{revision}", Revision)
+
     async def rollout(self, revision: int) -> Revision:
         return await self._ask("GET", f"/v1/policies/rollouts/{revision}", Revision)
 
-    async def roll_back(self, gateway: str, revision: int, message: str, author: str) -> Begun:
-        body = {"target": str(revision), "gateway": gateway, "message": message}
+    async def roll_back(self, gateway: str, revision: int, base: str, message: str, author: str) -> Begun:
+        body = {"target": str(revision), "gateway": gateway, "bases": {gateway: base}, "message": message}
         return await self._begun("/v1/policies/rollback", body, author, message)
 
     async def explain(self, request: ExplainRequest) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from portal.developer.webhooks import OwnWebhooks, WebhookPages, webhook_routes
 from portal.sre.console import Console, console_routes
 from portal.sre.editor import policy_pages
 from portal.sre.explain import explain_pages
+from portal.sre.past import past_pages
 from portal.sre.traces import TraceLog, trace_pages
 
 
@@ -60,6 +61,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     if portal.console is not None:
         app.include_router(console_routes(door, portal.console))
         app.include_router(policy_pages(door, portal.console.control))
+        app.include_router(past_pages(door, portal.console.control))
         app.include_router(explain_pages(door, portal.console.control))
     if portal.traces is not None:
         app.include_router(trace_pages(door, portal.traces))

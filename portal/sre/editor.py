@@ -43,15 +43,6 @@ class EditForm(BaseModel):
     percent: Annotated[Annotated[int, Field(ge=1, le=100)] | None, BeforeValidator(_none)] = None
 
 
-class RollbackForm(BaseModel):
-    """Which revision shall be live again, and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    revision: Annotated[int, Field(ge=1, le=2**53)]
-    message: Message = ""
-
-
 class PolicyPages:
     """Each method is one page."""
 
@@ -87,7 +78,7 @@ class PolicyPages:
             return _editor(visit, gateway, form, error=error)
         if begun.revision is None or begun.result == "unchanged":
             return _editor(visit, gateway, form, said=begun.detail or f"{begun.result}: nothing was changed")
-        return _to_rollout(begun.revision)
+        return to_rollout(begun.revision)
 
     async def follow(self, request: Request, revision: int) -> Response:
         visit = await self._guard.admit(request)
@@ -102,29 +93,6 @@ class PolicyPages:
             response.headers["refresh"] = _FOLLOW_SECONDS
         return response
 
-    async def history(self, request: Request, gateway: str) -> Response:
-        visit = await self._guard.admit(request)
-        try:
-            live = await self._control.policy(named(gateway))
-            found = await self._control.history(gateway)
-        except SaidNoError as error:
-            raise away(error) from None
-        return page("sre/history.html", visit, here=SRE, gateway=gateway, revisions=found, live=live.version)
-
-    async def roll_back(self, request: Request, gateway: str) -> Response:
-        await self._guard.admit(request)
-        named(gateway)
-        visit, form = await self._door.form(request, RollbackForm)
-        if isinstance(form, Faults):
-            raise Refusal(422, "This form cannot be taken", "; ".join(f"{k}: {v}" for k, v in form.by_field.items()))
-        try:
-            begun = await self._control.roll_back(gateway, form.revision, form.message, visit.person.subject)
-        except SaidNoError as error:
-            raise away(error) from None
-        if begun.revision is None:
-            raise Refusal(409, "Nothing was changed", begun.detail or begun.result)
-        return _to_rollout(begun.revision)
-
 
 def policy_pages(door: Doorkeeper, control: Control) -> APIRouter:
     """`/portal/sre/policies/…` and `/portal/sre/rollouts/REVISION`."""
@@ -138,14 +106,6 @@ def policy_pages(door: Doorkeeper, control: Control) -> APIRouter:
     @router.post(SRE + "/policies/{gateway}")
     async def send(gateway: str, request: Request) -> Response:
         return await pages.send(request, gateway)
-
-    @router.get(SRE + "/policies/{gateway}/history")
-    async def history(gateway: str, request: Request) -> Response:
-        return await pages.history(request, gateway)
-
-    @router.post(SRE + "/policies/{gateway}/rollback")
-    async def roll_back(gateway: str, request: Request) -> Response:
-        return await pages.roll_back(request, gateway)
 
     # A text: whether it is a number is told to administrators alone.
     @router.get(SRE + "/rollouts/{revision}")
@@ -185,5 +145,6 @@ def _editor(
     )
 
 
-def _to_rollout(revision: int) -> Response:
+def to_rollout(revision: int) -> Response:
+    """On to the page that follows a change."""
     return RedirectResponse(f"{SRE}/rollouts/{revision}", 303, headers={"cache-control": "no-store"})

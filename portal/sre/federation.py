@@ -128,7 +128,7 @@ class Change(Placed):
 
 
 class Revision(_Told):
-    """One entry of the history, and how it goes on where it is asked for by itself."""
+    """One entry of the history; with how it goes on, or with its text, where it is asked for by itself."""
 
     revision: int
     gateway: str
@@ -139,6 +139,7 @@ class Revision(_Told):
     source: str = ""
     result: str = ""
     detail: str = ""
+    text: str = ""
     step: str | None = None
     current: bool = False
     envoys: int = 0
@@ -192,8 +193,10 @@ class Control(Protocol):
 
     async def history(self, gateway: str) -> Sequence[Revision]: ...
 
+    async def revision(self, revision: int) -> Revision: ...
+
     async def rollout(self, revision: int) -> Revision: ...
 
     async def explain(self, request: ExplainRequest) -> Mapping[str, Any]: ...
 
-    async def roll_back(self, gateway: str, revision: int, message: str, author: str) -> Begun: ...
+    async def roll_back(self, gateway: str, revision: int, base: str, message: str, author: str) -> Begun: ...

@@ -82,7 +82,12 @@ def test_a_mistake_is_seen_at_its_line_fixed_applied_and_taken_back(chromium: Br
     assert "All marketing agents" in visitor.go(EDITOR).get_by_label("Text of the file").input_value()
     visitor.go(f"{EDITOR}/history")
     expect(page.get_by_text("tried in a browser")).to_be_visible()
-    page.get_by_role("button", name=re.compile("Go back to revision")).first.click()
+    seen(page, "history")
+    page.get_by_role("link", name=re.compile("Compare with revision")).first.click()
+    expect(page.get_by_role("heading", name="What going back to it would change now")).to_be_visible()
+    seen(page, "revision")
+    page.get_by_label("Why").fill("it was better")
+    page.get_by_role("button", name=re.compile("Go back to revision")).click()
     page.wait_for_url(re.compile("/portal/sre/rollouts/"), timeout=_APPLIED_MS)
     assert visitor.go(EDITOR).get_by_label("Text of the file").input_value() == good
     # Chromium says so of the answer 422 that a mistake is given.

@@ -117,6 +117,29 @@ async def test_the_last_change_is_undone_and_any_revision_comes_back(plane: Runn
     assert (newest["source"], newest["message"]) == ("rollback", "as it was")
 
 
+async def test_a_rollback_over_another_persons_change_is_refused(plane: Running, policy: str) -> None:
+    first = plane.state["version"]
+    await plane.api.post("/v1/policies/apply", json={"gateways": {"shop": {"text": moved(policy)}}})
+    second = plane.state["version"]
+    await plane.history()
+    body = {"target": first[:8], "gateway": "shop", "bases": {"shop": first[:8]}}
+    answer = await plane.api.post("/v1/policies/rollback", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (409, "base_outdated")
+    assert plane.state["version"] == second
+    answer = await plane.api.post("/v1/policies/rollback", json=body | {"bases": {"shop": second}})
+    assert answer.status_code == 202
+    assert plane.state["version"] == first
+
+
+async def test_a_revision_is_told_with_its_text(plane: Running, policy: str) -> None:
+    await plane.api.post("/v1/policies/apply", json={"gateways": {"shop": {"text": moved(policy)}}, "message": "why"})
+    newest, first = await plane.history()
+    told = (await plane.api.get(f"/v1/policies/revisions/{newest['revision']}")).json()
+    assert (told["text"], told["message"], told["revision"]) == (moved(policy), "why", newest["revision"])
+    assert (await plane.api.get(f"/v1/policies/revisions/{first['revision']}")).json()["text"] == policy
+    assert (await plane.api.get("/v1/policies/revisions/999")).json()["code"] == "revision_not_found"
+
+
 async def test_a_rollback_to_nothing_that_is_known_is_refused(plane: Running) -> None:
     await plane.history()
     for body in ({"target": "999"}, {"target": "feed"}, {}, {"gateway": "bank"}):

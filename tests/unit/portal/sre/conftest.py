@@ -16,6 +16,7 @@ from portal.developer.usage import Tally
 from portal.sre.console import Console, console_routes
 from portal.sre.editor import policy_pages
 from portal.sre.explain import explain_pages
+from portal.sre.past import past_pages
 from portal.sre.traces import TraceFilters, trace_pages
 from tests.support.issuer_client import BASE
 from tests.unit.portal.sre.world import TOKEN, ControlPlane
@@ -90,6 +91,7 @@ async def visit(plane: ControlPlane, routes: Routes, traced: Traced) -> AsyncIte
     app.include_router(console_routes(door, Console(control, routes, lambda: datetime.now(UTC))))
     app.include_router(policy_pages(door, control))
     app.include_router(trace_pages(door, traced))
+    app.include_router(past_pages(door, control))
     app.include_router(explain_pages(door, control))
 
     @app.exception_handler(Refusal)

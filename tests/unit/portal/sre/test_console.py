@@ -12,11 +12,14 @@ PAGES = [
     "/portal/sre/policies/marketing",
     "/portal/sre/policies/marketing/history",
     "/portal/sre/rollouts/7",
+    "/portal/sre/revisions/7",
+    "/portal/sre/explain",
+    "/portal/sre/traces",
 ]
 
 
 @pytest.mark.parametrize("who", ["", "customer", "forged"])
-@pytest.mark.parametrize("path", [*PAGES, "/portal/sre/rollouts/x"])
+@pytest.mark.parametrize("path", [*PAGES, "/portal/sre/rollouts/x", "/portal/sre/revisions/x"])
 async def test_nobody_but_an_administrator_learns_that_there_is_a_page(
     visit: Visit, plane: ControlPlane, path: str, who: str
 ) -> None:

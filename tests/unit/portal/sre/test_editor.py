@@ -5,6 +5,7 @@ import re
 import httpx2
 import pytest
 
+from portal.sre.past import Compared, compared
 from tests.support.issuer_client import BASE
 from tests.unit.portal.sre.conftest import Visit
 from tests.unit.portal.sre.world import HOSTILE, TEXT, VERSION, ControlPlane
@@ -82,11 +83,44 @@ async def test_a_change_over_another_persons_is_refused_and_the_text_is_kept(vis
 
 async def test_the_history_leads_back_to_a_revision(visit: Visit, plane: ControlPlane) -> None:
     browser = visit("admin")
-    assert "Go back to revision 7" in (await browser.get(f"{EDITOR}/history")).text
-    answer = await send(browser, f"{EDITOR}/rollback", revision="7")
+    assert 'href="/portal/sre/revisions/7"' in (await browser.get(f"{EDITOR}/history")).text
+    text = (await browser.get("/portal/sre/revisions/7")).text
+    assert "Go back to revision 7" in text
+    assert f'name="base" value="{VERSION}"' in text
+    answer = await send(browser, f"{EDITOR}/rollback", revision="7", base=VERSION, message="worse")
     assert answer.headers["location"] == "/portal/sre/rollouts/7"
-    assert plane.asked[-1][2]["target"] == "7"
+    sent = plane.asked[-1][2]
+    assert (sent["target"], sent["bases"], sent["message"]) == ("7", {"marketing": VERSION}, "worse")
     assert plane.headers[-1]["x-apibank-author"] == "admin_1"
+
+
+async def test_a_revision_shows_what_it_changed_and_what_going_back_would_change(visit: Visit) -> None:
+    text = (await visit("admin").get("/portal/sre/revisions/7")).text
+    changed, back = text.split('id="back"')
+    assert '<span class="removed">-   a: 6</span>' in changed
+    assert '<span class="added">+   a: &lt;script&gt;alert(1)&lt;/script&gt;</span>' in changed
+    assert '<span class="removed">-   a: 1</span>' in back
+    assert HOSTILE not in text
+    assert "Nothing is known to have been live before it" in (
+        await visit("admin").get("/portal/sre/revisions/6")
+    ).text  # fmt: skip
+
+
+async def test_nobody_goes_back_over_what_somebody_else_has_changed_meanwhile(
+    visit: Visit, plane: ControlPlane
+) -> None:
+    plane.answers[("POST", "/v1/policies/rollback")] = (409, {"code": "base_outdated", "detail": "version ff is live"})
+    answer = await send(visit("admin"), f"{EDITOR}/rollback", revision="7", base=VERSION)
+    assert answer.status_code == 409
+    assert "Compare again" in answer.text
+
+
+def test_texts_are_compared_by_their_lines_and_no_longer_than_anybody_reads() -> None:
+    assert compared("a\nb\n", "a\nb\n") == Compared([])
+    assert compared("a\n-- b\n", "a\n++ c\n").lines[1:] == [(" ", "a"), ("-", "-- b"), ("+", "++ c")]
+    many = compared("", "x\n" * 4_000)
+    assert (len(many.lines), many.cut) == (1_000, 3_001)
+    assert compared("", "x\n" * 5_001).too_long
 
 
 async def test_a_rollout_is_followed_until_it_is_live(visit: Visit, plane: ControlPlane) -> None:

@@ -59,6 +59,9 @@ REVISION = {
 }
 
 
+FORMER = REVISION | {"revision": 6, "version": "ef" * 32, "current": False}
+
+
 class ControlPlane:
     """What answers in its place. `answers`: by method and path; `asked`: each request with its body."""
 
@@ -73,7 +76,9 @@ class ControlPlane:
             ("POST", "/v1/policies/diff"): (200, {"gateways": [{"changes": []}], "warnings": []}),
             ("POST", "/v1/policies/apply"): (202, {"rollouts": [begun], "warnings": []}),
             ("POST", "/v1/policies/rollback"): (202, {"rollouts": [begun], "warnings": []}),
-            ("GET", "/v1/policies/history"): (200, [REVISION]),
+            ("GET", "/v1/policies/history"): (200, [REVISION, FORMER]),
+            ("GET", "/v1/policies/revisions/7"): (200, REVISION | {"text": TEXT.replace("a: 1", f"a: {HOSTILE}")}),
+            ("GET", "/v1/policies/revisions/6"): (200, FORMER | {"text": TEXT.replace("a: 1", "a: 6")}),
             ("GET", "/v1/policies/rollouts/7"): (200, REVISION),
         }
         self.asked: list[tuple[str, str, Mapping[str, object]]] = []
