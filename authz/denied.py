@@ -15,7 +15,7 @@ from authz.principal import NOBODY, Kind
 from authz.problem import fixed_headers, own_headers, problem_end, problem_start
 from authz.reasons import ANSWERS, Reason
 from authz.rules import RouteRules
-from policy.descriptors import CALLER, GATEWAY, OUTCOME, ROLE, ROUTE, SUBJECT, TENANT, TIER
+from policy.descriptors import CALLER, CREDENTIAL, GATEWAY, OUTCOME, ROLE, ROUTE, SUBJECT, TENANT, TIER
 
 REASON: Final = "reason"
 # google.rpc.Code; anything but OK denies.
@@ -71,6 +71,7 @@ def write_denied(decision: Decision, refusal: Refusal, request_id: str) -> bytes
         # In the order of their names, as protobuf does it where it is asked for one order.
         pieces = (
             _entry(CALLER, principal.caller),
+            _entry(CREDENTIAL, principal.key),
             kind.ended,
             _entry(ROLE, principal.role),
             kind.route,

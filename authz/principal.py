@@ -71,6 +71,11 @@ class Principal:
         return self.counts_as or self.tier
 
     @property
+    def key(self) -> str:
+        """The public id of the API key by which the caller was recognised; empty where it was none."""
+        return self.credential_id if self.kind is Kind.KEY else ""
+
+    @property
     def caller(self) -> str:
         """Whose counters are charged (AUTHZ, caller's key): `tenant:acme`, `sub:user_1`, `partner:acme` ..."""
         if self.kind is Kind.TOKEN or self.kind is Kind.BREAK_GLASS:

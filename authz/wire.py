@@ -20,6 +20,7 @@ from policy.descriptors import (
     CONTEXT_LISTENER,
     CONTEXT_POLICY,
     CONTEXT_ROUTE,
+    CREDENTIAL,
     GATEWAY,
     IDENTITY_HEADERS,
     OUTCOME,
@@ -58,7 +59,7 @@ _FIRST: Final = 1
 _SECOND: Final = 2
 _TEXT: Final = Value.STRING_VALUE_FIELD_NUMBER
 
-_CALLER: Final = (TIER, CALLER, SUBJECT, TENANT, ROLE)
+_CALLER: Final = (TIER, CALLER, SUBJECT, TENANT, ROLE, CREDENTIAL)
 _CALLER_NAMES: Final = tuple(delimited(_FIRST, name.encode()) for name in _CALLER)
 _IDENTITY_NAMES: Final = tuple(delimited(_FIRST, name.encode()) for name in IDENTITY_HEADERS)
 
@@ -179,7 +180,8 @@ def _constant(route: RouteRules, is_set: tuple[bool, ...]) -> tuple[bytes, bytes
 
 def _caller(principal: Principal) -> tuple[str, ...]:
     """What the metadata says of the caller, in the order of its names."""
-    return principal.counted_tier, principal.caller, principal.subject, principal.tenant, principal.role
+    one = principal
+    return one.counted_tier, one.caller, one.subject, one.tenant, one.role, one.key
 
 
 def _write_metadata(response: pb.CheckResponse, values: Mapping[str, str]) -> None:

@@ -21,6 +21,8 @@ METADATA_NAMESPACE: Final = "envoy.filters.http.ext_authz"
 SUBJECT: Final = "subject"
 TENANT: Final = "tenant"
 ROLE: Final = "role"
+# The public id of the API key that was shown; a token has none here.
+CREDENTIAL: Final = "credential"
 GATEWAY: Final = "gateway"
 ROUTE: Final = "route"
 OUTCOME: Final = "outcome"

@@ -11,12 +11,16 @@ from records.tables import UsageRow
 
 @dataclass(frozen=True, slots=True)
 class CallerUsage:
-    """Requests on one route with one result since `start`. `histograms`: those to add, with spaces between them."""
+    """Requests on one route with one result since `start`. `histograms`: those to add, with spaces between them.
+
+    `credential`: the public id of the API key, "" where it was none.
+    """
 
     start: int
     gateway: str
     route: str
     status: int
+    credential: str
     requests: int
     histograms: str
 
@@ -27,7 +31,7 @@ async def usage_of_caller(database: Database, caller: str, since: int, until: in
     Rows that have a caller are those of the scope `caller`: naming that too would lead SQLite to another index.
     """
     start = (UsageRow.start - UsageRow.start % step).label("bucket")
-    by = (start, UsageRow.gateway, UsageRow.route, UsageRow.status)
+    by = (start, UsageRow.gateway, UsageRow.route, UsageRow.status, UsageRow.credential)
     query = (
         select(*by, func.sum(UsageRow.requests), func.aggregate_strings(UsageRow.histogram, " "))
         .where(UsageRow.caller == caller, UsageRow.start >= since, UsageRow.start < until)
@@ -37,6 +41,6 @@ async def usage_of_caller(database: Database, caller: str, since: int, until: in
         found = (await session.execute(query)).all()
     return [
         # PostgreSQL adds integers up to decimals.
-        CallerUsage(at, gateway, route, status, int(requests), histograms or "")
-        for at, gateway, route, status, requests, histograms in found
+        CallerUsage(at, gateway, route, status, credential, int(requests), histograms or "")
+        for at, gateway, route, status, credential, requests, histograms in found
     ]

@@ -25,6 +25,7 @@ class Wanted:
     gateway: str | None = None
     tenant: str | None = None
     caller: str | None = None
+    credential: str | None = None
     route: str | None = None
     status: int | None = None
     request_id: str | None = None
@@ -59,7 +60,7 @@ def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:
         query = query.where(AccessLogRow.status.between(wanted.status * 100, wanted.status * 100 + 99))
     elif wanted.status is not None:
         query = query.where(AccessLogRow.status == wanted.status)
-    for name in ("gateway", "tenant", "caller", "route", "request_id"):
+    for name in ("gateway", "tenant", "caller", "credential", "route", "request_id"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(getattr(AccessLogRow, name) == value)
     return query

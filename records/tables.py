@@ -256,6 +256,7 @@ class UsageRow(Table):
     tenant: Mapped[str] = mapped_column(String(128))
     tier: Mapped[str] = mapped_column(String(32))
     status: Mapped[int] = mapped_column(Integer)
+    credential: Mapped[str] = mapped_column(String(64), server_default="")
     requests: Mapped[int] = mapped_column(BigInteger)
     failed: Mapped[int] = mapped_column(BigInteger)
     octets_in: Mapped[int] = mapped_column(BigInteger)
@@ -298,6 +299,7 @@ class AccessLogRow(Table):
     tier: Mapped[str] = mapped_column(String(32))
     role: Mapped[str] = mapped_column(String(128))
     outcome: Mapped[str] = mapped_column(String(32))
+    credential: Mapped[str] = mapped_column(String(64), server_default="")
 
 
 class SpanRow(Table):

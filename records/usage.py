@@ -43,6 +43,7 @@ class Key(NamedTuple):
     tenant: str
     tier: str
     status: int
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ def _row(grain: int, key: Key, counts: Counts) -> dict[str, object]:
 
 
 def _key(row: UsageRow, start: int) -> Key:
-    return Key(start, Scope(row.scope), row.gateway, row.route, row.caller, row.tenant, row.tier, row.status)
+    scope = Scope(row.scope)
+    return Key(start, scope, row.gateway, row.route, row.caller, row.tenant, row.tier, row.status, row.credential)
 
 
 def _added(rows: Sequence[UsageRow], merge: Merge) -> Counts:

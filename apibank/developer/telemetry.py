@@ -66,6 +66,10 @@ class UsageBoard:
             columns={start: _tally(some) for start, some in _grouped(at_edge, lambda one: one.row.start).items()},
             endpoints=sorted(endpoints, key=lambda one: -one[2].requests),
             callers=[(words, _tally([one for one in at_edge if one.whose == words])) for words in callers.values()],
+            keys=sorted(
+                ((key, _tally(some)) for key, some in _grouped(at_edge, lambda one: one.row.credential).items() if key),
+                key=lambda one: -one[1].requests,
+            ),
         )
 
 
@@ -114,6 +118,7 @@ class RequestShelf:
                     gateway=filters.wanted_gateway,
                     status=int(filters.status) if filters.status else None,
                     request_id=filters.request_id or None,
+                    credential=filters.key or None,
                     before=int(filters.before) if filters.before else None,
                 )
                 found += await self._log.find(wanted, count)
@@ -134,6 +139,7 @@ def _logged(row: _Row, whose: str) -> Logged:
         milliseconds=row["duration"],
         request_id=row["request_id"],
         whose=whose,
+        key=row["credential"],
         address=row["address"],
         details=row["details"],
     )

@@ -18,13 +18,14 @@ EDGE: Final = "central"
 
 
 class Filters(BaseModel):
-    """Which requests: of a gateway, of a status or a class of them, of a name; from a row on."""
+    """Which requests: of a gateway, of a status or a class of them, of a name, by an API key; from a row on."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     status: str = Field("", pattern=r"^(|[2345]|[1-5][0-9]{2})$")
     request_id: str = Field("", max_length=128)
     gateway: str = Field("", max_length=128)
+    key: str = Field("", max_length=64)
     before: str = Field("", pattern=r"^[0-9]{0,18}$")
 
     @property
@@ -46,6 +47,7 @@ class Logged:
     milliseconds: float | None
     request_id: str
     whose: str
+    key: str
     address: str
     details: str
 
@@ -82,7 +84,7 @@ def request_routes(door: Doorkeeper, log: OwnRequests) -> APIRouter:
             found = found[:PAGE]
             asked = filters.model_dump(exclude={"before"}) | {"before": str(found[-1].row)}
             older = f"{REQUESTS}?{urlencode({name: value for name, value in asked.items() if value})}"
-        is_filtered = bool(filters.status or filters.request_id or filters.gateway or filters.before)
+        is_filtered = bool(filters.status or filters.request_id or filters.gateway or filters.key or filters.before)
         return page(
             "requests.html",
             visit,

@@ -84,12 +84,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class UsageShown:
-    """`columns` by where they begin; `endpoints` by gateway and route; `callers` by their words."""
+    """`columns` by where they begin; `endpoints` by gateway and route; `callers` by words; `keys` by their ids."""
 
     total: Tally
     columns: dict[int, Tally]
     endpoints: Sequence[tuple[str, str, Tally]]
     callers: Sequence[tuple[str, Tally]]
+    keys: Sequence[tuple[str, Tally]] = ()
 
 
 class OwnUsage(Protocol):

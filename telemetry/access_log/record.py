@@ -11,7 +11,7 @@ class AccessRecord:
     the service was asked for, where the route rewrites it. `status`: 0 where no answer was begun. `flags`: Envoy's
     short names, such as UF, in their order (envoy.data.accesslog.v3.ResponseFlags). `details`: Envoy's
     response_code_details. What authorization said of the caller is empty where it was not asked, or knew nobody.
-    `caller` has its kind ahead, as limits count it (policy.descriptors).
+    `caller` has its kind ahead, as limits count it (policy.descriptors). `credential`: the public id of an API key.
     """
 
     at: float
@@ -38,6 +38,7 @@ class AccessRecord:
     tier: str = ""
     role: str = ""
     outcome: str = ""
+    credential: str = ""
 
     @property
     def failed(self) -> bool:

@@ -22,6 +22,7 @@ class UsageKey(NamedTuple):
     tenant: str
     tier: str
     status: int
+    credential: str = ""
 
 
 @dataclass(slots=True)
@@ -68,12 +69,13 @@ class UsageCounter:
         for record in records:
             start = int(record.at) // MINUTE * MINUTE
             key = UsageKey(
-                start, record.gateway, record.route, record.caller, record.tenant, record.tier, record.status
-            )
+                start, record.gateway, record.route, record.caller, record.tenant, record.tier, record.status,
+                record.credential,
+            )  # fmt: skip
             figures = self._figures.get(key)
             if figures is None:
                 if len(self._figures) >= self._capacity:
-                    key = key._replace(caller=OTHERS, tenant=OTHERS)
+                    key = key._replace(caller=OTHERS, tenant=OTHERS, credential="")
                 figures = self._figures.setdefault(key, Figures())
             figures.count(record)
 

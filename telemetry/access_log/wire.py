@@ -24,6 +24,7 @@ _METHODS: Final = pb.HTTPRequestProperties.RequestMethod
 _MOST_PATH: Final = 2048
 _MOST_AGENT: Final = 1024
 _MOST_NAME: Final = 128
+_MOST_CREDENTIAL: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def _record(entry: pb.HTTPAccessLogEntry, reporter: Reporter) -> AccessRecord:
         tier=said(descriptors.TIER),
         role=said(descriptors.ROLE),
         outcome=said(descriptors.OUTCOME),
+        credential=said(descriptors.CREDENTIAL)[:_MOST_CREDENTIAL],
     )
 
 

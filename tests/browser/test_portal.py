@@ -129,6 +129,9 @@ def test_a_call_is_in_the_log_the_chart_and_the_limits_within_seconds(visitor: V
     until_told(page, "marketing / content")
     expect(page.locator("main")).to_contain_text("marketing / content")
     expect(page.locator("svg.chart.wide rect.ok").first).to_be_visible()
+    expect(page.get_by_role("heading", name="By single key")).to_be_visible()
+    page.get_by_role("link", name="its requests").first.click()
+    expect(page.locator("main")).to_contain_text(good.headers["x-request-id"])
     assert visitor.complaints == []
 
 

@@ -14,7 +14,7 @@ from authz.request import Request
 from authz.wire import UnreadableCheckError, read_check, read_request
 from policy.descriptors import IDENTITY_HEADERS, SPOOFABLE_HEADERS, SPOOFABLE_PREFIXES
 from protos import ext_authz_pb2 as pb
-from tests.unit.authz.world import AGENTS, API_KEY, NOW, facts, request, rules, signed, token
+from tests.unit.authz.world import AGENTS, API_KEY, NOW, facts, partner_key, request, rules, signed, token
 
 RULES = rules()
 
@@ -159,6 +159,19 @@ def test_a_partner_and_an_agent_are_named_too() -> None:
     response = written(decide(asked, AGENTS, facts(), NOW), asked)
     assert set_by(response)["x-waooaw-agent"] == "content"
     assert metadata(response)["caller"] == "agent:content"
+
+
+@pytest.mark.requirement("R117")
+@pytest.mark.attack("A71")
+def test_which_key_it_was_is_told_by_its_public_id_and_never_by_its_text() -> None:
+    asked = request("plain", key=API_KEY, method="POST")
+    allowed, refused = answer_to(key=API_KEY), written(decide(asked, RULES, facts(), NOW), asked)
+    assert (metadata(allowed)["outcome"], metadata(refused)["outcome"]) == ("allowed", "denied")
+    for response in (allowed, refused):
+        assert metadata(response)["credential"] == partner_key().key_id
+        assert API_KEY.encode() not in response.SerializeToString()
+    # What names a token is for the audit alone.
+    assert "credential" not in metadata(answer_to(token(jti="t-1")))
 
 
 def test_credentials_and_identities_that_were_not_established_are_removed() -> None:

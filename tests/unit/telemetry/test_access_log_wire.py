@@ -24,7 +24,7 @@ def message(*, named: bool = True) -> pb.StreamAccessLogsMessage:
     common.upstream_request_attempt_count = 2
     common.downstream_remote_address.socket_address.address = "10.1.2.3"
     fields = common.metadata.filter_metadata["envoy.filters.http.ext_authz"].fields
-    for name in ("caller", "subject", "tenant", "tier", "role", "outcome"):
+    for name in ("caller", "subject", "tenant", "tier", "role", "outcome", "credential"):
         fields[name].string_value = f"the-{name}"
     request.request_method, request.request_id = pb.HTTPRequestProperties.POST, "r-1"
     request.path = "/api/marketing/content?api_key=mkt_sk_secret#x"
@@ -47,6 +47,7 @@ def test_an_entry_is_read_whole() -> None:
     assert (record.octets_in, record.octets_out, record.address, record.user_agent) == (350, 140, "10.1.2.3", "curl/8")
     assert (record.caller, record.subject, record.tenant) == ("the-caller", "the-subject", "the-tenant")
     assert (record.tier, record.role, record.outcome) == ("the-tier", "the-role", "the-outcome")
+    assert record.credential == "the-credential"
 
 
 def test_only_the_first_message_of_a_stream_says_who_reports() -> None:

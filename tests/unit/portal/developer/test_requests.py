@@ -61,6 +61,21 @@ async def test_nobody_sees_the_requests_of_somebody_else(
         assert "r-1" not in await names(other, **params)
 
 
+async def test_the_requests_of_one_key_are_found_by_whoever_has_it(
+    open_browser: Callable[[], Browser], database: Database, clock: Clock
+) -> None:
+    await tell(database, request(clock.now, request_id="r-1", credential="key_one"))
+    await tell(database, request(clock.now, request_id="r-2", credential="key_two"))
+    await tell(database, request(clock.now, request_id="r-3", credential="key_acme", caller="partner:acme"))
+    owner = open_browser()
+    await owner.sign_in("user_12345")
+    assert await names(owner, key="key_one") == ["r-1"]
+    assert 'href="/portal/requests?key=key_two"' in (await owner.get("/portal/requests")).text
+    # Another's key is as one that nobody has.
+    for key in ("key_acme", "nobody's", "' OR 1=1 --"):
+        assert await names(owner, key=key) == []
+
+
 async def test_older_requests_are_on_the_next_page(browser: Browser, database: Database, clock: Clock) -> None:
     for number in range(1, 121):
         await tell(

@@ -46,6 +46,22 @@ async def test_the_figures_are_those_of_the_requests(browser: Browser, database:
     assert re.search(r"your tokens 1 1 0 ", page)
 
 
+@pytest.mark.requirement("R117")
+async def test_what_single_keys_did_is_told_by_their_ids(browser: Browser, database: Database, clock: Clock) -> None:
+    now = clock.now
+    await tell(
+        database,
+        *both_hops(request(now - 10, credential="key_one")),
+        *both_hops(request(now - 20, credential="key_one", status=403)),
+        *both_hops(request(now - 20, credential="key_two", status=503)),
+        request(now - 30, caller="partner:acme", credential="key_acme"),
+    )
+    await browser.sign_in()
+    page = words((await browser.get("/portal/usage")).text)
+    assert re.search(r"By single key .*key_one its requests 2 1 0 .*key_two its requests 1 0 1 ", page)
+    assert "key_acme" not in page
+
+
 async def test_nobody_sees_the_usage_of_somebody_else(
     open_browser: Callable[[], Browser], database: Database, clock: Clock
 ) -> None:

@@ -1,0 +1,21 @@
+"""Usage and requests of single keys.
+
+Revision ID: 042_by_key
+Revises: 041_spans
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "042_by_key"
+down_revision = "041_spans"
+
+
+def upgrade() -> None:
+    for table in ("usage", "access_log"):
+        op.add_column(table, sa.Column("credential", sa.String(64), nullable=False, server_default=""))
+
+
+def downgrade() -> None:
+    for table in ("usage", "access_log"):
+        op.drop_column(table, "credential")
