@@ -60,10 +60,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """For how long rows stay as fine as they are, in seconds; days go after the last of them."""
+    """For how long rows stay as fine as they are, in seconds; days go after the last of them.
 
-    minutes: int = 2 * DAY
-    hours: int = 30 * DAY
+    As fine as pages show them: a day by the hour, a week by six hours, a month by the day. One caller with many routes,
+    results and keys has a row for each of them in each minute, and every page of that caller adds them up.
+    """
+
+    minutes: int = 6 * HOUR
+    hours: int = 8 * DAY
     days: int = 400 * DAY
 
 
