@@ -54,7 +54,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(key_routes(KeyPages(door, portal.keys, portal.policies, portal.clock)))
     app.include_router(limit_routes(door, portal.limits))
     app.include_router(sample_routes(door, portal.policies))
-    app.include_router(usage_routes(door, portal.usage, portal.clock))
+    app.include_router(usage_routes(door, portal.usage, portal.clock, portal.keys))
     app.include_router(request_routes(door, portal.requests))
     app.include_router(error_routes(door, portal.errors))
     app.include_router(webhook_routes(WebhookPages(door, portal.webhooks)))

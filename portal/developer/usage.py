@@ -8,9 +8,11 @@ from typing import Final, Protocol
 
 from fastapi import APIRouter, Request, Response
 
-from portal.developer.browser import Doorkeeper, Visit
+from portal.developer.browser import Doorkeeper, Refusal, Visit
 from portal.developer.chart import Chart, Column, chart
+from portal.developer.keys import OwnKeys
 from portal.developer.pages import page
+from records.api_keys import ApiKey
 from telemetry.access_log.histogram import quantile
 
 USAGE: Final = "/portal/usage"
@@ -99,8 +101,10 @@ class OwnUsage(Protocol):
     async def shown(self, visit: Visit, period: Period, now: float) -> UsageShown: ...
 
 
-def usage_routes(door: Doorkeeper, usage: OwnUsage, clock: Callable[[], datetime]) -> APIRouter:
-    """`/portal/usage`."""
+def usage_routes(
+    door: Doorkeeper, usage: OwnUsage, clock: Callable[[], datetime], keys: OwnKeys | None = None
+) -> APIRouter:
+    """`/portal/usage`. `keys`: to tell what their owner calls them."""
     router = APIRouter(include_in_schema=False)
 
     @router.get(USAGE)
@@ -120,6 +124,7 @@ def usage_routes(door: Doorkeeper, usage: OwnUsage, clock: Callable[[], datetime
             visit,
             here=USAGE,
             shown=shown,
+            known=await _known(keys, visit) if keys and shown.keys else {},
             period=chosen,
             periods=tuple(Period),
             rows=rows,
@@ -128,6 +133,14 @@ def usage_routes(door: Doorkeeper, usage: OwnUsage, clock: Callable[[], datetime
         )
 
     return router
+
+
+async def _known(keys: OwnKeys, visit: Visit) -> Mapping[str, ApiKey]:
+    try:
+        return {one.key_id: one for one in await keys.list(visit)}
+    except Refusal:
+        # What keys did is known without their names.
+        return {}
 
 
 Charts = Sequence[tuple[str, Chart]]

@@ -32,7 +32,7 @@ def test_requests_of_one_minute_caller_route_and_result_are_added() -> None:
     "other",
     [
         {"at": 1_700_000_040.0}, {"gateway": "sales"}, {"route": "seo"}, {"caller": "partner:b"}, {"tenant": "b"},
-        {"tier": "free"}, {"status": 429},
+        {"tier": "free"}, {"status": 429}, {"credential": "key_1"},
     ],
 )  # fmt: skip
 def test_what_differs_is_counted_apart(other: dict[str, object]) -> None:
@@ -48,6 +48,14 @@ def test_callers_beyond_the_bound_are_counted_together() -> None:
     assert len(taken) == 11
     assert sum(one.requests for one in taken.values()) == 1000
     assert next(one for key, one in taken.items() if key.caller == OTHERS).requests == 990
+
+
+def test_keys_beyond_the_bound_are_counted_together() -> None:
+    counter = UsageCounter(capacity=10)
+    counter.count(replace(RECORD, credential=f"key_{number}") for number in range(1000))
+    taken = counter.take()
+    assert len(taken) == 11
+    assert next(one for key, one in taken.items() if key.caller == OTHERS and not key.credential).requests == 990
 
 
 def test_what_could_not_be_kept_is_counted_with_what_comes() -> None:

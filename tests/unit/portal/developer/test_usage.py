@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 
 from portal.developer.chart import Column, chart
 from portal.developer.usage import Period
+from records.api_keys import ApiKeys
 from records.database import Database
+from records.key_usage import KeyUsage
 from telemetry.access_log.histogram import from_text, merged, to_text
 from tests.unit.portal.developer.conftest import PSEUDONYM, Clock
+from tests.unit.portal.developer.test_keys import NEW
 from tests.unit.portal.developer.test_limits import words
 from tests.unit.portal.developer.traffic import both_hops, request, tell
 from tests.unit.portal.developer.world import Browser
@@ -58,8 +62,26 @@ async def test_what_single_keys_did_is_told_by_their_ids(browser: Browser, datab
     )
     await browser.sign_in()
     page = words((await browser.get("/portal/usage")).text)
-    assert re.search(r"By single key .*key_one its requests 2 1 0 .*key_two its requests 1 0 1 ", page)
+    assert re.search(
+        r"By single key .*key_one its requests not told yet 2 1 0 .*key_two its requests not told yet 1 0 1 ", page
+    )
     assert "key_acme" not in page
+
+
+async def test_a_key_is_told_by_the_name_that_its_owner_gave_it(
+    browser: Browser, database: Database, clock: Clock
+) -> None:
+    await browser.sign_in()
+    await browser.post("/portal/keys", {**NEW, "name": "nightly <b>batch</b>"})
+    (key,) = await ApiKeys(database).list()
+    await tell(database, *both_hops(request(clock.now - 10, credential=key.key_id, caller=f"partner:{key.partner}")))
+    page = (await browser.get("/portal/usage")).text
+    assert f'<a href="/portal/keys/{key.key_id}">nightly &lt;b&gt;batch&lt;/b&gt;</a>' in page
+    assert re.search(rf"{key.key_id} its requests not told yet 1 0 0 ", words(page))
+    uses, used = KeyUsage(database), datetime.fromtimestamp(clock.now - 10, UTC)
+    uses.note(key.key_id, used)
+    await uses.flush()
+    assert f'datetime="{used:%Y-%m-%dT%H:%M}' in (await browser.get("/portal/usage")).text
 
 
 async def test_nobody_sees_the_usage_of_somebody_else(
