@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from records.database import Database
 from records.errors import RevocationRefusedError, UnknownRevocationError
 from records.fact_versions import REVOCATIONS, bump, version_of
+from records.portal_sessions import end_sessions
 from records.tables import RevocationRow
 
 # Every gateway's process holds all of them, and reads all of them after each change.
@@ -97,6 +98,7 @@ class TokenRevocations:
                 raise RevocationRefusedError(f"{MOST} entries are in force: revoke subjects rather than single tokens")
             session.add(row)
             await session.flush()
+            await end_sessions(session, new.issuer, new.jti, new.subject, new.issued_until)
             return _read(row), await bump(self._database, session, REVOCATIONS)
 
     async def restore(self, revocation_id: str) -> tuple[Revocation, int]:

@@ -119,7 +119,9 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
         keys, recorder = ApiKeys(database), Recorder(AuditLog(database), pseudonym)
         portal = DeveloperPortal(
             issuing=issuing,
-            sessions=StoredSessions(PortalSessions(database)),
+            sessions=StoredSessions(
+                PortalSessions(database), admits=lambda issuer, role: admits(policies(), issuer, role)
+            ),
             origins=place.origins,
             keys=KeyShelf(keys, FactVersions(database), recorder, tell),
             limits=LimitBoard(policies),

@@ -115,7 +115,7 @@ class CodeFlow:
             raise PermissionError("the nonce is another")
         if identity["sub"] != access["sub"]:
             raise PermissionError("the tokens are of two persons")
-        person = _person(identity, access)
+        person = _person(identity, access, trusted.issuer)
         if not self._admits(trusted.issuer, person.role):
             raise PermissionError("the central gateway does not admit this role by this issuer")
         return person
@@ -139,11 +139,20 @@ class CodeFlow:
         return claims
 
 
-def _person(identity: _Claims, access: _Claims) -> Person:
+def _person(identity: _Claims, access: _Claims, issuer: str) -> Person:
     match access:
-        case {"sub": str(subject), "role": str(role), "tier": str(tier), "scopes": list(scopes)} if subject:
+        case {
+            "sub": str(subject),
+            "role": str(role),
+            "tier": str(tier),
+            "scopes": list(scopes),
+            "iat": int() | float() as issued_at,
+        } if subject:
             tenant = access.get("tenant_id")
             name = identity.get("name")
+            jti = access.get("jti", "")
+            if not isinstance(jti, str):
+                raise PermissionError("jti is no text")
             if tenant is not None and not isinstance(tenant, str):
                 raise PermissionError("tenant_id is no text")
             return Person(
@@ -153,5 +162,8 @@ def _person(identity: _Claims, access: _Claims) -> Person:
                 tier=tier,
                 scopes=tuple(str(one) for one in scopes),
                 tenant=tenant or None,
+                issuer=issuer,
+                jti=jti,
+                issued_at=float(issued_at),
             )
     raise PermissionError("the access token does not say who may do what")

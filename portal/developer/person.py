@@ -15,7 +15,10 @@ _DIGITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What the issuer said when this person signed in. `scopes` are such as `marketing:*`."""
+    """What the issuer said when this person signed in. `scopes` are such as `marketing:*`.
+
+    `issuer`, `jti` and `issued_at` (seconds since the epoch) are the access token's, by which it can be revoked.
+    """
 
     subject: str
     name: str
@@ -23,6 +26,9 @@ class Person:
     tier: str
     scopes: tuple[str, ...]
     tenant: str | None = None
+    issuer: str = ""
+    jti: str = ""
+    issued_at: float = 0.0
 
     @property
     def partner(self) -> str | None:
@@ -51,6 +57,9 @@ class Person:
             "tier": self.tier,
             "scopes": list(self.scopes),
             "tenant": self.tenant,
+            "issuer": self.issuer,
+            "jti": self.jti,
+            "issued_at": self.issued_at,
         }
 
 
@@ -64,6 +73,9 @@ def person_told(told: object) -> Person | None:
             "tier": str(tier),
             "scopes": list(scopes),
             "tenant": str() | None as tenant,
+            "issuer": str(issuer),
+            "jti": str(jti),
+            "issued_at": int() | float() as issued_at,
         } if subject and all(isinstance(one, str) for one in scopes):
-            return Person(subject, name, role, tier, tuple(scopes), tenant)
+            return Person(subject, name, role, tier, tuple(scopes), tenant, issuer, jti, issued_at)
     return None

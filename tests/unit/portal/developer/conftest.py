@@ -145,8 +145,19 @@ def counting() -> Counting:
 
 
 @pytest.fixture
+def admitted() -> set[str]:
+    """The roles that the central gateway admits, as a test changes them."""
+    return {"customer"}
+
+
+@pytest.fixture
 def site(
-    database: Database, issuing: CodeFlow, clock: Clock, policies: Mapping[str, Gateway], counting: Counting
+    database: Database,
+    issuing: CodeFlow,
+    clock: Clock,
+    policies: Mapping[str, Gateway],
+    counting: Counting,
+    admitted: set[str],
 ) -> FastAPI:
     pseudonym = PSEUDONYM
     webhooks = Webhooks(database)
@@ -158,7 +169,7 @@ def site(
     shelf = KeyShelf(ApiKeys(database), FactVersions(database), recorder, told, clock.moment)
     portal = DeveloperPortal(
         issuing=issuing,
-        sessions=StoredSessions(PortalSessions(database), clock),
+        sessions=StoredSessions(PortalSessions(database), clock, lambda _, role: role in admitted),
         origins=(BASE, "https://localhost:10443"),
         keys=shelf,
         limits=LimitBoard(lambda: policies, counting),

@@ -1,6 +1,7 @@
 """Signing in to the portal: by code and PKCE alone, for whoever asked, and out again at once."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -10,7 +11,9 @@ from apibank.issuer.realms import CUSTOMER
 from policy.access import Issuer as TrustedIssuer
 from portal.developer.browser import SESSION_COOKIE
 from portal.developer.sign_in import PENDING_COOKIE
+from records.database import Database
 from records.portal_sessions import IDLE_SECONDS, LONGEST_SECONDS
+from records.revocations import NewRevocation, TokenRevocations
 from tests.support.issuer_client import BASE
 from tests.unit.portal.developer.conftest import Clock
 from tests.unit.portal.developer.world import Browser
@@ -202,3 +205,33 @@ async def test_a_session_that_somebody_else_planted_is_not_believed(open_browser
     both = f"{SESSION_COOKIE}={victim.session}; {SESSION_COOKIE}={attacker.session}"
     victim.http.cookies.clear()
     assert "Sign out" not in (await victim.http.get("/portal", headers={"cookie": both})).text
+
+
+@pytest.mark.parametrize(("subject", "is_out"), [("user_12345", True), ("user_free", False)])
+async def test_whose_tokens_are_revoked_is_out_at_the_next_page(
+    browser: Browser, database: Database, clock: Clock, subject: str, is_out: bool
+) -> None:
+    await browser.sign_in("user_12345")
+    now = clock.moment()
+    until = now + timedelta(hours=1)
+    new = NewRevocation(CUSTOMER.issuer, None, subject, now + timedelta(seconds=1), until, "left", "ops")
+    await TokenRevocations(database).revoke(new, now=now)
+    page = await browser.get("/portal/keys")
+    assert (page.status_code == 303) is is_out
+
+
+async def test_who_has_a_role_no_longer_admitted_is_out_at_the_next_page(browser: Browser, admitted: set[str]) -> None:
+    await browser.sign_in("user_12345")
+    assert (await browser.get("/portal/keys")).status_code == 200
+    admitted.discard("customer")
+    assert (await browser.get("/portal/keys")).status_code == 303
+
+
+async def test_signing_out_needs_a_form_of_the_portals_own(browser: Browser) -> None:
+    await browser.sign_in()
+    for headers in ({"origin": "https://evil.example"}, {}):
+        answer = await browser.http.post("/portal/sign-out", data={"csrf_token": "x"}, headers=headers)
+        assert answer.status_code == 403
+    answer = await browser.http.post("/portal/sign-out", data={"csrf_token": "x"}, headers={"origin": BASE})
+    assert answer.status_code == 403
+    assert (await browser.get("/portal/keys")).status_code == 200
