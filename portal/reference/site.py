@@ -6,11 +6,11 @@ host and no inline script (CSP Level 3). "Try it out" calls the host that served
 
 import functools
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
@@ -57,6 +57,9 @@ _TYPES: Final[Mapping[str, str]] = {
 _ELSEWHERE: Final = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 
 
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Response])
+
+
 class Documents(Protocol):
     """OpenAPI documents of the policies in force."""
 
@@ -69,6 +72,10 @@ def reference_routes(documents: Documents) -> APIRouter:
     """The reference, with full paths: no gateway strips a prefix (R16, R114, R115). It raises Refused."""
     router = APIRouter(include_in_schema=False)
 
+    def get(path: str) -> Callable[[_Endpoint], _Endpoint]:
+        # HEAD wherever there is GET (RFC 9110 §9.1); FastAPI's own routes do not have it.
+        return router.api_route(path, methods=["GET", "HEAD"])
+
     def found(domain: str | None) -> bytes:
         document = documents.document(domain)
         if document is None:
@@ -76,36 +83,36 @@ def reference_routes(documents: Documents) -> APIRouter:
         return document
 
     # Before the domains, or `docs` were one of them.
-    @router.get(f"{ASSETS}/{{name}}")
+    @get(f"{ASSETS}/{{name}}")
     def asset(name: str) -> Response:
         if name not in _TYPES:
             raise Refused(404, "not_found", "There is no such page of the reference.")
         return Response(_asset(name), media_type=_TYPES[name], headers=_ASSET_HEADERS)
 
-    @router.get("/api/openapi.json")
+    @get("/api/openapi.json")
     def whole(request: Request) -> Response:
         return _json(request, found(None))
 
-    @router.get("/api/docs")
+    @get("/api/docs")
     def swagger_ui() -> Response:
         found(None)
         return _page("start-swagger-ui.js", "/api/openapi.json", "API reference")
 
-    @router.get("/api/redoc")
+    @get("/api/redoc")
     def redoc() -> Response:
         found(None)
         return _page("start-redoc.js", "/api/openapi.json", "API reference")
 
-    @router.get("/api/{domain}/openapi.json")
+    @get("/api/{domain}/openapi.json")
     def whole_of(domain: str, request: Request) -> Response:
         return _json(request, found(domain))
 
-    @router.get("/api/{domain}/docs")
+    @get("/api/{domain}/docs")
     def swagger_ui_of(domain: str) -> Response:
         found(domain)
         return _page("start-swagger-ui.js", f"/api/{domain}/openapi.json", f"{domain} API reference")
 
-    @router.get("/api/{domain}/redoc")
+    @get("/api/{domain}/redoc")
     def redoc_of(domain: str) -> Response:
         found(domain)
         return _page("start-redoc.js", f"/api/{domain}/openapi.json", f"{domain} API reference")

@@ -105,3 +105,14 @@ def test_the_check_of_documents_finds_faults() -> None:
     assert len(faults(bad)) >= 2
     schema = {"components": {"schemas": {"a": {"pattern": "("}}}}
     assert faults({"openapi": "3.1.1", "info": {"title": "t", "version": "1"}, **schema})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/docs", "/api/redoc", "/api/openapi.json", "/api/shop/docs", "/api/shop/redoc", "/api/shop/openapi.json"],
+)
+def test_whoever_asks_for_the_head_gets_the_head_alone(client: TestClient, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == whole.headers
+    assert client.head("/api/unheard-of/docs").status_code == 404
