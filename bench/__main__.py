@@ -12,6 +12,7 @@ MODULES = (
     "bench.one_hop",
     "bench.through_envoy",
     "bench.timing_of_refusals",
+    "bench.pages",
     "bench.stack",
 )
 

@@ -50,8 +50,9 @@ _USAGE: Final = (
     "octets_out, duration, histogram"
 )
 _LOG: Final = (
-    "at, gateway, node, request_id, method, path, route, status, details, flags, duration, upstream_duration, upstream, "
-    "attempts, octets_in, octets_out, address, user_agent, caller, subject, tenant, tier, role, outcome, credential"
+    "at, gateway, node, request_id, method, path, route, status, details, flags, duration, upstream_duration, "
+    "upstream, attempts, octets_in, octets_out, address, user_agent, caller, subject, tenant, tier, role, outcome, "
+    "credential"
 )
 
 
@@ -136,7 +137,7 @@ def fill(path: Path) -> None:
     with sqlite3.connect(path) as file:
         for table, columns, rows in (("usage", _USAGE, usage_rows()), ("access_log", _LOG, log_rows())):
             places = ",".join("?" * len(columns.split(",")))
-            file.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)  # noqa: S608
+            file.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
 
 
 async def measured(path: Path, rounds: int) -> None:

@@ -60,10 +60,10 @@ def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:
         query = query.where(AccessLogRow.status.between(wanted.status * 100, wanted.status * 100 + 99))
     elif wanted.status is not None:
         query = query.where(AccessLogRow.status == wanted.status)
-    # By what has the fewest rows: SQLite would as soon look through all of a caller's.
-    narrowest = next((name for name in ("request_id", "credential") if getattr(wanted, name) is not None), None)
     for name in ("gateway", "tenant", "caller", "credential", "route", "request_id"):
         if (value := getattr(wanted, name)) is not None:
             column = getattr(AccessLogRow, name)
-            query = query.where((column if narrowest in (None, name) else column.op("||")("")) == value)
+            # An id has the fewest rows; SQLite would as soon look through all of a caller's.
+            is_sought = wanted.request_id is None or name == "request_id"
+            query = query.where((column if is_sought else column.op("||")("")) == value)
     return query

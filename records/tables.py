@@ -271,7 +271,7 @@ class AccessLogRow(Table):
     __tablename__ = "access_log"
     __table_args__ = (
         Index(None, "at"), Index(None, "gateway", "at"), Index(None, "tenant", "at"), Index(None, "request_id"),
-        Index(None, "caller", "id"), Index(None, "credential", "id"),
+        Index(None, "caller", "id"), Index(None, "caller", "credential", "id"),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)

@@ -14,10 +14,10 @@ down_revision = "041_spans"
 def upgrade() -> None:
     for table in ("usage", "access_log"):
         op.add_column(table, sa.Column("credential", sa.String(64), nullable=False, server_default=""))
-    op.create_index("ix_access_log_credential_id", "access_log", ["credential", "id"])
+    op.create_index("ix_access_log_caller_credential_id", "access_log", ["caller", "credential", "id"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_access_log_credential_id", "access_log")
+    op.drop_index("ix_access_log_caller_credential_id", "access_log")
     for table in ("usage", "access_log"):
         op.drop_column(table, "credential")
