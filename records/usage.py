@@ -18,7 +18,10 @@ from records.tables import AccessLogRow, UsageRow
 MINUTE: Final = 60
 HOUR: Final = 3_600
 DAY: Final = 86_400
-GRAINS: Final = (MINUTE, HOUR, DAY)
+# Of rows as they come: several of one key in a minute, one for each time that telemetry wrote.
+SECOND: Final = 1
+# After so many seconds a minute is over for whoever tells of it; what comes later is added all the same.
+_OVER: Final = 2 * MINUTE
 
 # Rows of one transaction: writers wait while it lasts.
 _STEP: Final = 20_000
@@ -83,7 +86,7 @@ class Usage:
             return
         async with self._database.writing() as session:
             if rows:
-                await session.execute(insert(UsageRow), [_row(MINUTE, key, counts) for key, counts in rows.items()])
+                await session.execute(insert(UsageRow), [_row(SECOND, key, counts) for key, counts in rows.items()])
             if requests:
                 await session.execute(insert(AccessLogRow), list(requests))
 
@@ -121,12 +124,15 @@ class Usage:
         return found
 
     async def roll_up(self, now: int, merge: Merge, kept: Kept | None = None) -> int:
-        """Make hours of old minutes and days of old hours, and let go of old days; how many rows that took away.
+        """Make minutes of what came, hours of old minutes and days of old hours, and let go of old days.
+
+        The result is how many rows that took away.
 
         Several processes may do it at a time: each row is taken by one of them.
         """
         kept = kept or Kept()
-        gone = await self._coarsen(MINUTE, HOUR, now - kept.minutes, merge)
+        gone = await self._coarsen(SECOND, MINUTE, now - _OVER, merge)
+        gone += await self._coarsen(MINUTE, HOUR, now - kept.minutes, merge)
         gone += await self._coarsen(HOUR, DAY, now - kept.hours, merge)
         old = delete(UsageRow).where(UsageRow.grain == DAY, UsageRow.start < now - kept.days)
         async with self._database.writing() as session:

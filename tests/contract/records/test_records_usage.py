@@ -92,6 +92,18 @@ async def test_what_is_old_gets_coarser_and_nothing_is_lost_or_counted_twice(dat
     assert await total(usage) == 0
 
 
+async def test_what_is_written_every_second_is_one_row_soon_after_its_minute(database: Database) -> None:
+    usage = Usage(database)
+    for _ in range(60):
+        await usage.add({key(NOW): counts(), key(NOW + 9 * MINUTE): counts()})
+    # The minute that is not over stays as it is.
+    assert await usage.roll_up(NOW + 9 * MINUTE + 59, merge, KEPT) == 59
+    found = await usage.histograms(NOW, NOW + DAY, [], start=NOW)
+    assert found == {(): ["3:60"]}
+    assert [row["requests"] for row in await usage.sums(NOW, NOW + DAY, [], step=MINUTE)] == [60, 60]
+    assert await usage.roll_up(NOW + 9 * MINUTE + 59, merge, KEPT) == 0
+
+
 async def test_what_comes_late_is_added_to_what_is_coarse_already(database: Database) -> None:
     usage = Usage(database)
     for _ in range(2):
