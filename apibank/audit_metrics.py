@@ -55,6 +55,11 @@ class AuditCollector(Collector):
             "apibank_audit_spool_bytes", "Size of the spool's files.", 0 if spool is None else spool.bytes_on_disk
         )
         yield self._gauge(
+            "apibank_audit_spool_free_ratio",
+            "The share of the spool that is free, from 0 to 1; 1 while there is none.",
+            1.0 if spool is None else spool.room,
+        )
+        yield self._gauge(
             "apibank_audit_oldest_unsent_seconds",
             "Age of the oldest event that waits for the database; 0 where none waits.",
             0.0 if since is None else max(0.0, self._clock() - since),

@@ -26,6 +26,7 @@ from apibank.ports import CENTRAL, PortsTakenError, claim_ports, plan_ports
 from apibank.private_files import private_directory, write_private
 from apibank.probes import answers_ping
 from apibank.ready import READY_NAME, Ready, write_ready
+from apibank.scraping import FILE_NAME, write_prometheus
 from apibank.settings import Settings
 from apibank.stack_plan import NotLiveError, StackPlan
 from apibank.supervisor import Event, Happening, StartFailedError, Supervisor
@@ -189,4 +190,5 @@ class _Stack:
         ready = self._plan.ready(self._supervisor.pids() | {"up": os.getpid()})
         for path in self._ready_files:
             write_ready(ready, path)
+        write_prometheus(ready, self._plan.settings.state_dir / FILE_NAME)
         return ready

@@ -18,6 +18,7 @@ from apibank.journal import Journal
 from apibank.last_good import LastGood
 from apibank.policies import PolicyFolder
 from apibank.policy_desk import PolicyDesk
+from apibank.policy_problems import PolicyProblems
 from apibank.preparation import Preparation
 from apibank.rollouts import Rollouts
 from apibank.runtime_endpoints import RuntimeEndpoints
@@ -75,6 +76,9 @@ class Plane:
             history=history,
             journal=journal,
             metrics=metrics,
+        )
+        registry.register(
+            PolicyProblems(lambda: {name: len(state.errors) for name, state in list(control.states.items())})
         )
         last_good = LastGood(Snapshots(database), control.policies_of)
         publisher.on_good(last_good.note)

@@ -22,6 +22,7 @@ class CentralPlace(BaseModel):
     envoy_admins: list[str]
     authz: str
     ratelimit: str
+    metrics: str
 
 
 class GatewayPlace(BaseModel):
@@ -34,6 +35,7 @@ class GatewayPlace(BaseModel):
     envoy_admins: list[str]
     authz: str
     ratelimit: str
+    metrics: str
 
 
 class Ready(BaseModel):

@@ -112,6 +112,7 @@ class StackPlan:
                 envoy_admins=self._admins(CENTRAL),
                 authz=f"{LOOPBACK}:{plan.gateways[CENTRAL].authz}",
                 ratelimit=f"{LOOPBACK}:{plan.gateways[CENTRAL].ratelimit}",
+                metrics=self._metrics(CENTRAL),
             ),
             gateways={
                 name: GatewayPlace(
@@ -120,6 +121,7 @@ class StackPlan:
                     envoy_admins=self._admins(name),
                     authz=f"{LOOPBACK}:{plan.gateways[name].authz}",
                     ratelimit=f"{LOOPBACK}:{plan.gateways[name].ratelimit}",
+                    metrics=self._metrics(name),
                 )
                 for name in domains
             },

@@ -47,4 +47,6 @@ class AccessLogMetrics:
             if len(self._gateways) >= _MOST_GATEWAYS:
                 return _OTHERS
             self._gateways.add(name)
+            # A counter that begins at its first failure hides that one from Prometheus, which sees only increases.
+            self._failed.labels(name)
         return name

@@ -129,7 +129,7 @@ def test_policies_and_profiles_are_those_of_the_stack_that_runs(tmp_path: Path) 
 
 def _ready(folder: Path, overlay: Path, state: Path) -> Ready:
     central = CentralPlace(
-        https="", http="", internal_https="", envoy_admin="", envoy_admins=[], authz="", ratelimit=""
+        https="", http="", internal_https="", envoy_admin="", envoy_admins=[], authz="", ratelimit="", metrics=""
     )  # fmt: skip
     return Ready(
         state_dir=str(state), ca_file="", central=central, gateways={}, xds="", control_api="", portal="", metrics=[],
