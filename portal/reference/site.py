@@ -49,6 +49,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "redoc.standalone.js": "text/javascript; charset=utf-8",
     "favicon.png": "image/png",
+    "start-swagger-ui.css": "text/css; charset=utf-8",
     "start-swagger-ui.js": "text/javascript; charset=utf-8",
     "start-redoc.js": "text/javascript; charset=utf-8",
 }
@@ -132,7 +133,8 @@ def _json(request: Request, document: bytes) -> Response:
 
 def _page(start: str, document: str, title: str) -> Response:
     bundle = "swagger-ui-bundle.js" if start == "start-swagger-ui.js" else "redoc.standalone.js"
-    style = f'<link rel="stylesheet" href="{ASSETS}/swagger-ui.css">\n' if bundle.startswith("swagger") else ""
+    styles = ("swagger-ui.css", "start-swagger-ui.css") if bundle.startswith("swagger") else ()
+    style = "".join(f'<link rel="stylesheet" href="{ASSETS}/{name}">\n' for name in styles)
     # The bundles write characters beyond ASCII: without the charset they end in a SyntaxError.
     text = f"""<!doctype html>
 <html lang="en">
