@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.conftest import SMALL, WIDE, Visitor
 from tests.support.client import Client
@@ -54,14 +54,15 @@ def test_a_page_of_the_reference_is_read_by_everybody_and_asks_nobody_else(
     faults: list[str] = []
     for size, dark in READERS:
         visitor = reader(chromium, own, size, dark=dark)
-        page, asked = visitor.page, list[str]()
-        page.on("request", lambda one, asked=asked: asked.append(one.url))  # type: ignore[misc]
+        page = visitor.page
+        asked: list[Request] = []
+        page.on("request", asked.append)
         shown(page, visitor.base + path)
         how = f"{path} {size[0]} {'dark' if dark else 'light'}"
         if folder := os.environ.get("APIBANK_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / f"{how.strip('/').replace('/', '-').replace(' ', '-')}.png")
         here = urlsplit(visitor.base).netloc
-        faults += [f"{how}: asks {one}" for one in asked if urlsplit(one).netloc not in {here, ""}]
+        faults += [f"{how}: asks {one.url}" for one in asked if urlsplit(one.url).netloc not in {here, ""}]
         faults += [f"{how}: {one}" for one in visitor.complaints]
         width = page.evaluate("document.documentElement.scrollWidth")
         faults += [f"{how}: {width} wide"] if width > size[0] else []
