@@ -37,7 +37,7 @@ from telemetry.traces.span import Span
 _LOG: Final = structlog.get_logger(__name__)
 # What a service that is killed has not written yet.
 _FLUSH_SECONDS: Final = 1.0
-_TIDY_SECONDS: Final = 300.0
+_TIDY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

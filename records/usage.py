@@ -20,8 +20,8 @@ HOUR: Final = 3_600
 DAY: Final = 86_400
 # Of rows as they come: several of one key in a minute, one for each time that telemetry wrote.
 SECOND: Final = 1
-# After so many seconds a minute is over for whoever tells of it; what comes later is added all the same.
-_OVER: Final = 2 * MINUTE
+# After so many seconds a minute is over for whoever tells of it: what comes later is added all the same.
+_OVER: Final = MINUTE
 
 # Rows of one transaction: writers wait while it lasts.
 _STEP: Final = 20_000
@@ -69,7 +69,7 @@ class Kept:
     results and keys has a row for each of them in each minute, and every page of that caller adds them up.
     """
 
-    minutes: int = 6 * HOUR
+    minutes: int = 2 * HOUR
     hours: int = 8 * DAY
     days: int = 400 * DAY
 
