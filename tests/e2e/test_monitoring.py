@@ -37,7 +37,7 @@ def watched(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def traffic(stack: Stack, watched: Monitoring, policies: Path) -> Monitoring:
-    """Requests that are good, without a token, above their limit; a change of a policy; and Prometheus has seen them."""
+    """Requests that are good, without a token, above their limit; a change of a policy; Prometheus has seen them."""
     names = iter(range(1000))
 
     def fresh(kind: str) -> str:

@@ -97,3 +97,38 @@ def test_there_are_as_many_runbooks_as_alerts_and_the_index_has_them_all() -> No
     assert {name: severity for name, link, severity in rows if name == link} == {
         name: rule["labels"]["severity"] for name, rule in ALERTS.items()
     }
+
+
+@needs_promtool
+@pytest.mark.requirement("R85")
+def test_requests_cost_the_declared_price_by_domain_and_tier(tmp_path: Path) -> None:
+    rules = FOLDER / "cost.yaml"
+    series = 'apibank_requests_total{{gateway="{}",tier="{}"}}'
+    values = {("central", ""): "0+1000x100", ("sales", "free"): "0+1000x100", ("sales", "internal"): "0+3000x100"}
+    cost = "round(gateway:cost_dollars:increase30d, 0.01)"
+    # 100,000 requests at 3.50 dollars for a million.
+    dollars = {
+        '{gateway="central"}': 0.35,
+        '{gateway="sales",tier="free"}': 0.35,
+        '{gateway="sales",tier="internal"}': 1.05,
+    }
+    content = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series.format(*key), "values": one} for key, one in values.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": cost,
+                        "eval_time": "100m",
+                        "exp_samples": [{"labels": labels, "value": value} for labels, value in dollars.items()],
+                    }
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    promtool("test", "rules", str(file))
