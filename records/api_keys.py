@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from policy.kinds import Tier
 from records.database import Database
 from records.errors import KeyRefusedError, UnknownKeyError
+from records.events import happened
 from records.fact_versions import API_KEYS, bump, version_of
 from records.tables import KeyRow
 
@@ -115,7 +116,9 @@ class ApiKeys:
             expires_at=now + lifetime,
         )
         async with self._database.writing() as session:
-            return await self._issue(session, key)
+            issued = await self._issue(session, key)
+            await self._tell(session, "key.created", issued.key, now)
+            return issued
 
     async def rotate(
         self,
@@ -150,6 +153,7 @@ class ApiKeys:
             issued = await self._issue(session, new)
             old.replaced_by = new.id
             old.expires_at = min(old.expires_at, max(old_until, now))
+            await self._tell(session, "key.rotated", issued.key, now, replaces=old.id)
             return issued
 
     async def revoke(self, key_id: str, *, now: datetime) -> tuple[ApiKey, int]:
@@ -162,7 +166,9 @@ class ApiKeys:
             if row.revoked_at is not None:
                 return _read(row), await version_of(session, API_KEYS)
             row.revoked_at = now
-            return _read(row), await bump(self._database, session, API_KEYS)
+            key = _read(row)
+            await self._tell(session, "key.revoked", key, now)
+            return key, await bump(self._database, session, API_KEYS)
 
     async def list(self, partner: str | None = None) -> Sequence[ApiKey]:
         """All keys, or a partner's, in the order in which they were made."""
@@ -179,6 +185,13 @@ class ApiKeys:
             query = query.where(KeyRow.expires_at <= now + within)
         async with self._database.reading() as session:
             return _readable(await session.scalars(query.order_by(KeyRow.expires_at, KeyRow.id)))[0]
+
+    async def ended(self, since: datetime, until: datetime) -> Sequence[ApiKey]:
+        """Keys that came to their end between two moments, neither revoked nor replaced."""
+        query = select(KeyRow).where(KeyRow.revoked_at.is_(None), KeyRow.replaced_by.is_(None))
+        within = query.where(KeyRow.expires_at > since, KeyRow.expires_at <= until)
+        async with self._database.reading() as session:
+            return _readable(await session.scalars(within.order_by(KeyRow.expires_at, KeyRow.id)))[0]
 
     async def live(self, now: datetime) -> LiveKeys:
         """What authz decides by. Keys that expire later are still in it: authz looks at `expires_at` itself."""
@@ -201,6 +214,11 @@ class ApiKeys:
                 unreadable += others
                 await asyncio.sleep(0)
         return LiveKeys(version, by_digest, tuple(unreadable))
+
+    async def _tell(self, session: AsyncSession, event: str, key: ApiKey, now: datetime, **more: str) -> None:
+        # With the change itself: whoever makes it, by whichever door, its partner's webhooks learn of it.
+        about = {"key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes), **more}
+        await happened(self._database, session, key.partner, event, about, now.timestamp())
 
     async def _issue(self, session: AsyncSession, row: KeyRow) -> IssuedKey:
         text = PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_RANDOM_CHARACTERS))

@@ -63,7 +63,15 @@ def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:
     for name in ("gateway", "tenant", "caller", "credential", "route", "request_id"):
         if (value := getattr(wanted, name)) is not None:
             column = getattr(AccessLogRow, name)
-            # An id has the fewest rows; SQLite would as soon look through all of a caller's.
-            is_sought = wanted.request_id is None or name == "request_id"
-            query = query.where((column if is_sought else column.op("||")("")) == value)
+            query = query.where((column if _is_sought(name, wanted) else column.op("||")("")) == value)
     return query
+
+
+def _is_sought(name: str, wanted: Wanted) -> bool:
+    """Whether rows may be looked up by this column: SQLite, which knows no figures of them, might take a bad one."""
+    if wanted.request_id is not None:
+        # An id has the fewest rows.
+        return name == "request_id"
+    # A gateway has so many that the newest of all are looked through sooner than its own are put in order.
+    is_bounded = any(one is not None for one in (wanted.since, wanted.until, wanted.caller, wanted.tenant))
+    return name != "gateway" or is_bounded

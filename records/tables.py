@@ -270,8 +270,8 @@ class AccessLogRow(Table):
 
     __tablename__ = "access_log"
     __table_args__ = (
-        Index(None, "at"), Index(None, "gateway", "at"), Index(None, "tenant", "at"), Index(None, "request_id"),
-        Index(None, "caller", "id"), Index(None, "caller", "credential", "id"),
+        Index(None, "at"), Index(None, "gateway", "at"), Index(None, "tenant", "id"), Index(None, "request_id"),
+        Index(None, "caller", "id", "status", "gateway"), Index(None, "caller", "credential", "id"),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -345,7 +345,11 @@ class PortalSessionRow(Table):
 
 
 class WebhookRow(Table):
-    """Where a partner wants to be told of events. The secret signs, so that it is kept as it is."""
+    """Where a partner wants to be told of events. The secret signs, so that it is kept as it is.
+
+    `old_secret` signs beside it until `old_until`. `disabled`: why nothing is sent there, "" where it is.
+    `failing_since`: when the first of the tries failed after which none was taken.
+    """
 
     __tablename__ = "webhooks"
     __table_args__ = (Index(None, "partner"),)
@@ -357,10 +361,17 @@ class WebhookRow(Table):
     events: Mapped[list[str]] = mapped_column(JSON)
     created_at: Mapped[float] = mapped_column(Double)
     created_by: Mapped[str] = mapped_column(String(128))
+    old_secret: Mapped[str] = mapped_column(String(64), server_default="")
+    old_until: Mapped[float | None] = mapped_column(Double)
+    disabled: Mapped[str] = mapped_column(String(16), server_default="")
+    failing_since: Mapped[float | None] = mapped_column(Double)
 
 
 class DeliveryRow(Table):
-    """One event for one webhook, and what became of it. `next_at`: of the next try, NULL where there is none."""
+    """One event for one webhook, and what became of it. `next_at`: of the next try, NULL where there is none.
+
+    `took`: how long the last answer took, in milliseconds.
+    """
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (Index(None, "next_at"), Index(None, "webhook", "created_at"))
@@ -375,3 +386,4 @@ class DeliveryRow(Table):
     status: Mapped[str] = mapped_column(String(16))
     answer: Mapped[str] = mapped_column(String(200))
     last_at: Mapped[float | None] = mapped_column(Double)
+    took: Mapped[float | None] = mapped_column(Double)

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import random
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 import httpx2
@@ -12,8 +15,7 @@ import structlog
 from standardwebhooks.webhooks import Webhook as Signer
 
 from apibank.developer.destinations import Destinations, UnreachableError
-from apibank.developer.webhooks import tell_all
-from records.api_keys import ApiKeys
+from apibank.developer.happenings import Happenings
 from records.errors import LOST_DATABASE
 from records.webhooks import DELIVERED, FAILED, WAITING, Delivery, Webhook, Webhooks
 
@@ -21,12 +23,15 @@ _LOG: Final = structlog.get_logger(__name__)
 # Seconds after each try until the next: the schedule that the Standard Webhooks propose, three days in all.
 RETRIES: Final = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 _LOOK_SECONDS: Final = 1.0
-_AT_ONCE: Final = 50
+_AT_ONCE: Final = 200
+# Of them for one partner, whose servers may all be slow.
+_OF_ONE: Final = 10
+_GONE: Final = 410
+_JITTER: Final = 0.2
 _CALL_SECONDS: Final = 10.0
 # Longer than any try: whoever has taken one and is gone has it taken over.
 _CLAIM_SECONDS: Final = 60.0
-_EXPIRING_SECONDS: Final = 60.0
-_REMIND_DAYS: Final = (14, 7, 1)
+_HAPPENING_SECONDS: Final = 60.0
 
 
 class Courier:
@@ -35,28 +40,29 @@ class Courier:
     def __init__(
         self,
         webhooks: Webhooks,
-        keys: ApiKeys,
+        happenings: Happenings,
         destinations: Destinations,
         clock: Callable[[], float] = time.time,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
         self._webhooks = webhooks
-        self._keys = keys
+        self._happenings = happenings
         self._destinations = destinations
         self._clock = clock
         # No proxy and no cookies of ours, and nobody leads us elsewhere.
         self._http = http or httpx2.AsyncClient(timeout=_CALL_SECONDS, follow_redirects=False, trust_env=False)
-        self._busy = 0
+        # Tries that are under way, by partner.
+        self._busy: Counter[str] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped, and until what was begun by then has come to its end."""
-        reminded = 0.0
+        looked = 0.0
         async with self._http, asyncio.TaskGroup() as tries:
             while not stop.is_set():
                 try:
-                    if self._clock() - reminded >= _EXPIRING_SECONDS:
-                        reminded = self._clock()
-                        await self.remind()
+                    if self._clock() - looked >= _HAPPENING_SECONDS:
+                        looked = self._clock()
+                        await self._happenings.look(looked)
                     await self._begin(tries)
                 except LOST_DATABASE as error:
                     _LOG.warning("webhooks_away", error=type(error).__name__)
@@ -69,12 +75,15 @@ class Courier:
             return await self._begin(tries)
 
     async def _begin(self, tries: asyncio.TaskGroup) -> int:
-        # Nobody waits here: a server that takes its time holds up no other.
-        now, free = self._clock(), _AT_ONCE - self._busy
-        due = await self._webhooks.claim(now, now + _CLAIM_SECONDS, free) if free > 0 else ()
-        self._busy += len(due)
+        # Nobody waits here: a server that takes its time holds up no other, and a partner's servers no other partner's.
+        now, free = self._clock(), _AT_ONCE - self._busy.total()
+        full = [partner for partner, tries in self._busy.items() if tries >= _OF_ONE]
+        due: Sequence[tuple[Webhook, Delivery]] = ()
+        if free > 0:
+            due = await self._webhooks.claim(now, now + _CLAIM_SECONDS, free, each=_OF_ONE, without=full)
         for webhook, delivery in due:
-            tries.create_task(self._one(webhook, delivery))
+            self._busy[webhook.partner] += 1
+            tries.create_task(self._one(webhook, replace(delivery, next_at=now + _CLAIM_SECONDS)))
         return len(due)
 
     async def _one(self, webhook: Webhook, delivery: Delivery) -> None:
@@ -86,40 +95,32 @@ class Courier:
         except Exception as error:  # noqa: BLE001 one delivery that fails in an unforeseen way holds up no other
             _LOG.error("webhook_failed", error=type(error).__name__)
         finally:
-            self._busy -= 1
-
-    async def remind(self) -> None:
-        """Tell of keys that end soon and have no successor, once for each of 14, 7 and 1 days."""
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        for key in await self._keys.expiring(now, timedelta(days=_REMIND_DAYS[0])):
-            left = (key.expires_at - now).total_seconds() / 86_400
-            due = min(days for days in _REMIND_DAYS if left <= days)
-            data = {"key_id": key.key_id, "name": key.name, "expires_at": key.expires_at.isoformat(), "days_left": due}
-            await tell_all(
-                self._webhooks,
-                key.partner,
-                "key.expiring",
-                data,
-                self._clock(),
-                f"{key.key_id.removeprefix('k_')}_{due}",
-            )
+            self._busy[webhook.partner] -= 1
+            self._busy += Counter()
 
     async def _try(self, webhook: Webhook, delivery: Delivery) -> None:
+        started = time.perf_counter()
         try:
-            answer, taken = await self._post(webhook, delivery)
+            answer, taken, gone = await self._post(webhook, delivery)
         except Exception as error:  # noqa: BLE001 a customer's URL may fail in ways of its own: that is a failed try
-            answer, taken = type(error).__name__, False
+            answer, taken, gone = type(error).__name__, False, False
+        took = (time.perf_counter() - started) * 1e3
         now, tries = self._clock(), delivery.attempts
-        following = None if taken or tries >= len(RETRIES) else now + RETRIES[tries]
+        following = None
+        if not (taken or gone) and tries < len(RETRIES):
+            # A little sooner, each by another share: what failed together does not come again together.
+            following = now + RETRIES[tries] * (1 - _JITTER * random.random())  # noqa: S311 nobody's secret
         status = DELIVERED if taken else FAILED if following is None else WAITING
-        await self._webhooks.settle(delivery.delivery_id, status=status, answer=answer, now=now, next_at=following)
+        told = {"status": status, "answer": answer, "took": took, "now": now, "next_at": following, "gone": gone}
+        if not await self._webhooks.settle(delivery, **told):  # type: ignore[arg-type]
+            _LOG.info("webhook_claimed_by_another", delivery=delivery.delivery_id)
 
-    async def _post(self, webhook: Webhook, delivery: Delivery) -> tuple[str, bool]:
-        """What came back in a few words, and whether it was taken: any 2xx."""
+    async def _post(self, webhook: Webhook, delivery: Delivery) -> tuple[str, bool, bool]:
+        """What came back in a few words, whether it was taken (any 2xx), and whether no more shall come (410)."""
         try:
             place = await self._destinations.of(webhook.url)
         except UnreachableError as error:
-            return str(error), False
+            return str(error), False, False
         at = datetime.fromtimestamp(int(self._clock()), UTC)
         headers = {
             "host": place.authority,
@@ -127,7 +128,11 @@ class Courier:
             "user-agent": "apibank-webhooks/1",
             "webhook-id": delivery.delivery_id,
             "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": Signer(webhook.secret).sign(delivery.delivery_id, at, delivery.body),
+            # One for each secret; whoever receives it needs one that fits.
+            "webhook-signature": " ".join(
+                Signer(secret).sign(delivery.delivery_id, at, delivery.body)
+                for secret in webhook.secrets(at.timestamp())
+            ),
         }
         try:
             # What it says beyond its status is not read: it could be without end.
@@ -135,6 +140,6 @@ class Courier:
                 "POST", place.url, content=delivery.body, headers=headers, extensions={"sni_hostname": place.host}
             )
             async with asyncio.timeout(_CALL_SECONDS), call as answer:
-                return str(answer.status_code), answer.is_success
+                return str(answer.status_code), answer.is_success, answer.status_code == _GONE
         except TimeoutError:
-            return f"no answer within {_CALL_SECONDS:.0f} s", False
+            return f"no answer within {_CALL_SECONDS:.0f} s", False, False

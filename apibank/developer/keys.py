@@ -1,10 +1,8 @@
 """The keys of whoever visits the portal: changed in the records, in the audit, and in force before it is said."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
-
-import structlog
 
 from apibank.developer.recorder import Recorder, away
 from portal.developer.browser import Refusal, Visit
@@ -14,13 +12,9 @@ from records.api_keys import ApiKey, ApiKeys, IssuedKey
 from records.errors import LOST_DATABASE, NotAppliedError
 from records.fact_versions import API_KEYS, FactVersions
 
-_LOG: Final = structlog.get_logger(__name__)
 # Gateways look twice a second. The edge gives a page 20 s.
 _IN_FORCE_SECONDS: Final = 10.0
 _TIERS: Final = {"free", "business", "enterprise"}
-
-
-Tell = Callable[[str, str, object], Awaitable[None]]
 
 
 class KeyShelf:
@@ -31,14 +25,11 @@ class KeyShelf:
         keys: ApiKeys,
         versions: FactVersions,
         recorder: Recorder,
-        tell: Tell,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`tell`: a partner's webhooks, of an event."""
         self._keys = keys
         self._versions = versions
         self._recorder = recorder
-        self._tell = tell
         self._clock = clock
 
     async def list(self, visit: Visit) -> Sequence[ApiKey]:
@@ -63,7 +54,7 @@ class KeyShelf:
         if sum(one.status(now) == "live" for one in await self.list(visit)) >= MOST_LIVE:
             raise Refusal(409, "You have enough keys", f"At most {MOST_LIVE} are live at a time: revoke one first.")
         async with self._recorder.changing(visit, "/portal/keys/create", form.name):
-            made = await self._issued(
+            return await self._issued(
                 await self._keys.create(
                     partner,
                     of_partner(partner, tuple(form.scope)),
@@ -75,34 +66,20 @@ class KeyShelf:
                     created_by=self._recorder.who(visit),
                 )
             )
-        await self._say("key.created", made.key)
-        return made
 
     async def rotate(self, visit: Visit, key_id: str, form: RotateForm) -> Issued:
         now, old = self._clock(), await self.find(visit, key_id)
         until = now + timedelta(hours=form.overlap_hours)
         async with self._recorder.changing(visit, "/portal/keys/rotate", form.why, old.key_id):
-            made = await self._issued(
+            return await self._issued(
                 await self._keys.rotate(old.key_id, now=now, old_until=until, created_by=self._recorder.who(visit))
             )
-        await self._say("key.rotated", made.key, replaces=old.key_id)
-        return made
 
     async def revoke(self, visit: Visit, key_id: str, form: RevokeForm) -> tuple[str, ...]:
         key = await self.find(visit, key_id)
         async with self._recorder.changing(visit, "/portal/keys/revoke", form.why, key.key_id):
-            gone, version = await self._keys.revoke(key.key_id, now=self._clock())
-            late = await self._late(version)
-        await self._say("key.revoked", gone)
-        return late
-
-    async def _say(self, event: str, key: ApiKey, **more: str) -> None:
-        about = {"key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes), **more}
-        try:
-            await self._tell(key.partner, event, about)
-        except LOST_DATABASE as error:
-            # The change is made: a message less does not undo it.
-            _LOG.warning("webhooks_not_told", webhook_event=event, error=type(error).__name__)
+            _, version = await self._keys.revoke(key.key_id, now=self._clock())
+            return await self._late(version)
 
     async def _issued(self, made: IssuedKey) -> Issued:
         return Issued(made.key, made.text, await self._late(made.version))

@@ -63,6 +63,14 @@ class LimitBoard:
         shown = [_shown(one, person, left.get((str(one["gateway"]), str(one["limit"])), ())) for one in records]
         return LimitsShown(shown, [name for name in silent if name in names])
 
+    async def of_partner(self, partner: str) -> Sequence[Record]:
+        """A partner's limits with what is left of each. Raises LookupError where nobody knows now."""
+        try:
+            answer = await self._desk.usage(UsageQuestion(partner=partner, tier=None))
+        except Refused as error:
+            raise LookupError(str(error)) from None
+        return cast("Sequence[Record]", answer["usage"])
+
 
 def _questions(person: Person) -> Iterator[tuple[str, UsageQuestion]]:
     """Whose counters a person's requests are charged to: those of the keys, and those of the tokens."""

@@ -1,6 +1,5 @@
 """The developer portal, put together: what its pages ask, over the databases and the policies in force."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from apibank.audit_trail import subject_key
 from apibank.developer.catalogue import catalogue
 from apibank.developer.courier import Courier
 from apibank.developer.destinations import Destinations, Network
+from apibank.developer.happenings import Happenings
 from apibank.developer.keys import KeyShelf
 from apibank.developer.limits import LimitBoard
 from apibank.developer.provider import Client, Provider
@@ -21,7 +21,7 @@ from apibank.developer.sessions import StoredSessions
 from apibank.developer.sign_in import CodeFlow
 from apibank.developer.telemetry import RequestShelf, UsageBoard
 from apibank.developer.trusted import Policies, trusted_issuer
-from apibank.developer.webhooks import WebhookShelf, tell_all
+from apibank.developer.webhooks import WebhookShelf
 from apibank.sre.control import ControlApi
 from apibank.sre.sign_in import TwoDoors, admits
 from apibank.sre.traces import TraceShelf
@@ -34,6 +34,7 @@ from records.api_keys import ApiKeys
 from records.audit_log import AuditLog
 from records.database import Database
 from records.fact_versions import FactVersions
+from records.policy_history import PolicyHistory
 from records.portal_sessions import PortalSessions
 from records.request_log import RequestLog
 from records.traces import Traces
@@ -113,18 +114,16 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
         pseudonym = Pseudonyms(subject_key(place.subjects_key)).of
         webhooks, destinations = Webhooks(database), Destinations(place.webhook_networks)
 
-        async def tell(partner: str, event: str, data: object) -> None:
-            await tell_all(webhooks, partner, event, data, time.time())
-
         keys, recorder = ApiKeys(database), Recorder(AuditLog(database), pseudonym)
+        limits = LimitBoard(policies)
         portal = DeveloperPortal(
             issuing=issuing,
             sessions=StoredSessions(
                 PortalSessions(database), admits=lambda issuer, role: admits(policies(), issuer, role)
             ),
             origins=place.origins,
-            keys=KeyShelf(keys, FactVersions(database), recorder, tell),
-            limits=LimitBoard(policies),
+            keys=KeyShelf(keys, FactVersions(database), recorder),
+            limits=limits,
             usage=UsageBoard(telemetry, pseudonym),
             requests=RequestShelf(RequestLog(telemetry), policies, pseudonym),
             webhooks=WebhookShelf(webhooks, destinations, recorder),
@@ -134,4 +133,5 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             console=console,
             traces=None if console is None else TraceShelf(Traces(telemetry)),
         )
-        yield portal, Courier(webhooks, keys, destinations)
+        happenings = Happenings(webhooks, keys, PolicyHistory(database), limits.of_partner)
+        yield portal, Courier(webhooks, happenings, destinations)

@@ -1,10 +1,9 @@
-"""The webhooks of whoever visits the portal, and what happens to keys told to those who want to know."""
+"""The webhooks of whoever visits the portal."""
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,9 +11,10 @@ from apibank.developer.destinations import Destinations, UnreachableError
 from apibank.developer.recorder import Recorder, away
 from portal.developer.browser import Faults, Refusal, Visit
 from portal.developer.keys import partner_of
-from portal.developer.webhooks import MOST, TEST_EVENT, NewWebhookForm
+from portal.developer.webhooks import MOST, OVERLAP_SECONDS, TEST_EVENT, NewWebhookForm, offered
 from records.errors import LOST_DATABASE
-from records.webhooks import Delivery, Webhook, Webhooks
+from records.events import body_of
+from records.webhooks import BY_HAND, Delivery, Webhook, Webhooks
 
 _PAUSE_SECONDS: Final = 2.0
 
@@ -55,6 +55,9 @@ class WebhookShelf:
         except UnreachableError as error:
             return Faults({"url": str(error)}, {"url": [form.url], "event": form.event})
         by, events = self._recorder.who(visit), list(dict.fromkeys(form.event))
+        if strange := [event for event in events if event not in offered(visit.person)]:
+            # As an event that does not exist: to whoever may not have it, it does not.
+            return Faults({"event": f"There is no event {strange[0][:60]}"}, {"url": [form.url]})
         # Of the address the host alone: the rest may hold what is secret to its owner.
         async with self._recorder.changing(visit, "/portal/webhooks/add", urlsplit(form.url).hostname or ""):
             return await self._webhooks.add(partner_of(visit), form.url, events, now=self._clock(), by=by)
@@ -74,29 +77,23 @@ class WebhookShelf:
         if latest and self._clock() - latest[0].created_at < _PAUSE_SECONDS:
             raise Refusal(429, "That was just now", "Wait two seconds before the next test.")
         data = {"url": webhook.url, "host": urlsplit(webhook.url).hostname}
-        await tell(self._webhooks, webhook, TEST_EVENT, data, self._clock())
+        now = self._clock()
+        body = body_of(TEST_EVENT, data, now)
+        await self._webhooks.tell(webhook_id, TEST_EVENT, body, delivery_id=f"msg_{secrets.token_hex(12)}", now=now)
+
+    async def renew(self, visit: Visit, webhook_id: str) -> Webhook:
+        """A new secret; the old one signs beside it for a day."""
+        webhook = await self.find(visit, webhook_id)
+        async with self._recorder.changing(visit, "/portal/webhooks/secret", "", webhook.webhook_id):
+            secret = await self._webhooks.renew(webhook.webhook_id, self._clock() + OVERLAP_SECONDS)
+        return replace(webhook, secret=secret)
+
+    async def switch(self, visit: Visit, webhook_id: str, *, on: bool) -> None:
+        webhook = await self.find(visit, webhook_id)
+        async with self._recorder.changing(visit, "/portal/webhooks/switch", "on" if on else "off", webhook.webhook_id):
+            await self._webhooks.switch(webhook.webhook_id, "" if on else BY_HAND)
 
     async def again(self, visit: Visit, webhook_id: str, delivery_id: str) -> None:
         webhook = await self.find(visit, webhook_id)
         if not await self._webhooks.again(webhook.webhook_id, delivery_id, self._clock()):
             raise Refusal(404, "There is no such delivery", "It may be so old that it is gone.")
-
-
-async def tell(
-    webhooks: Webhooks, webhook: Webhook, event: str, data: object, now: float, delivery_id: str | None = None
-) -> None:
-    """Have one event sent. The same `delivery_id` again is the same event, and is sent once."""
-    at = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
-    # As the Standard Webhooks write payloads: type, timestamp, data.
-    body = json.dumps({"type": event, "timestamp": at, "data": data}, separators=(",", ":"))
-    await webhooks.tell(
-        webhook.webhook_id, event, body, delivery_id=delivery_id or f"msg_{secrets.token_hex(12)}", now=now
-    )
-
-
-async def tell_all(webhooks: Webhooks, partner: str, event: str, data: object, now: float, name: str = "") -> None:
-    """Tell every webhook of a partner that wants to know. `name`: of the event, where it may be told of again."""
-    for webhook in await webhooks.of(partner):
-        if event in webhook.events:
-            delivery_id = f"msg_{webhook.webhook_id.removeprefix('wh_')}_{name}" if name else None
-            await tell(webhooks, webhook, event, data, now, delivery_id)

@@ -57,7 +57,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
     app.include_router(usage_routes(door, portal.usage, portal.clock, portal.keys))
     app.include_router(request_routes(door, portal.requests))
     app.include_router(error_routes(door, portal.errors))
-    app.include_router(webhook_routes(WebhookPages(door, portal.webhooks)))
+    app.include_router(webhook_routes(WebhookPages(door, portal.webhooks, portal.clock)))
     if portal.console is not None:
         app.include_router(console_routes(door, portal.console))
         app.include_router(policy_pages(door, portal.console.control))

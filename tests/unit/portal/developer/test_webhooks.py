@@ -14,11 +14,14 @@ from standardwebhooks.webhooks import Webhook as Receiver
 
 from apibank.developer.courier import RETRIES, Courier
 from apibank.developer.destinations import Destinations, UnreachableError
-from apibank.developer.webhooks import tell
+from apibank.developer.happenings import Happenings, Quotas
 from portal.developer.webhooks import MOST
+from portal.limits_api import Record
 from records.api_keys import ApiKeys
 from records.audit_log import AuditLog, AuditQuery
 from records.database import Database
+from records.events import body_of
+from records.policy_history import PolicyHistory
 from records.webhooks import Webhook, Webhooks
 from tests.unit.portal.developer.conftest import ALLOWED, Clock, lookup
 from tests.unit.portal.developer.world import Browser
@@ -55,9 +58,23 @@ async def server() -> AsyncIterator[Server]:
     await running.wait_closed()
 
 
+async def no_quotas(_: str) -> list[Record]:
+    return []
+
+
+def happenings(database: Database, quotas: Quotas = no_quotas) -> Happenings:
+    return Happenings(Webhooks(database), ApiKeys(database), PolicyHistory(database), quotas)
+
+
+async def tell(webhooks: Webhooks, webhook: Webhook, event: str, data: object, now: float) -> None:
+    """Have one event sent to one webhook."""
+    name = f"msg_{webhook.webhook_id}_{now}"
+    await webhooks.tell(webhook.webhook_id, event, body_of(event, data, now), delivery_id=name, now=now)
+
+
 @pytest.fixture
 def courier(database: Database, clock: Clock) -> Courier:
-    return Courier(Webhooks(database), ApiKeys(database), Destinations(ALLOWED, lookup), clock)
+    return Courier(Webhooks(database), happenings(database), Destinations(ALLOWED, lookup), clock)
 
 
 async def add(browser: Browser, url: str, *events: str) -> None:
@@ -151,8 +168,7 @@ async def test_the_certificate_has_to_be_that_of_the_name_although_an_address_is
     webhook = await one_of(database)
     await browser.post(f"/portal/webhooks/{webhook.webhook_id}/test")
     async with httpx2.AsyncClient(verify=trusting) as http:
-        keys = ApiKeys(database)
-        await Courier(Webhooks(database), keys, Destinations(ALLOWED, here), clock, http).send()
+        await Courier(Webhooks(database), happenings(database), Destinations(ALLOWED, here), clock, http).send()
     (delivery,) = await Webhooks(database).deliveries(webhook.webhook_id)
     assert delivery.status == status
     assert len(server.seen) == (status == "delivered")
@@ -180,7 +196,7 @@ async def test_of_two_couriers_one_sends(
     await browser.sign_in()
     await add(browser, server.url)
     await browser.post(f"/portal/webhooks/{(await one_of(database)).webhook_id}/test")
-    other = Courier(Webhooks(database), ApiKeys(database), Destinations(ALLOWED, lookup), clock)
+    other = Courier(Webhooks(database), happenings(database), Destinations(ALLOWED, lookup), clock)
     assert sorted(await asyncio.gather(courier.send(), other.send())) == [0, 1]
     assert len(server.seen) == 1
 
@@ -194,14 +210,14 @@ async def test_a_key_that_ends_soon_is_told_of_once_for_each_of_the_days(
     await ApiKeys(database).create(OWNER, scopes, now=clock.moment(), lifetime=timedelta(days=20), name="nightly")
     days = []
     for _ in range(40):
-        await courier.remind()
+        await happenings(database).look(clock())
         await courier.send()
         clock.now += 43_200
     days = [json.loads(body)["data"]["days_left"] for _, body in server.seen]
     assert days == [14, 7, 1]
 
 
-@pytest.mark.parametrize("way", ["", "/test", "/remove", "/deliveries/msg_1"])
+@pytest.mark.parametrize("way", ["", "/test", "/remove", "/secret", "/enable", "/disable", "/deliveries/msg_1"])
 async def test_nobody_reaches_the_webhook_of_somebody_else(
     open_browser: MakeBrowser, database: Database, way: str
 ) -> None:
@@ -288,7 +304,7 @@ async def test_a_name_that_leads_elsewhere_later_is_not_called(
     async def rebound(*_: object) -> list[str]:
         return ["10.0.0.7"]
 
-    await Courier(Webhooks(database), ApiKeys(database), Destinations((), rebound), clock).send()
+    await Courier(Webhooks(database), happenings(database), Destinations((), rebound), clock).send()
     (delivery,) = await Webhooks(database).deliveries(webhook.webhook_id)
     assert delivery.answer == "That host is not on the public Internet"
 
@@ -311,7 +327,9 @@ async def test_a_url_that_nobody_foresaw_is_a_failed_try_and_holds_up_nobody(
     for one in (bad, good):
         await tell(webhooks, one, "portal.test", {}, clock())
     stop = asyncio.Event()
-    running = asyncio.create_task(Courier(webhooks, ApiKeys(database), Destinations(ALLOWED, broken), clock).run(stop))
+    running = asyncio.create_task(
+        Courier(webhooks, happenings(database), Destinations(ALLOWED, broken), clock).run(stop)
+    )
     async with asyncio.timeout(20):
         while not server.seen or (await webhooks.deliveries(bad.webhook_id))[0].attempts == 0:
             assert not running.done()
