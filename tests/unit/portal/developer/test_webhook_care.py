@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,11 +13,14 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from apibank.developer.courier import RETRIES, Courier
 from apibank.developer.destinations import Destinations
+from portal.developer.person import Person
+from portal.developer.webhooks import TEST_EVENT, offered
 from portal.limits_api import Record
 from records.api_keys import ApiKeys
 from records.database import Database
 from records.policy_history import Change, Entry, PolicyHistory, Result
 from records.webhooks import DELIVERED, FAILED, WAITING, Webhooks
+from tests.support.stack import ROOT
 from tests.unit.portal.developer.conftest import ALLOWED, Clock, lookup
 from tests.unit.portal.developer.test_webhooks import (
     OWNER,
@@ -169,8 +175,6 @@ async def test_a_courier_that_stood_still_does_not_overrule_the_one_that_took_ov
     hook = await webhooks.add(OWNER, server.url, ["key.created"], now=clock(), by="me")
     await tell(webhooks, hook, "portal.test", {}, clock())
     ((_, paused),) = await webhooks.claim(clock(), clock() + 60)
-    from dataclasses import replace
-
     paused = replace(paused, next_at=clock() + 60)
     clock.now += 61
     other = Courier(webhooks, happenings(database), Destinations(ALLOWED, lookup), clock)
@@ -285,3 +289,34 @@ async def test_a_policy_that_did_not_become_live_is_told_to_administrators_alone
     told = [json.loads(body)["data"] for _, body in server.seen]
     assert sorted(one["result"] for one in told) == ["refused", "rolled back"]
     assert {one["detail"] for one in told} == {"bad regex"}
+
+
+@pytest.mark.requirement("R119")
+async def test_the_documented_receiver_takes_each_event_once_and_nothing_that_is_not_ours(
+    browser: Browser, database: Database, courier: Courier, server: Server
+) -> None:
+    page = (ROOT / "docs" / "operate" / "webhooks.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    space: dict[str, Callable[[str, dict[str, str], bytes, set[str]], dict[str, object] | None]] = {}
+    exec(compile(code, "webhooks.md", "exec"), space)
+    received = space["received"]
+    await browser.sign_in()
+    await add(browser, server.url)
+    webhook = await one_of(database)
+    await browser.post(f"/portal/webhooks/{webhook.webhook_id}/test")
+    await courier.send()
+    (headers, body), known = server.seen[0], set[str]()
+    event = received(webhook.secret, headers, body, known)
+    assert event is not None
+    assert event["type"] == "portal.test"
+    assert received(webhook.secret, headers, body, known) is None
+    for wrong in (body + b" ", body.replace(b"portal", b"Portal")):
+        with pytest.raises(WebhookVerificationError):
+            received(webhook.secret, headers, wrong, set())
+
+
+def test_every_event_is_documented() -> None:
+    page = (ROOT / "docs" / "operate" / "webhooks.md").read_text("utf-8")
+    administrator = Person("admin_1", "Asha", "admin", "internal", ())
+    documented = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, re.MULTILINE))
+    assert documented == {*offered(administrator), TEST_EVENT}
