@@ -64,6 +64,8 @@ def _passwords(folder: Path) -> None:
     )
     _keep(folder / "audit-key", secrets.token_hex(32))
     _keep(folder / "control-token", secrets.token_urlsafe(32))
+    # Replace it by what the issuer has given the client `waooaw-portal`.
+    _keep(folder / "portal-client-secret", secrets.token_urlsafe(32))
     _keep(folder / "grafana-password", secrets.token_urlsafe(18))
 
 
