@@ -223,7 +223,7 @@ class RevocationRow(Table):
     """Tokens that are refused although they are good: one by `jti`, or a subject's up to an issue time."""
 
     __tablename__ = "revocations"
-    __table_args__ = (Index(None, "until"),)
+    __table_args__ = (Index(None, "until"), Index(None, "issuer", "jti"), Index(None, "issuer", "subject"))
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     # The tokens' `iss`, which means the same to every gateway.

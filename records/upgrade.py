@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from records.database import Database
 
 # The newest revision in migrations/versions.
-HEAD: Final = "043_webhook_care"
+HEAD: Final = "044_revocations_by_whom"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # Any number that nothing else on the server locks by: the first bytes of SHA-256("apibank migrations").
 _ADVISORY_LOCK: Final = 0x2F6B_14D3_90C8_A75E

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from records.database import Database
 from records.events import WAITING, happened, queue
@@ -23,6 +23,8 @@ FAILING: Final = "failing"
 # Of each webhook so many are kept, beside those that wait.
 _MOST_KEPT: Final = 200
 _FAILING_SECONDS: Final = 5 * 86_400.0
+# Longer than the longest quota.
+_NAMED_SECONDS: Final = 32 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +161,15 @@ class Webhooks:
         """
         place = func.row_number().over(partition_by=WebhookRow.partner, order_by=DeliveryRow.next_at)
         due = (
-            select(DeliveryRow.id, place.label("place"))
+            select(DeliveryRow.id, DeliveryRow.next_at, place.label("place"))
             .join(WebhookRow, WebhookRow.id == DeliveryRow.webhook)
             .where(DeliveryRow.next_at <= now, WebhookRow.disabled == "", WebhookRow.partner.not_in(without))
             .subquery()
         )
         async with self._database.reading() as session:
-            ids = (await session.scalars(select(due.c.id).where(due.c.place <= each).limit(count))).all()
+            # Everybody's first before anybody's second.
+            first = select(due.c.id).where(due.c.place <= each).order_by(due.c.place, due.c.next_at).limit(count)
+            ids = (await session.scalars(first)).all()
         if not ids:
             return []
         query = (
@@ -200,8 +204,10 @@ class Webhooks:
             .limit(_MOST_KEPT)
         )
         # What waits is still to be sent, however much of it there is.
-        over = (DeliveryRow.webhook == one.webhook, DeliveryRow.status != WAITING)
-        old = delete(DeliveryRow).where(*over, DeliveryRow.id.not_in(newest))
+        over = (DeliveryRow.webhook == one.webhook, DeliveryRow.status != WAITING, DeliveryRow.id.not_in(newest))
+        # What has a name of its own is known by this row, as long as it may be seen to happen again.
+        nameless = ~DeliveryRow.id.startswith(f"msg_{one.webhook.removeprefix('wh_')}_", autoescape=True)
+        old = delete(DeliveryRow).where(*over, or_(nameless, DeliveryRow.created_at < now - _NAMED_SECONDS))
         async with self._database.writing() as session:
             if int((await session.execute(told)).rowcount) == 0:  # type: ignore[attr-defined]
                 return False

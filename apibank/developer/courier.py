@@ -26,6 +26,7 @@ _LOOK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 200
 # Of them for one partner, whose servers may all be slow.
 _OF_ONE: Final = 10
+_AT_A_TIME: Final = 5
 _GONE: Final = 410
 _JITTER: Final = 0.2
 _CALL_SECONDS: Final = 10.0
@@ -62,12 +63,20 @@ class Courier:
                 try:
                     if self._clock() - looked >= _HAPPENING_SECONDS:
                         looked = self._clock()
-                        await self._happenings.look(looked)
+                        await self._look(looked)
                     await self._begin(tries)
                 except LOST_DATABASE as error:
                     _LOG.warning("webhooks_away", error=type(error).__name__)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+
+    async def _look(self, now: float) -> None:
+        try:
+            await self._happenings.look(now)
+        except LOST_DATABASE:
+            raise
+        except Exception as error:  # noqa: BLE001 what cannot be noticed holds up nothing that waits to be sent
+            _LOG.error("webhook_failed", error=type(error).__name__)
 
     async def send(self) -> int:
         """Send what is due, and wait for what comes of it; how many that were."""
@@ -77,10 +86,10 @@ class Courier:
     async def _begin(self, tries: asyncio.TaskGroup) -> int:
         # Nobody waits here: a server that takes its time holds up no other, and a partner's servers no other partner's.
         now, free = self._clock(), _AT_ONCE - self._busy.total()
-        full = [partner for partner, tries in self._busy.items() if tries >= _OF_ONE]
+        full = [partner for partner, tries in self._busy.items() if tries > _OF_ONE - _AT_A_TIME]
         due: Sequence[tuple[Webhook, Delivery]] = ()
         if free > 0:
-            due = await self._webhooks.claim(now, now + _CLAIM_SECONDS, free, each=_OF_ONE, without=full)
+            due = await self._webhooks.claim(now, now + _CLAIM_SECONDS, free, each=_AT_A_TIME, without=full)
         for webhook, delivery in due:
             self._busy[webhook.partner] += 1
             tries.create_task(self._one(webhook, replace(delivery, next_at=now + _CLAIM_SECONDS)))

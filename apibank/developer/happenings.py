@@ -4,6 +4,7 @@ Each is noticed by looking, by every process of the portal, and told once: an ev
 known by that name is not told again.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -70,7 +71,8 @@ class Happenings:
                 if one["unit"] in _QUOTAS and one["remaining"] == 0 and one["figure"] and one["counted_as"]:
                     window = now.strftime("%Y%m%d" if one["unit"] == "day" else "%Y%m")
                     data = {name: one[name] for name in ("gateway", "limit", "unit", "figure", "reset_seconds")}
-                    named = f"{one['gateway']}_{one['limit']}_{window}"[:40]
+                    which = hashlib.sha256(f"{one['gateway']}/{one['limit']}".encode()).hexdigest()[:12]
+                    named = f"{which}_{window}"
                     await self._webhooks.happened(partner, "quota.reached", data, now.timestamp(), named)
 
     async def _policies_that_are_not_live(self, now: datetime) -> None:

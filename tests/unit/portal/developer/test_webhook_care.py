@@ -3,11 +3,15 @@
 import asyncio
 import json
 import re
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from standardwebhooks.webhooks import Webhook as Receiver
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -19,6 +23,7 @@ from portal.limits_api import Record
 from records.api_keys import ApiKeys
 from records.database import Database
 from records.policy_history import Change, Entry, PolicyHistory, Result
+from records.tables import WebhookRow
 from records.webhooks import DELIVERED, FAILED, WAITING, Webhooks
 from tests.support.stack import ROOT
 from tests.unit.portal.developer.conftest import ALLOWED, Clock, lookup
@@ -320,3 +325,57 @@ def test_every_event_is_documented() -> None:
     administrator = Person("admin_1", "Asha", "admin", "internal", ())
     documented = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, re.MULTILINE))
     assert documented == {*offered(administrator), TEST_EVENT}
+
+
+_SENDS = """\
+import asyncio, sys
+from apibank.developer.courier import Courier
+from apibank.developer.destinations import Destinations
+from records.database import Database
+from records.webhooks import Webhooks
+from tests.unit.portal.developer.conftest import ALLOWED, lookup
+from tests.unit.portal.developer.test_webhooks import happenings
+
+async def main():
+    async with Database(sys.argv[1]) as database:
+        await Courier(Webhooks(database), happenings(database), Destinations(ALLOWED, lookup)).run(asyncio.Event())
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.requirement("R119")
+async def test_what_a_killed_process_was_sending_is_sent_again_by_another_under_the_same_name(
+    database: Database, tmp_path: Path, server: Server
+) -> None:
+    arrived = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.set()
+        await asyncio.Event().wait()
+
+    webhooks, now = Webhooks(database), time.time()
+    holding = await asyncio.start_server(hang, "127.0.0.1", 0)
+    url = f"http://localhost:{holding.sockets[0].getsockname()[1]}/"
+    hook = await webhooks.add(OWNER, url, ["key.created"], now=now, by="me")
+    await tell(webhooks, hook, "portal.test", {}, now)
+    place = f"sqlite:///{tmp_path / 'portal.db'}"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", _SENDS, place, cwd=ROOT)
+    try:
+        await asyncio.wait_for(arrived.wait(), 60)
+    finally:
+        child.kill()
+        await child.wait()
+    holding.close()
+    async with database.writing() as session:
+        await session.execute(update(WebhookRow).values(url=server.url))
+    # Nobody else's for as long as the claim lasts, and then the next one's.
+    for later, sent in ((0.0, 0), (61.0, 1)):
+        other = Courier(
+            webhooks, happenings(database), Destinations(ALLOWED, lookup), lambda later=later: time.time() + later
+        )
+        assert await other.send() == sent
+    (headers, _), (delivery,) = server.seen[0], await webhooks.deliveries(hook.webhook_id)
+    assert headers["webhook-id"] == delivery.delivery_id
+    assert delivery.status == DELIVERED
