@@ -372,9 +372,9 @@ async def test_what_a_killed_process_was_sending_is_sent_again_by_another_under_
         await session.execute(update(WebhookRow).values(url=server.url))
     # Nobody else's for as long as the claim lasts, and then the next one's.
     for later, sent in ((0.0, 0), (61.0, 1)):
-        other = Courier(
-            webhooks, happenings(database), Destinations(ALLOWED, lookup), lambda later=later: time.time() + later
-        )
+        ahead = Clock()
+        ahead.now = time.time() + later
+        other = Courier(webhooks, happenings(database), Destinations(ALLOWED, lookup), ahead)
         assert await other.send() == sent
     (headers, _), (delivery,) = server.seen[0], await webhooks.deliveries(hook.webhook_id)
     assert headers["webhook-id"] == delivery.delivery_id
