@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import yaml
 
+from apibank.ready import read_ready
 from apibank.scraping import RULES
 from telemetry.dashboards.content import DASHBOARDS
 from telemetry.dashboards.panel import Panel
@@ -161,7 +162,8 @@ def test_an_alert_reaches_who_is_on_call_when_a_gateways_services_are_down_and_e
         ]
 
     assert eventually(lambda: watched.query('up{job="gateway",gateway="sales"} == 1'))
-    pid = stack.ready.pids["gateway-sales"]
+    # Others may have had it started anew since the federation came up.
+    pid = read_ready(stack.state_dir).pids["gateway-sales"]
     os.kill(pid, signal.SIGSTOP)
     try:
         (alert, *_) = eventually(lambda: told("firing"))
