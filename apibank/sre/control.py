@@ -136,6 +136,10 @@ class ControlApi:
         headers |= {name: text for name, text in named.items() if text}
         try:
             answer = await self._http.request(method, self._address + path, json=body, headers=headers)
+        except httpx2.TimeoutException:
+            _LOG.warning("control_api_slow", path=path)
+            text = f"It has not answered within {_SECONDS:.0f} s. A change that was begun goes on: see the history."
+            raise SaidNoError(504, "control_slow", text) from None
         except httpx2.HTTPError as error:
             _LOG.warning("control_api_away", error=type(error).__name__)
             raise SaidNoError(503, "control_away", "The control plane does not answer now.") from None

@@ -66,7 +66,7 @@ class PastPages:
             found = await self._control.history(gateway)
         except SaidNoError as error:
             raise away(error) from None
-        return page("sre/history.html", visit, here=SRE, gateway=gateway, revisions=found, live=live.version)
+        return page("sre/history.html", visit, here=SRE, gateway=gateway, revisions=found, live=live.revision)
 
     async def revision(self, request: Request, revision: int) -> Response:
         visit = await self._guard.admit(request)

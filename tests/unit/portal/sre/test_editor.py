@@ -5,10 +5,12 @@ import re
 import httpx2
 import pytest
 
+from apibank.sre.control import ControlApi
+from portal.sre.federation import SaidNoError
 from portal.sre.past import Compared, compared
 from tests.support.issuer_client import BASE
 from tests.unit.portal.sre.conftest import Visit
-from tests.unit.portal.sre.world import HOSTILE, TEXT, VERSION, ControlPlane
+from tests.unit.portal.sre.world import HOSTILE, REVISION, TEXT, VERSION, ControlPlane
 
 EDITOR = "/portal/sre/policies/marketing"
 OWN = {"origin": BASE, "sec-fetch-site": "same-origin"}
@@ -101,9 +103,28 @@ async def test_a_revision_shows_what_it_changed_and_what_going_back_would_change
     assert '<span class="added">+   a: &lt;script&gt;alert(1)&lt;/script&gt;</span>' in changed
     assert '<span class="removed">-   a: 1</span>' in back
     assert HOSTILE not in text
-    assert "Nothing is known to have been live before it" in (
+    assert "Of the newest changes none was live before it" in (
         await visit("admin").get("/portal/sre/revisions/6")
     ).text  # fmt: skip
+
+
+async def test_after_going_back_the_newest_of_two_like_revisions_is_in_force(visit: Visit, plane: ControlPlane) -> None:
+    again = REVISION | {"revision": 9, "source": "rollback"}
+    plane.answers[("GET", "/v1/policies/history")] = (200, [again, REVISION])
+    live = {"gateway": "marketing", "version": REVISION["version"], "revision": 9, "text": TEXT}
+    plane.answers[("GET", "/v1/policies/marketing")] = (200, live)
+    assert (await visit("admin").get(f"{EDITOR}/history")).text.count("in force") == 1
+
+
+async def test_a_control_plane_that_takes_its_time_is_not_said_to_have_done_nothing() -> None:
+    def slow(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadTimeout("no answer yet")
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(slow)) as http:
+        control = ControlApi("http://control", lambda: "token", http)
+        with pytest.raises(SaidNoError, match="goes on: see the history") as said:
+            await control.roll_back("marketing", 7, VERSION, "", "admin_1")
+    assert said.value.status == 504
 
 
 async def test_nobody_goes_back_over_what_somebody_else_has_changed_meanwhile(
