@@ -90,13 +90,14 @@ class Store:
         self.usage, self.log = usage, log
         self._lost = False
 
-    async def keep(self, records: Sequence[AccessRecord], figures: Mapping[UsageKey, Figures]) -> None:
+    async def keep(self, records: Sequence[AccessRecord], figures: Mapping[UsageKey, Figures]) -> int:
         try:
-            await self.usage.add(_rows(figures), [asdict(record) for record in records])
+            refused = await self.usage.add(_rows(figures), [asdict(record) for record in records])
         except LOST_DATABASE:
             self._lost = True
             raise
         self._lost = False
+        return refused
 
     async def ready(self) -> bool:
         """Whether the database took what was told last."""
@@ -123,8 +124,8 @@ def merge(histograms: Sequence[str]) -> str:
     return to_text(merged(map(from_text, histograms)))
 
 
-async def _add(traces: Traces, spans: Sequence[Span]) -> None:
-    await traces.add([asdict(span) for span in spans])
+async def _add(traces: Traces, spans: Sequence[Span]) -> int:
+    return await traces.add([asdict(span) for span in spans])
 
 
 async def _flush(otherwise: str, flush: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:

@@ -19,8 +19,9 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DataError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -32,6 +33,8 @@ from records.password_file import PasswordFile, split_reference
 WAIT_SECONDS: Final = 10
 _WRITES: Final = "apibank_writes"
 _STAMP: Final = "apibank_password_stamp"
+# Class 22, "Data Exception" (PostgreSQL, Appendix A): the statement can never be done with these values.
+_DATA_EXCEPTION: Final = "22"
 # Parameters stay out of error messages: they name people, addresses and digests of keys.
 _POOL: Final = {"pool_size": 4, "max_overflow": 4, "hide_parameters": True}
 
@@ -53,6 +56,7 @@ class Database:
         else:
             timeouts = {"timeout": WAIT_SECONDS, "command_timeout": WAIT_SECONDS}
             self._engine = create_async_engine(address, pool_pre_ping=True, connect_args=timeouts, **_POOL)
+        event.listen(self._engine.sync_engine, "handle_error", _told_as_data_error, retval=True)
         if self._password is not None:
             _follow_password(self._engine.sync_engine, self._password)
         self._writer = self._engine.execution_options(**{_WRITES: True})
@@ -108,6 +112,15 @@ def _follow_password(engine: Engine, file: PasswordFile) -> None:
 
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "checkout", check_out)
+
+
+def _told_as_data_error(context: ExceptionContext) -> BaseException | None:
+    """What no column can hold is a DataError with each driver: asyncpg's has no class, sqlite3's is Python's own."""
+    cause = context.original_exception
+    state = getattr(cause, "sqlstate", None) or ""
+    if isinstance(cause, (OverflowError, UnicodeEncodeError)) or state.startswith(_DATA_EXCEPTION):
+        return DataError(context.statement, None, cause, hide_parameters=True)
+    return None
 
 
 def _address(url: str) -> tuple[URL, PasswordFile | None]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from records.database import Database
 from records.pruning import prune
+from records.salvage import insert_acceptable
 from records.tables import SpanRow
 
 # Of one trace; a client that names its own may make one of everything that it sends.
@@ -35,11 +36,10 @@ class Traces:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, spans: Sequence[Mapping[str, object]]) -> None:
-        """All of them are written, or none."""
-        if spans:
-            async with self._database.writing() as session:
-                await session.execute(insert(SpanRow), list(spans))
+    async def add(self, spans: Sequence[Mapping[str, object]]) -> int:
+        """All that the database can hold are written, or none; how many it cannot."""
+        async with self._database.writing() as session:
+            return await insert_acceptable(session, SpanRow, spans)
 
     async def find(self, wanted: WantedTraces, count: int = 50) -> Sequence[Mapping[str, Any]]:
         """Of each trace the span that it begins with, the newest first."""

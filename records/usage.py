@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import RowMapping, Select, delete, func, insert, select
 
 from records.database import Database
+from records.salvage import insert_acceptable
 from records.tables import AccessLogRow, UsageRow
 
 MINUTE: Final = 60
@@ -80,15 +81,15 @@ class Usage:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, rows: Mapping[Key, Counts], requests: Sequence[Mapping[str, object]] = ()) -> None:
-        """Minutes, and the requests themselves as rows of `records.request_log`: all of them are written, or none."""
-        if not rows and not requests:
-            return
+    async def add(self, rows: Mapping[Key, Counts], requests: Sequence[Mapping[str, object]] = ()) -> int:
+        """Minutes, and the requests themselves as rows of `records.request_log`.
+
+        All that the database can hold are written, or none; how many rows it cannot.
+        """
         async with self._database.writing() as session:
-            if rows:
-                await session.execute(insert(UsageRow), [_row(SECOND, key, counts) for key, counts in rows.items()])
-            if requests:
-                await session.execute(insert(AccessLogRow), list(requests))
+            minutes = [_row(SECOND, key, counts) for key, counts in rows.items()]
+            refused = await insert_acceptable(session, UsageRow, minutes)
+            return refused + await insert_acceptable(session, AccessLogRow, requests)
 
     async def sums(
         self, since: int, until: int, by: Sequence[str], *, step: int | None = None, **which: object

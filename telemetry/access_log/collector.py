@@ -10,7 +10,7 @@ from telemetry.access_log.record import AccessRecord
 from telemetry.access_log.usage import Figures, UsageCounter, UsageKey
 from telemetry.access_log.window import Window
 
-Keep = Callable[[Sequence[AccessRecord], Mapping[UsageKey, Figures]], Awaitable[None]]
+Keep = Callable[[Sequence[AccessRecord], Mapping[UsageKey, Figures]], Awaitable[int]]
 
 _CAPACITY: Final = 50_000
 _MOST_ID, _MOST_PATH, _MOST_AGENT = 128, 512, 256
@@ -53,13 +53,16 @@ class AccessLogCollector:
         self._metrics.unreadable.inc()
 
     async def flush(self, keep: Keep) -> None:
-        """Hand over what has come since the last time. What `keep` raises is raised, and nothing is lost by it."""
+        """Hand over what has come since the last time. What `keep` raises is raised, and nothing is lost by it.
+
+        `keep` says how many rows it will never take: those are dropped.
+        """
         records, self._waiting = self._waiting, []
         figures = self._usage.take()
         if not figures:
             return
         try:
-            await keep(records, figures)
+            self._metrics.dropped.inc(await keep(records, figures))
         except BaseException:
             self._metrics.not_kept.inc()
             self._usage.put_back(figures)

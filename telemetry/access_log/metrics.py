@@ -26,7 +26,10 @@ class AccessLogMetrics:
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self.unreadable = counter("access_log_unreadable", "Messages that were no access log.")
-        self.dropped = counter("access_log_dropped", "Requests that are counted and not logged, as there was no room.")
+        self.dropped = counter(
+            "access_log_dropped",
+            "Requests that are counted and not logged, as there was no room or the database cannot hold them.",
+        )
         self.not_kept = counter("access_log_write_failures", "Times that the database did not take what was told.")
         self.waiting = Gauge(
             "apibank_access_log_waiting", "Requests that are not in the database yet.", registry=registry

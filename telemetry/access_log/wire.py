@@ -25,6 +25,13 @@ _MOST_PATH: Final = 2048
 _MOST_AGENT: Final = 1024
 _MOST_NAME: Final = 128
 _MOST_CREDENTIAL: Final = 64
+_MOST_WORD: Final = 32
+# What one request can be; beyond it is a mistake or a lie, and no sum may overflow by it.
+_MOST_OCTETS: Final = 1 << 50
+_MOST_MILLISECONDS: Final = 86_400_000.0 * 365
+_MOST_ATTEMPTS: Final = 1 << 16
+_MOST_STATUS: Final = 999
+_LAST_MOMENT: Final = float(1 << 33)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ def read_message(raw: bytes, known: Reporter | None) -> tuple[Reporter | None, I
     message = pb.StreamAccessLogsMessage.FromString(raw)
     if message.HasField("identifier"):
         node = message.identifier.node
-        known = Reporter(node.cluster[:_MOST_NAME], node.id[:_MOST_NAME])
+        known = Reporter(_plain(node.cluster, _MOST_NAME), _plain(node.id, _MOST_NAME))
     if known is None or not known.gateway:
         return None, iter(())
     return known, _records(message, known)
@@ -61,31 +68,31 @@ def _record(entry: pb.HTTPAccessLogEntry, reporter: Reporter) -> AccessRecord:
     said = _said(common)
     method = request.request_method
     return AccessRecord(
-        at=common.start_time.seconds + common.start_time.nanos / 1e9,
+        at=min(max(common.start_time.seconds + common.start_time.nanos / 1e9, 0.0), _LAST_MOMENT),
         gateway=reporter.gateway,
         node=reporter.node,
-        request_id=request.request_id[:_MOST_NAME],
+        request_id=_plain(request.request_id, _MOST_NAME),
         method="" if not method else _METHODS.Name(method) if method in _METHODS.values() else "OTHER",
         # A query can hold anything, also what should be in no log.
-        path=request.path.partition("?")[0].partition("#")[0][:_MOST_PATH],
-        route=common.route_name[:_MOST_NAME],
-        status=response.response_code.value,
-        details=response.response_code_details[:_MOST_NAME],
+        path=_plain(request.path.partition("?")[0].partition("#")[0], _MOST_PATH),
+        route=_plain(common.route_name, _MOST_NAME),
+        status=min(response.response_code.value, _MOST_STATUS),
+        details=_plain(response.response_code_details, _MOST_NAME),
         flags=_flags(common.response_flags) if common.HasField("response_flags") else "",
         duration=_duration(common),
         upstream_duration=_milliseconds(common, "time_to_last_upstream_rx_byte", "time_to_first_upstream_tx_byte"),
-        upstream=common.upstream_cluster[:_MOST_NAME],
-        attempts=common.upstream_request_attempt_count,
-        octets_in=request.request_headers_bytes + request.request_body_bytes,
-        octets_out=response.response_headers_bytes + response.response_body_bytes,
-        address=common.downstream_remote_address.socket_address.address[:_MOST_NAME],
-        user_agent=request.user_agent[:_MOST_AGENT],
+        upstream=_plain(common.upstream_cluster, _MOST_NAME),
+        attempts=min(common.upstream_request_attempt_count, _MOST_ATTEMPTS),
+        octets_in=min(request.request_headers_bytes + request.request_body_bytes, _MOST_OCTETS),
+        octets_out=min(response.response_headers_bytes + response.response_body_bytes, _MOST_OCTETS),
+        address=_plain(common.downstream_remote_address.socket_address.address, _MOST_NAME),
+        user_agent=_plain(request.user_agent, _MOST_AGENT),
         caller=said(descriptors.CALLER),
         subject=said(descriptors.SUBJECT),
         tenant=said(descriptors.TENANT),
-        tier=said(descriptors.TIER),
+        tier=said(descriptors.TIER)[:_MOST_WORD],
         role=said(descriptors.ROLE),
-        outcome=said(descriptors.OUTCOME),
+        outcome=said(descriptors.OUTCOME)[:_MOST_WORD],
         credential=said(descriptors.CREDENTIAL)[:_MOST_CREDENTIAL],
     )
 
@@ -96,11 +103,11 @@ def _said(common: pb.AccessLogCommon) -> Callable[[str], str]:
     if descriptors.METADATA_NAMESPACE not in namespaces:
         return lambda _: ""
     fields = namespaces[descriptors.METADATA_NAMESPACE].fields
-    return lambda name: fields[name].string_value[:_MOST_NAME] if name in fields else ""
+    return lambda name: _plain(fields[name].string_value, _MOST_NAME) if name in fields else ""
 
 
 def _flags(flags: pb.ResponseFlags) -> str:
-    return ",".join(_FLAGS[field.number] for field, _ in flags.ListFields() if field.number in _FLAGS)
+    return ",".join(_FLAGS[field.number] for field, _ in flags.ListFields() if field.number in _FLAGS)[:_MOST_NAME]
 
 
 def _duration(common: pb.AccessLogCommon) -> float | None:
@@ -117,4 +124,9 @@ def _milliseconds(common: pb.AccessLogCommon, until: str, since: str) -> float |
 
 
 def _of(duration: Duration) -> float:
-    return duration.seconds * 1e3 + duration.nanos / 1e6
+    return min(max(duration.seconds * 1e3 + duration.nanos / 1e6, 0.0), _MOST_MILLISECONDS)
+
+
+def _plain(text: str, most: int) -> str:
+    # PostgreSQL has no text with a NUL.
+    return text.replace("\x00", "")[:most]

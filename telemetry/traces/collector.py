@@ -7,10 +7,10 @@ from typing import Final
 from telemetry.traces.metrics import TraceMetrics
 from telemetry.traces.span import Span
 
-Keep = Callable[[Sequence[Span]], Awaitable[None]]
+Keep = Callable[[Sequence[Span]], Awaitable[int]]
 
 _CAPACITY: Final = 20_000
-_MOST_ID, _MOST_NAME, _MOST_PATH = 128, 128, 512
+_MOST_ID, _MOST_NAME, _MOST_VALUE = 128, 128, 512
 _PATH: Final = "url.path"
 
 
@@ -33,12 +33,15 @@ class TraceCollector:
         self._metrics.unreadable.inc(count)
 
     async def flush(self, keep: Keep) -> None:
-        """Hand over what has come since the last time. What `keep` raises is raised; the latest then have no room."""
+        """Hand over what has come since the last time. What `keep` raises is raised; the latest then have no room.
+
+        `keep` says how many it will never take: those are dropped.
+        """
         spans, self._waiting = self._waiting, []
         if not spans:
             return
         try:
-            await keep(spans)
+            self._metrics.dropped.inc(await keep(spans))
         except BaseException:
             room = max(self._capacity - len(self._waiting), 0)
             self._metrics.dropped.inc(max(len(spans) - room, 0))
@@ -50,10 +53,10 @@ class TraceCollector:
     def _named(self, span: Span) -> Span:
         attributes = dict(span.attributes)
         if _PATH in attributes:
-            attributes[_PATH] = self._redacted(attributes[_PATH].partition("?")[0], _MOST_PATH)
+            attributes[_PATH] = attributes[_PATH].partition("?")[0]
         return replace(
             span,
             name=self._redacted(span.name, _MOST_NAME),
             request_id=self._redacted(span.request_id, _MOST_ID),
-            attributes=attributes,
+            attributes={name: self._redacted(value, _MOST_VALUE) for name, value in attributes.items()},
         )

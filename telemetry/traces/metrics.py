@@ -14,5 +14,7 @@ class TraceMetrics:
 
         self.spans = counter("spans", "Spans that were told.")
         self.unreadable = counter("spans_unreadable", "Messages and spans that were none.")
-        self.dropped = counter("spans_dropped", "Spans that are not kept, as there was no room.")
+        self.dropped = counter(
+            "spans_dropped", "Spans that are not kept, as there was no room or the database cannot hold them."
+        )
         self.waiting = Gauge(f"{_PREFIX}_spans_waiting", "Spans that are not in the database yet.", registry=registry)

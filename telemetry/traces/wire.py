@@ -13,16 +13,18 @@ METHOD: Final = _SERVICE.methods[0].name
 _KINDS: Final = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _TRACE_OCTETS, _SPAN_OCTETS = 16, 8
 _MOST_NAME: Final = 128
-_MOST_VALUE: Final = 512
+# More than is kept: whoever takes credentials out must see that one goes on (collector).
+_MOST_VALUE: Final = 2048
 
 _EDGE: Final = "apibank.edge"
 _STATUS: Final = "http.status_code"
 _REQUEST_ID: Final = "guid:x-request-id"
-# What is kept; the rest are addresses and user agents, and whatever else somebody may tell of people.
+# What is kept; the rest are clients' addresses and user agents, and whatever else somebody may tell of people: the
+# grpc.path that Envoy tells has the query.
 _KEPT: Final = frozenset(
     (
         "apibank.gateway", "apibank.listener", "apibank.outcome", "apibank.response_code_details", "apibank.route",
-        "apibank.tier", "component", "error", "grpc.path", "grpc.status_code", "http.method", "http.protocol",
+        "apibank.tier", "component", "error", "grpc.status_code", "http.method", "http.protocol",
         "http.status_code", "request_size", "response_flags", "response_size", "upstream_address",
         "upstream_cluster.name", "url.path",
     )
@@ -83,7 +85,7 @@ def _span(span: pb.Span, service: str) -> Span | None:
 
 
 def _attributes(given: Iterable[pb.KeyValue]) -> Mapping[str, str]:
-    return {one.key: _text(one.value) for one in given}
+    return {_plain(one.key): _text(one.value) for one in given}
 
 
 def _text(value: pb.AnyValue) -> str:
@@ -100,6 +102,6 @@ def _text(value: pb.AnyValue) -> str:
             return ""
 
 
-def _plain(text: str) -> str:
-    # PostgreSQL has no text with a NUL, and would refuse all that are written with it.
-    return text.replace("\x00", "")
+def _plain(text: bytes) -> str:
+    # PostgreSQL has no text with a NUL.
+    return text.replace(b"\x00", b"").decode(errors="replace")

@@ -41,8 +41,9 @@ _TAGS: Final = {
     "apibank.tier": f"%DYNAMIC_METADATA({descriptors.METADATA_NAMESPACE}:{descriptors.TIER})%",
     "apibank.outcome": f"%DYNAMIC_METADATA({descriptors.METADATA_NAMESPACE}:{descriptors.OUTCOME})%",
     "apibank.response_code_details": "%RESPONSE_CODE_DETAILS%",
-    # In the place of the tag that Envoy makes, as that has the query, which can hold anything.
+    # In the place of the tags that Envoy makes, as those have the query, which can hold anything.
     "url.path": "%PATH(NQ)%",
+    "grpc.path": "%PATH(NQ)%",
 }
 
 

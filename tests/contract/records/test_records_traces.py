@@ -56,3 +56,19 @@ async def test_old_spans_go_and_those_beyond_the_bound(traces: Traces) -> None:
     assert [one["span_id"] for one in await traces.spans(f"{3:032x}")] == [f"{2:016x}"]
     assert await traces.prune(before=99.0, most=1_000) == 1
     assert await traces.find(WantedTraces()) == []
+
+
+async def test_one_span_that_began_long_ago_takes_no_other_with_it(traces: Traces) -> None:
+    await traces.add([span(9, 1, -5.0, edge=True)])
+    assert await traces.prune(before=0.0, most=1_000) == 1
+    assert [one["request_id"] for one in await traces.find(WantedTraces())] == ["r-3", "r-2", "r-1", "r-0"]
+
+
+async def test_a_span_that_the_database_cannot_hold_keeps_no_other_from_it(traces: Traces) -> None:
+    """The wire makes none; whatever it let through must not be tried for ever."""
+    many: list[dict[str, object]] = [span(7, number, 5.0) for number in range(40)]
+    many[3] = {**many[3], "status": 2**63}
+    many[31] = {**many[31], "name": "\ud800"}
+    assert await traces.add(many) == 2
+    kept = {one["span_id"] for one in await traces.spans(f"{7:032x}")}
+    assert kept == {f"{number:016x}" for number in range(40) if number not in (3, 31)}

@@ -196,3 +196,19 @@ async def test_the_log_keeps_to_its_time_and_its_size(database: Database) -> Non
     assert [row["request_id"] for row in await log.find(Wanted(), 1000)] == [f"r-{n}" for n in reversed(range(50, 100))]
     assert await log.prune(NOW + 1000, 50) == 50
     assert await log.find(Wanted()) == []
+
+
+async def test_one_request_that_lasted_takes_no_other_with_it(database: Database) -> None:
+    log = RequestLog(database)
+    await Usage(database).add({}, [request(number) for number in range(10)])
+    # It began before all others, and was told of last.
+    await Usage(database).add({}, [{**request(99), "at": NOW - 10_000.0}])
+    assert await log.prune(NOW - 5_000, 1_000) == 1
+    assert len(await log.find(Wanted(), 1000)) == 10
+
+
+async def test_what_the_database_cannot_hold_keeps_nothing_else_from_it(database: Database) -> None:
+    requests = [request(number) for number in range(9)]
+    requests[4] = {**requests[4], "octets_in": 2**63}
+    assert await Usage(database).add({}, requests) == 1
+    assert len(await RequestLog(database).find(Wanted(), 100)) == 8

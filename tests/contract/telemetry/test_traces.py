@@ -12,8 +12,10 @@ import pytest
 from protos import otlp_pb2 as pb
 from protos import otlp_pb2_grpc as pb_grpc
 from telemetry.access_log.server import serve
+from telemetry.traces import wire
 from telemetry.traces.server import handler
 from telemetry.traces.span import Span
+from telemetry.traces.wire import read_export
 from tests.contract.telemetry.test_access_log import Kept, road_of
 from tests.contract.xds_compiler.services import allowed, denied
 from tests.contract.xds_compiler.traffic_services import Road
@@ -116,6 +118,29 @@ async def test_a_refused_request_says_who_refused_it_and_one_that_failed_has_fai
     assert (refused.attributes["response_flags"], refused.failed) == ("UAEX", False)
     assert not [span for span in kept.spans if span.trace_id == refused.trace_id and span.name.startswith("router")]
     assert (failed.status, failed.failed) == (503, True)
+
+
+@pytest.mark.attack("A58")
+async def test_no_query_is_told_of_calls_either_nor_do_odd_headers_cost_a_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Envoy has a tag of its own for what says that it is gRPC, and tells of headers as they came."""
+    told: list[bytes] = []
+
+    def read(raw: bytes) -> tuple[list[Span], int]:
+        told.append(raw)
+        return read_export(raw)
+
+    monkeypatch.setattr(wire, "read_export", read)
+    async with traced(tmp_path, {"sample_percent": 100}) as (kept, road):
+        headers = {"content-type": "application/grpc", "te": "trailers", "user-agent": "caf\xe9"}
+        await ask(road, "/plain?secret=s", headers)
+        await kept.until(lambda spans: bool(servers(spans)))
+    assert kept.unread == 0
+    assert b"secret" not in b"".join(told)
+    assert b"grpc.path" in b"".join(told)
+    assert b"caf\xe9" in b"".join(told)
+    assert all("?" not in value for span in kept.spans for value in span.attributes.values())
 
 
 @pytest.mark.attack("A58")

@@ -114,3 +114,30 @@ def test_a_method_that_has_no_name_yet_is_another(number: int) -> None:
 def test_what_is_no_message_is_refused() -> None:
     with pytest.raises(DecodeError):
         read_message(b"\xff\xff\xff", None)
+
+
+@pytest.mark.attack("A58")
+def test_no_text_and_no_figure_is_more_than_a_database_holds() -> None:
+    written = message()
+    entry = written.http_logs.log_entry[0]
+    common, request, response = entry.common_properties, entry.request, entry.response
+    common.start_time.seconds, common.start_time.nanos = 9 * 10**18, 0
+    common.duration.seconds = common.time_to_last_downstream_tx_byte.seconds = 3 * 10**11
+    common.upstream_request_attempt_count = response.response_code.value = 2**32 - 1
+    request.request_body_bytes = response.response_body_bytes = 2**64 - 301
+    request.path, request.user_agent = "/a\0b", "\0"
+    for name in ("caller", "tier", "outcome", "credential"):
+        common.metadata.filter_metadata["envoy.filters.http.ext_authz"].fields[name].string_value = "a\0" * 500
+    _, records = read_message(written.SerializeToString(), None)
+    (record,) = records
+    assert (record.path, record.user_agent, record.caller) == ("/ab", "", "a" * 128)
+    assert (record.tier, record.outcome, record.credential) == ("a" * 32, "a" * 32, "a" * 64)
+    assert (record.at, record.status, record.attempts) == (2.0**33, 999, 2**16)
+    assert (record.octets_in, record.octets_out, record.duration) == (2**50, 2**50, 86_400_000 * 365)
+
+
+def test_a_moment_before_time_began_is_its_beginning() -> None:
+    written = message()
+    written.http_logs.log_entry[0].common_properties.start_time.seconds = -5
+    _, records = read_message(written.SerializeToString(), None)
+    assert [record.at for record in records] == [0.0]

@@ -21,11 +21,12 @@ class Kept:
         self.records: list[AccessRecord] = []
         self.requests = 0
 
-    async def __call__(self, records: Sequence[AccessRecord], figures: Mapping[UsageKey, Figures]) -> None:
+    async def __call__(self, records: Sequence[AccessRecord], figures: Mapping[UsageKey, Figures]) -> int:
         if self.lost:
             raise OSError("away")
         self.records += records
         self.requests += sum(one.requests for one in figures.values())
+        return 0
 
 
 @pytest.fixture

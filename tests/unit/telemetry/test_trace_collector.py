@@ -33,8 +33,9 @@ async def test_what_has_no_room_is_dropped_and_counted(registry: CollectorRegist
     assert spans.take([span(number) for number in range(5)]) == 2
     kept: list[Span] = []
 
-    async def keep(some: Sequence[Span]) -> None:
+    async def keep(some: Sequence[Span]) -> int:
         kept.extend(some)
+        return 0
 
     await spans.flush(keep)
     assert [one.span_id for one in kept] == [f"{number:016x}" for number in range(3)]
@@ -46,13 +47,14 @@ async def test_what_has_no_room_is_dropped_and_counted(registry: CollectorRegist
 async def test_what_the_database_did_not_take_is_told_again(registry: CollectorRegistry) -> None:
     spans, kept = collector(registry, 3), list[Span]()
 
-    async def lost(_: Sequence[Span]) -> None:
+    async def lost(_: Sequence[Span]) -> int:
         # Meanwhile another comes, and has the room.
         spans.take([span(9)])
         raise OSError
 
-    async def keep(some: Sequence[Span]) -> None:
+    async def keep(some: Sequence[Span]) -> int:
         kept.extend(some)
+        return 0
 
     spans.take([span(number) for number in range(3)])
     with pytest.raises(OSError):
@@ -66,9 +68,22 @@ async def test_what_the_database_did_not_take_is_told_again(registry: CollectorR
 async def test_credentials_and_queries_are_taken_out(registry: CollectorRegistry) -> None:
     spans, kept = collector(registry, 3), list[Span]()
 
-    async def keep(some: Sequence[Span]) -> None:
+    async def keep(some: Sequence[Span]) -> int:
         kept.extend(some)
+        return 0
 
-    spans.take([span(url__path="/secret/a?token=b")])
+    spans.take([span(url__path="/secret/a?token=b", http__method="secret")])
     await spans.flush(keep)
-    assert [one.attributes for one in kept] == [{"url.path": "/*/a"}]
+    assert [one.attributes for one in kept] == [{"url.path": "/*/a", "http.method": "*"}]
+
+
+async def test_what_the_database_will_never_take_is_dropped_and_counted(registry: CollectorRegistry) -> None:
+    spans = collector(registry, 3)
+
+    async def keep(some: Sequence[Span]) -> int:
+        return len(some) - 1
+
+    spans.take([span(number) for number in range(3)])
+    await spans.flush(keep)
+    assert registry.get_sample_value("apibank_trace_spans_dropped_total") == 2
+    assert registry.get_sample_value("apibank_trace_spans_waiting") == 0

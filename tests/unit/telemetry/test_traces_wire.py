@@ -12,9 +12,9 @@ TRACE, SPAN, PARENT = bytes(range(16)), bytes(range(8)), bytes(range(8, 16))
 def export(**changes: object) -> pb.ExportTraceServiceRequest:
     message = pb.ExportTraceServiceRequest()
     of_resource = message.resource_spans.add()
-    of_resource.resource.attributes.add(key="service.name").value.string_value = "apibank-marketing"
+    of_resource.resource.attributes.add(key=b"service.name").value.string_value = b"apibank-marketing"
     given: dict[str, object] = {
-        "trace_id": TRACE, "span_id": SPAN, "parent_span_id": PARENT, "name": "GET content",
+        "trace_id": TRACE, "span_id": SPAN, "parent_span_id": PARENT, "name": b"GET content",
         "kind": pb.Span.SPAN_KIND_SERVER, "start_time_unix_nano": 10**9, "end_time_unix_nano": 10**9 + 2_500_000,
         **changes,
     }  # fmt: skip
@@ -24,13 +24,13 @@ def export(**changes: object) -> pb.ExportTraceServiceRequest:
 
 def told(message: pb.ExportTraceServiceRequest, **attributes: str | int | bool) -> pb.ExportTraceServiceRequest:
     for key, value in attributes.items():
-        one = message.resource_spans[0].scope_spans[0].spans[0].attributes.add(key=key.replace("__", "."))
+        one = message.resource_spans[0].scope_spans[0].spans[0].attributes.add(key=key.replace("__", ".").encode())
         if isinstance(value, bool):
             one.value.bool_value = value
         elif isinstance(value, int):
             one.value.int_value = value
         else:
-            one.value.string_value = value
+            one.value.string_value = value.encode()
     return message
 
 
@@ -45,9 +45,11 @@ def test_a_span_has_its_place_in_the_trace_its_time_and_who_tells_of_it() -> Non
 def test_of_its_attributes_those_are_kept_that_tell_nothing_of_people() -> None:
     message = told(
         export(), http__status_code="503", apibank__edge="true", apibank__tier="free", user_agent="ann's", error="true",
-        peer__address="203.0.113.9", http__url="https://host/?token=secret",
+        peer__address="203.0.113.9", http__url="https://host/?token=secret", grpc__path="/x?token=secret",
     )  # fmt: skip
-    message.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="guid:x-request-id").value.string_value = "r-1"
+    message.resource_spans[0].scope_spans[0].spans[0].attributes.add(
+        key=b"guid:x-request-id"
+    ).value.string_value = b"r-1"
     (span,), _ = read_export(message.SerializeToString())
     assert (span.status, span.edge, span.failed, span.request_id) == (503, True, True, "r-1")
     assert span.attributes == {"apibank.tier": "free", "error": "true", "http.status_code": "503"}
@@ -73,10 +75,10 @@ def test_a_parent_of_zeros_is_none_and_a_span_that_ends_before_it_began_took_no_
 
 
 def test_what_is_too_long_or_no_text_for_a_database_is_cut() -> None:
-    message = told(export(name="a\0" * 500), url__path="/\0" + "x" * 9_999, http__status_code="2000000000000")
+    message = told(export(name=b"a\0" * 500), url__path="/\0" + "x" * 9_999, http__status_code="2000000000000")
     (span,), _ = read_export(message.SerializeToString())
     assert (span.name, span.status) == ("a" * 128, 0)
-    assert span.attributes["url.path"] == "/" + "x" * 511
+    assert span.attributes["url.path"] == "/" + "x" * 2047
 
 
 def test_what_is_no_export_is_an_error() -> None:
@@ -87,3 +89,13 @@ def test_what_is_no_export_is_an_error() -> None:
 def test_the_answer_says_how_many_were_not_taken() -> None:
     assert answer(0) == b""
     assert pb.ExportTraceServiceResponse.FromString(answer(3)).partial_success.rejected_spans == 3
+
+
+@pytest.mark.attack("A58")
+def test_a_header_that_is_no_utf_8_costs_no_span() -> None:
+    message = export(name=b"GET \xff")
+    span = message.resource_spans[0].scope_spans[0].spans[0]
+    span.attributes.add(key=b"user_agent").value.string_value = b"\xc3\x28"
+    span.attributes.add(key=b"url.path").value.string_value = b"/\xff"
+    (read,), unreadable = read_export(message.SerializeToString())
+    assert (read.name, read.attributes, unreadable) == ("GET \ufffd", {"url.path": "/\ufffd"}, 0)
