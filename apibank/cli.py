@@ -8,6 +8,7 @@ import typer
 from apibank import __version__
 from apibank.commands import (
     audit,
+    bootstrap,
     break_glass,
     consents,
     credentials,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("up", short_help="Run the whole federation here until Ctrl-C.")(stack.up)
 app.command("status", short_help="Show what every Envoy runs, and what is wrong.")(stack.status)
 app.add_typer(serve.app, name="serve")
+app.command("bootstrap", short_help="Print how an Envoy on a host of its own starts.")(bootstrap.bootstrap)
 app.command("explain", short_help="Show which way a request takes, and why.")(explain.explain)
 app.command("replay", short_help="Show what a policy would change for checks that were kept.")(replay.replay)
 app.command("token")(credentials.token)

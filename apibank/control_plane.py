@@ -15,7 +15,7 @@ from apibank.journal import Journal
 from apibank.last_good import LastGood, Restored
 from apibank.policies import PolicyFolder
 from apibank.policies_run import PoliciesRun
-from apibank.policy_gate import policy_known
+from apibank.policy_gate import Knows, PolicyGate
 from apibank.preparation import (
     ErrorRecord,
     Preparation,
@@ -46,6 +46,9 @@ _AHEAD_SECONDS: Final = 0.5
 _CALM_SECONDS: Final = 1.0
 # Of what was rolled back; the status has all of it.
 _MOST_TOLD: Final = 10
+# How soon hosts are asked again for a policy that they did not have.
+_HELD_SECONDS: Final = 1.0
+_LACKING: Final = "{} does not have this policy yet: bring the file there too; it goes out as soon as it is known there"
 _GONE: Final = "the file is gone; the gateway goes on with its last good policy"
 
 
@@ -62,6 +65,7 @@ class ControlPlane:
         history: PolicyHistory,
         journal: Journal,
         metrics: XdsMetrics,
+        gate: PolicyGate | None = None,
     ) -> None:
         self.folder = folder
         self.publisher = publisher
@@ -71,10 +75,12 @@ class ControlPlane:
         self._history = history
         self._journal = journal
         self._metrics = metrics
+        self.gate = gate or PolicyGate()
         self._locks: dict[str, asyncio.Lock] = {}
         self._run = PoliciesRun()
         self._to_tell: set[str] = set()
         self._warning: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, asyncio.Task[None]] = {}
         publisher.on_rollback(self._rolled_back)
 
     def policy_of(self, name: str) -> Gateway | None:
@@ -191,8 +197,11 @@ class ControlPlane:
             file = Origin(str(self.folder.folder / f"{name}.yaml"), 1)
             self._refuse(name, [record_of(file, f"it cannot be made ready: {type(error).__name__}; see the log")])
             return False
-        if loaded.gateway.version != state.version:
-            await self._gate(loaded.gateway)
+        if loaded.gateway.version != state.version and (lacking := await self._gate(loaded.gateway)):
+            file = Origin(str(self.folder.folder / f"{name}.yaml"), 1)
+            self._refuse(name, [record_of(file, _LACKING.format(lacking))])
+            self._again(name)
+            return False
         self._metrics.change_saved(name, snapshot.version, saved)
         self.endpoints.outdated(loaded.gateway)
         # The state first: whoever hears of the snapshot may ask for its policy.
@@ -229,10 +238,26 @@ class ControlPlane:
         state.snapshot = moved.version
         self.publisher.set_snapshot(name, moved)
 
-    async def _gate(self, gateway: Gateway) -> None:
-        endpoint = gateway.services.authz.endpoint
-        if not await policy_known(endpoint, gateway.version):
-            _LOG.warning("policy_unknown_to_authz", gateway=gateway.gateway, version=gateway.version, endpoint=endpoint)
+    async def _gate(self, gateway: Gateway) -> str:
+        """Wait until authorization knows it; the hosts that say they do not, and would refuse every request by it.
+
+        Who does not answer holds up nothing: what is down must not keep a repair of the routes from going out.
+        """
+        said = await self.gate.known(gateway)
+        for place in (place for place, knows in said.items() if knows is Knows.SILENT):
+            _LOG.warning("policy_unknown_to_authz", gateway=gateway.gateway, version=gateway.version, endpoint=place)
+        return ", ".join(place for place, knows in said.items() if knows is Knows.NO)
+
+    def _again(self, name: str) -> None:
+        """Try the gateway once more in a while."""
+
+        async def publish() -> None:
+            await asyncio.sleep(_HELD_SECONDS)
+            del self._held[name]
+            await self.publish_one(name)
+
+        if name not in self._held:
+            self._held[name] = asyncio.create_task(publish())
 
     def _note(self, name: str, loaded: Loaded[Gateway], text: str, mark: str, intent: Intent | None) -> None:
         former = self.states[name]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from apibank.observed import listener_of, observe, observed_app, process_registr
 from apibank.plain_resources import follow_resources
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
+from apibank.policy_gate import PolicyGate
 from apibank.ports import holder_of, is_free
 from apibank.revocation_desk import RevocationDesk
 from apibank.usage.desk import LimitDesk
@@ -74,13 +76,17 @@ class XdsPlace:
 
 @dataclass(frozen=True, slots=True)
 class ControlService:
-    """What the control plane is told when it starts."""
+    """What the control plane is told when it starts.
+
+    `gateway_hosts`: HOST:PORT of the metrics of each gateway's services that run on other hosts.
+    """
 
     folder: PolicyFolder
     xds: XdsPlace
     control_listen: str
     database: str
     token_file: Path
+    gateway_hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 async def run_control_plane(service: ControlService, stop: asyncio.Event) -> None:
@@ -90,7 +96,8 @@ async def run_control_plane(service: ControlService, stop: asyncio.Event) -> Non
     publisher, reports = Publisher(), LoadReports()
     async with Database(service.database) as database:
         is_there = await migrated(service.database)
-        plane = Plane.of(service.folder, publisher, database, reports, metrics, registry, complaints_of)
+        gate = PolicyGate(service.gateway_hosts)
+        plane = Plane.of(service.folder, publisher, database, reports, metrics, registry, complaints_of, gate)
         keys = KeyDesk(ApiKeys(database), FactVersions(database))
         revoked = RevocationDesk(TokenRevocations(database), FactVersions(database), plane.control.policies)
         application = control_app(

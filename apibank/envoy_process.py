@@ -11,6 +11,7 @@ from typing import Final
 from apibank.certificates import KeyPair
 from apibank.child_process import Child
 from apibank.envoy_admin import EnvoyAdmin
+from apibank.envoy_metrics import admin_cluster, metrics_listener
 from apibank.policies import shipped
 from apibank.ports import LOOPBACK
 from apibank.private_files import private_directory, write_private
@@ -41,7 +42,7 @@ class EnvoyProcess:
 
     `control_plane` are HOST:PORT, tried in turn. `listeners` is how many it must serve on to be ready. Leaving takes
     `notice_seconds` + `drain_seconds` at most (apibank.envoy_admin); `drain_seconds` also bounds how long connections
-    keep a configuration that has been replaced.
+    keep a configuration that has been replaced. `metrics`: HOST:PORT where Prometheus on another host gets its figures.
     """
 
     name: str
@@ -57,6 +58,7 @@ class EnvoyProcess:
     most_connections: int = 10_000
     notice_seconds: float = 0.0
     drain_seconds: int = 5
+    metrics: str | None = None
 
     @property
     def admin(self) -> EnvoyAdmin:
@@ -97,8 +99,9 @@ def render_bootstrap(envoy: EnvoyProcess) -> str:
     # JSON is YAML, so no value can break out of its place.
     rendered = {name: json.dumps(value) for name, value in values.items()}
     socket = "" if envoy.tls is None else f"transport_socket: {json.dumps(_transport_socket(envoy.tls))}"
+    listeners, cluster = _shown(envoy)
     template = Template(shipped("bootstrap.yaml.tmpl").read_text(encoding="utf-8"))
-    return template.substitute(rendered, transport_socket=socket)
+    return template.substitute(rendered, transport_socket=socket, metrics_listeners=listeners, admin_cluster=cluster)
 
 
 def envoy_command(envoy: EnvoyProcess, bootstrap: Path) -> tuple[str, ...]:
@@ -143,6 +146,15 @@ def envoy_child(envoy: EnvoyProcess, state_dir: Path) -> Child:
     )
 
 
+def _shown(envoy: EnvoyProcess) -> tuple[str, str]:
+    """The lines that show the figures elsewhere, if anybody is to have them."""
+    if envoy.metrics is None:
+        return "", ""
+    listener = metrics_listener(_socket_address(envoy.metrics))
+    cluster = admin_cluster(_socket_address(f"{LOOPBACK}:{envoy.admin_port}"))
+    return f"listeners: {json.dumps([listener])}", f"- {json.dumps(cluster)}"
+
+
 def _socket_address(target: str) -> dict[str, str | int]:
     host, _, port = target.rpartition(":")
     return {"address": host.strip("[]"), "port_value": int(port)}
@@ -167,10 +179,13 @@ def _transport_socket(tls: ControlPlaneTls) -> dict[str, object]:
                 {
                     "certificate_chain": {"filename": str(tls.client.chain_file)},
                     "private_key": {"filename": str(tls.client.key_file)},
+                    # What is renewed in its place is shown from the next connection on.
+                    "watched_directory": {"path": str(tls.client.chain_file.parent)},
                 }
             ],
             "validation_context": {
                 "trusted_ca": {"filename": str(tls.ca_file)},
+                "watched_directory": {"path": str(tls.ca_file.parent)},
                 "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": tls.server_identity}}],
             },
         },

@@ -23,6 +23,7 @@ from apibank.observed import listener_of, observed_app, process_registry
 from apibank.one_hop import OneHop
 from apibank.partner_keys import KeysOnBoard, UsageNoting, write_usage
 from apibank.policies import PolicyFolder
+from apibank.policies_known import policies_known
 from apibank.policy_in_force import PolicyInForce
 from apibank.revoked_tokens import RevocationsOnBoard
 from apibank.sample_spool import SampleSpool
@@ -135,7 +136,7 @@ async def run_gateway(service: GatewayService, stop: asyncio.Event) -> None:
             with suppress(Exception):
                 await follower.step()
         await held.enter_async_context(_served(service, services, authorizer, limiter))
-        application = observed_app(registry, counters.ready)
+        application = observed_app(registry, counters.ready, policies_known(authorizer))
         async with asyncio.TaskGroup() as running:
             if not is_there:
                 running.create_task(migrate_later(service.database, stop))

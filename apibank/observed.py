@@ -28,9 +28,9 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]]) -> ASGIApp:
-    """`/metrics` for Prometheus, `/ready` with 200 or 503, `/healthz` with 200 while the process lives."""
-    return Starlette(routes=_routes(registry, ready))
+def observed_app(registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]], *more: BaseRoute) -> ASGIApp:
+    """`/metrics` for Prometheus, `/ready` with 200 or 503, `/healthz` with 200 while the process lives; and `more`."""
+    return Starlette(routes=[*_routes(registry, ready), *more])
 
 
 def observe(application: Starlette, registry: CollectorRegistry, ready: Callable[[], Awaitable[bool]]) -> None:

@@ -18,6 +18,7 @@ from apibank.journal import Journal
 from apibank.last_good import LastGood
 from apibank.policies import PolicyFolder
 from apibank.policy_desk import PolicyDesk
+from apibank.policy_gate import PolicyGate
 from apibank.policy_problems import PolicyProblems
 from apibank.preparation import Preparation
 from apibank.rollouts import Rollouts
@@ -58,6 +59,7 @@ class Plane:
         metrics: XdsMetrics,
         registry: CollectorRegistry,
         linter: Linter = no_complaints,
+        gate: PolicyGate | None = None,
     ) -> Self:
         """`traffic`: what the Envoys report, which canaries are judged by. `linter`: of what is applied."""
         journal, history = Journal(registry), PolicyHistory(database)
@@ -76,6 +78,7 @@ class Plane:
             history=history,
             journal=journal,
             metrics=metrics,
+            gate=gate,
         )
         registry.register(
             PolicyProblems(lambda: {name: len(state.errors) for name, state in list(control.states.items())})

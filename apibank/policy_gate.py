@@ -1,21 +1,71 @@
-"""Whether a gateway's authorization service knows a policy version yet, asked by gRPC health checking.
+"""Whether a gateway's authorization knows a policy version yet: on this machine by gRPC, on other hosts by HTTP.
 
 Envoy must not send a version that authz would refuse (docs/adr/0010), so routes are published once authz answers
-SERVING for the service name `policy.<version>`.
+SERVING for the service name `policy.<version>`. Its socket is out of reach on another host: there the address that
+shows its metrics answers `/policies/<version>` (docs/adr/0045).
 """
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
 from typing import Final
 
 import grpc
+import httpx2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from policy.model import Gateway
 
 POLICY_SERVICE: Final = "policy."
 # Long enough for a gateway's process to read its file again; after it the change goes out and authz fails closed.
 PATIENCE_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.01
+_POLL_HOSTS_SECONDS: Final = 0.1
 _CALL_SECONDS: Final = 0.5
+
+
+class Knows(Enum):
+    """What one host's authorization says of a version."""
+
+    YES = "yes"
+    NO = "no"
+    SILENT = "silent"
+
+
+class PolicyGate:
+    """Asks for a gateway's version where its authorization is. `hosts`: HOST:PORT of those on other machines."""
+
+    def __init__(self, hosts: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._hosts = hosts or {}
+
+    def is_far(self, name: str) -> bool:
+        """Whether the gateway's authorization is on other hosts."""
+        return name in self._hosts
+
+    async def known(self, gateway: Gateway, within: float = PATIENCE_SECONDS) -> Mapping[str, Knows]:
+        """What each place says, waiting `within` seconds until all say yes."""
+        places = self._hosts.get(gateway.gateway)
+        if places is None:
+            endpoint = gateway.services.authz.endpoint
+            known = await policy_known(endpoint, gateway.version, within)
+            return {endpoint: Knows.YES if known else Knows.SILENT}
+        deadline = time.monotonic() + within
+        async with httpx2.AsyncClient(trust_env=False, timeout=_CALL_SECONDS) as client:
+            while True:
+                said = await asyncio.gather(*(_said(client, place, gateway) for place in places))
+                if time.monotonic() >= deadline or all(one is Knows.YES for one in said):
+                    return dict(zip(places, said, strict=True))
+                await asyncio.sleep(_POLL_HOSTS_SECONDS)
+
+
+async def _said(client: httpx2.AsyncClient, place: str, gateway: Gateway) -> Knows:
+    with suppress(httpx2.HTTPError):
+        answer = await client.get(f"http://{place}/policies/{gateway.version}")
+        # Anything else is said by somebody else, or by one that is just starting.
+        return {200: Knows.YES, 404: Knows.NO}.get(answer.status_code, Knows.SILENT)
+    return Knows.SILENT
 
 
 async def policy_known(endpoint: str, version: str, within: float = PATIENCE_SECONDS) -> bool:

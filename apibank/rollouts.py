@@ -11,7 +11,7 @@ import structlog
 from apibank.candidates import PolicyFiles, ReadOnlyFolderError
 from apibank.claims import ENDED, Claims, unless
 from apibank.control_plane import ControlPlane
-from apibank.policy_gate import PATIENCE_SECONDS, policy_known
+from apibank.policy_gate import PATIENCE_SECONDS, Knows
 from apibank.published import Intent
 from policy.load import Loaded
 from policy.model import Gateway
@@ -212,9 +212,9 @@ class Rollouts:
         """Run the candidate on some of the Envoys."""
         rollout.step = "waiting for authorization to know the candidate"
         await self._files.offer(rollout.gateway, draft.text)
-        endpoint = draft.loaded.gateway.services.authz.endpoint
-        if not await policy_known(endpoint, draft.version, max(PATIENCE_SECONDS, min(plan.within, 10.0))):
-            why = f"authorization at {endpoint} does not decide by the candidate, so its Envoys would refuse everybody"
+        said = await self._control.gate.known(draft.loaded.gateway, max(PATIENCE_SECONDS, min(plan.within, 10.0)))
+        if lacking := ", ".join(place for place, knows in said.items() if knows is not Knows.YES):
+            why = f"authorization at {lacking} does not decide by the candidate, so its Envoys would refuse everybody"
             return Ended(Result.HALTED, why)
         self._control.about_to_serve(draft.loaded.gateway)
         rollout.step = f"canary on {plan.percent} % of the Envoys"

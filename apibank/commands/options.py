@@ -71,3 +71,15 @@ def no_such_gateway(name: str, folder: Path, names: Sequence[str]) -> str:
     if not folder.is_dir():
         return f"error: there is no folder of policies at {folder}"
     return f"error: there is no {name}.yaml in {folder}; there are: {', '.join(names) or 'none'}"
+
+
+def named_hosts(given: Sequence[str]) -> dict[str, list[str]]:
+    """NAME=HOST:PORT by NAME; ends the command with a clear text where one is written otherwise."""
+    hosts: dict[str, list[str]] = {}
+    for text in given:
+        name, _, place = text.partition("=")
+        host, _, port = place.rpartition(":")
+        if not (name and host and port.isdigit() and 0 < int(port) < 65_536):
+            fail(f"error: --gateway-host {text!r} is not NAME=HOST:PORT")
+        hosts.setdefault(name, []).append(place)
+    return hosts

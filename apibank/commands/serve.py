@@ -16,6 +16,7 @@ from apibank.commands.options import (
     Profile,
     StateDir,
     Store,
+    named_hosts,
     named_store,
     settings_of,
 )
@@ -58,6 +59,13 @@ def control_plane(
         typer.Option("--resources", help="Serve plain Envoy resources, DIR/<node group>/*.yaml, without policies."),
     ] = None,
     gateway: Annotated[list[str] | None, typer.Option("--gateway", help="Only these gateways; several times.")] = None,
+    gateway_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=HOST:PORT",
+            help="Metrics of a gateway's services on another host, asked if a policy is known there; several times.",
+        ),
+    ] = None,
     policies: Policies = None,
     profile: Profile = None,
     database: Database = None,
@@ -93,8 +101,8 @@ def control_plane(
     settings = settings_of(
         policies=policies, profile=profile, database=database, state_dir=state_dir, log_level=log_level, follow=follow
     )
-    if resources is not None and (policies or profile or gateway):
-        fail("error: --resources serves no policies: it goes with none of --policies, --profile and --gateway")
+    if resources is not None and (policies or profile or gateway or gateway_host):
+        fail("error: --resources serves no policies: it goes with no --policies, --profile, --gateway, --gateway-host")
     given = (tls_certificate, tls_key, tls_authority)
     if any(given) and not all(given):
         fail("error: --tls-certificate, --tls-key and --tls-authority go together")
@@ -117,6 +125,7 @@ def control_plane(
         control_listen=control_listen or _CONTROL_LISTEN,
         database=settings.database_url(),
         token_file=settings.token_file(),
+        gateway_hosts=named_hosts(gateway_host or ()),
     )
     _run(partial(run_control_plane, service), log_level=settings.log_level)
 

@@ -16,6 +16,7 @@ from apibank.drafts import Linter
 from apibank.linter import complaints_of
 from apibank.plane import Plane
 from apibank.policies import PolicyFolder
+from apibank.policy_gate import PolicyGate
 from portal.control_api import control_app
 from protos import discovery_pb2 as pb
 from records.database import Database
@@ -187,12 +188,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, database: str, linter: Linter = complaints_of) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, database: str, linter: Linter = complaints_of, gate: PolicyGate | None = None
+) -> AsyncIterator[Running]:
     """A control plane over this folder and this database, until left as if its process ended."""
     publisher, traffic, registry = Publisher(), TrafficFigures(), CollectorRegistry()
     metrics, stop = XdsMetrics(registry), asyncio.Event()
     async with Database(database) as records:
-        plane = Plane.of(PolicyFolder(folder, ()), publisher, records, traffic, metrics, registry, linter)
+        plane = Plane.of(PolicyFolder(folder, ()), publisher, records, traffic, metrics, registry, linter, gate)
         app = control_app(plane.states, None, lambda: SECRET, plane.desk, plane.hosts)  # type: ignore[arg-type]
         await plane.restore()
         server = await serve(publisher, "127.0.0.1:0", identifier="replica-1", metrics=metrics)

@@ -203,6 +203,11 @@ def test_an_answer_of_another_form_is_no_crash(answers: Answers, command: str) -
         (("up", "--envoys", "shop=2"), "; there are: central, agents, "),
         (("up", "--database", "nonsense"), "error: --database: "),
         (("serve", "control-plane", "--resources", "here", "--gateway", "shop"), "--resources serves no policies"),
+        (("serve", "control-plane", "--gateway-host", "shop=10.0.0.3"), "'shop=10.0.0.3' is not NAME=HOST:PORT"),
+        (("bootstrap", "shop", "--control-plane", "10.0.0.2:18000"), "private keys travel by xDS"),
+        (("bootstrap", "shop", "--control-plane", "10.0.0.2"), "'10.0.0.2' is not HOST:PORT"),
+        (("bootstrap", "shop", "--control-plane", "[::1]:1", "--key", "a.key"), "go together"),
+        (("bootstrap", "shop", "--control-plane", "[::1]:1", "--metrics-listen", "9902"), "'9902' is not HOST:PORT"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_anything_is_asked(
