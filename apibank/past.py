@@ -6,7 +6,7 @@ from apibank.control_plane import ControlPlane
 from portal.policies_api import RollbackRequest
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
-from records.policy_history import PolicyHistory, Recorded
+from records.policy_history import EVER_LIVE, PolicyHistory, Recorded
 
 DATABASE_AWAY: Final = "the database does not answer, and a change that cannot be recorded is not made"
 
@@ -24,10 +24,7 @@ class Past:
             if request.target is None:
                 return await self._before(request.gateway)
             if request.target.isdigit() and (found := await self._history.find(int(request.target))) is not None:
-                if request.gateway in (None, found.entry.gateway):
-                    return found
-                detail = f"revision {request.target} is one of {found.entry.gateway}, not of {request.gateway}"
-                raise Refused(422, "revision_of_another", detail)
+                return _one_of(request.gateway, found)
             matching = await self._history.of_version(request.target, request.gateway)
         except LOST_DATABASE:
             raise Refused(503, "database_away", DATABASE_AWAY) from None
@@ -52,6 +49,18 @@ class Past:
         if before is None:
             raise Refused(404, "revision_not_found", f"nothing else was live of {gateway} before")
         return before
+
+
+def _one_of(gateway: str | None, found: Recorded) -> Recorded:
+    if gateway not in (None, found.entry.gateway):
+        detail = f"revision {found.revision} is one of {found.entry.gateway}, not of {gateway}"
+        raise Refused(422, "revision_of_another", detail)
+    if found.entry.result not in EVER_LIVE:
+        detail = (
+            f"revision {found.revision} was never live ({found.entry.result.value}): there is nothing to go back to"
+        )
+        raise Refused(409, "revision_never_live", detail)
+    return found
 
 
 def history_record(one: Recorded) -> dict[str, object]:

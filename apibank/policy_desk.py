@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from apibank.candidates import PolicyFiles, ReadOnlyFolderError
 from apibank.control_plane import ControlPlane
@@ -12,6 +12,7 @@ from apibank.gateway_states import liveness_record
 from apibank.past import DATABASE_AWAY, Past, history_record
 from apibank.policy_diff import policy_changes
 from apibank.policy_source import read_source
+from apibank.published import Published
 from apibank.rollouts import BusyError, Draft, Ended, Rollout, Rollouts, busy, intent_of
 from policy.problem import PolicyError
 from portal.policies_api import (
@@ -21,6 +22,7 @@ from portal.policies_api import (
     PolicyText,
     Record,
     RollbackRequest,
+    text_digest,
 )
 from portal.problems import Refused
 from records.errors import LOST_DATABASE
@@ -37,7 +39,8 @@ class _Wish:
     author: str
     message: str
     plan: CanaryPlan | None
-    bases: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, str]
+    wait: bool
 
 
 class PolicyDesk:
@@ -83,18 +86,18 @@ class PolicyDesk:
 
     async def apply(self, request: ApplyRequest, author: str) -> Record:
         texts = await self._texts(request.gateways, request.only)
-        return await self._made_live(_Wish(texts, Change.APPLY, author, request.message, request.canary, request.bases))
+        return await self._made_live(_wish(request, texts, Change.APPLY, author, request.message))
 
     async def roll_back(self, request: RollbackRequest, author: str) -> Record:
         target = await self._past.target(request)
         entry = target.entry
         message = request.message or f"back to revision {target.revision}"
         texts = {entry.gateway: PolicyText(text=entry.text, file=f"{entry.gateway}.yaml at revision {target.revision}")}
-        return await self._made_live(_Wish(texts, Change.ROLLBACK, author, message, request.canary, request.bases))
+        return await self._made_live(_wish(request, texts, Change.ROLLBACK, author, message))
 
-    async def history(self, gateway: str | None, limit: int) -> Sequence[Record]:
+    async def history(self, gateway: str | None, limit: int, before: int | None) -> Sequence[Record]:
         try:
-            return [history_record(one) for one in await self._history.listing(gateway, limit)]
+            return [history_record(one) for one in await self._history.listing(gateway, limit, before)]
         except LOST_DATABASE:
             raise Refused(503, "database_away", "the database with the history does not answer") from None
 
@@ -150,7 +153,7 @@ class PolicyDesk:
                         answers[name] = _begun_record(reserved[name], Ended(Result.REFUSED, str(refused)))
                         continue
                     begun.add(name)
-                    ended = None if wish.plan is not None else await asyncio.shield(task)
+                    ended = await asyncio.shield(task) if wish.wait and wish.plan is None else None
                     answers[name] = _begun_record(reserved[name], ended)
         finally:
             for name, rollout in reserved.items():
@@ -186,10 +189,10 @@ class PolicyDesk:
 
     def _check_bases(self, bases: Mapping[str, str]) -> None:
         for name, base in bases.items():
-            live = self._control.policy_of(name)
-            version = "" if live is None else live.version
-            if not version.startswith(base):
-                detail = f"{name}: version {version or 'none'} is live, and this change was made from {base}"
+            state = self._control.states.get(name)
+            there = "nothing" if state is None else _called(state, base)
+            if not there.startswith(base):
+                detail = f"{name}: {there} is live, and this change was made from {base}"
                 raise Refused(409, "base_outdated", detail)
 
     def _changes(self, draft: Draft) -> bool:
@@ -246,6 +249,7 @@ class PolicyDesk:
         return {
             "gateway": name,
             "version": state.version,
+            "digest": None if state.text is None else text_digest(state.text),
             "revision": state.revision,
             "published_at": state.at,
             "restored": state.restored,
@@ -261,6 +265,18 @@ class PolicyDesk:
         if gateway not in self._control.states:
             known = ", ".join(sorted(self._control.states)) or "none yet"
             raise Refused(404, "gateway_not_found", f"there is no gateway {gateway!r}; there are: {known}")
+
+
+def _wish(
+    request: ApplyRequest | RollbackRequest, texts: Mapping[str, PolicyText], source: Change, author: str, message: str
+) -> _Wish:
+    return _Wish(texts, source, author, message, request.canary, request.bases, request.wait)
+
+
+def _called(state: Published, base: str) -> str:
+    """What is live, in the same kind of words: its version, or the digest of its text."""
+    name = state.version if ":" not in base else None if state.text is None else text_digest(state.text)
+    return name or "nothing"
 
 
 def _away() -> Refused:

@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyAddress, SecretStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+)
 
 Record = Mapping[str, object]
 
@@ -38,6 +47,13 @@ class ExplainRequest(BaseModel):
     headers: Annotated[Mapping[_HeaderName, SecretStr], Field(max_length=100)] | None = None
     body: _Base64 | None = None
     address: IPvAnyAddress | None = None
+
+    @field_validator("headers")
+    @classmethod
+    def _once_each(cls, headers: Mapping[str, SecretStr] | None) -> Mapping[str, SecretStr] | None:
+        if headers is not None and len({name.lower() for name in headers}) < len(headers):
+            raise ValueError("a header is there twice, in other letters: write several values as one")
+        return headers
 
     @property
     def checks(self) -> bool:

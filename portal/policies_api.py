@@ -1,5 +1,6 @@
 """Policies by the control API: what is live, what would change, and changes that are applied, watched and undone."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Protocol
 
@@ -42,7 +43,13 @@ class PolicyText(_Body):
 Texts = Annotated[dict[GatewayName, PolicyText], Field(min_length=1, max_length=MAX_GATEWAYS)]
 
 
-Bases = dict[GatewayName, Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]]
+# A version stands for what a policy does. Who is not to lose a comment of another's says which text it was.
+Bases = dict[GatewayName, Annotated[str, Field(pattern=r"^([0-9a-f]{4,64}|sha256:[0-9a-f]{64})$")]]
+
+
+def text_digest(text: str) -> str:
+    """What a base may be in the place of a version: `sha256:` and the digest of the text, in UTF-8, as hex."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 class CanaryPlan(_Body):
@@ -64,7 +71,8 @@ class DiffRequest(_Body):
 class ApplyRequest(_Body):
     """What shall change. Without `gateways`: to what the folder says that people write in.
 
-    `bases`: by gateway, the version (or its beginning) that must be live, else nothing is changed.
+    `bases`: by gateway, the version (or its beginning) or the text's `digest` that must be live, else nothing is
+    changed. `wait`: answer when it is live, and not as soon as it has begun; a canary is never waited for.
     """
 
     gateways: Texts | None = None
@@ -72,12 +80,13 @@ class ApplyRequest(_Body):
     bases: Bases = {}
     message: _Message = ""
     canary: CanaryPlan | None = None
+    wait: bool = True
 
 
 class RollbackRequest(_Body):
     """`target`: a revision, or the beginning of a version; without it the last live change is undone.
 
-    `bases`: by gateway, the version (or its beginning) that must be live, else nothing is changed.
+    `bases`, `wait`: as of an ApplyRequest.
     """
 
     target: Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")] | None = None
@@ -85,6 +94,7 @@ class RollbackRequest(_Body):
     bases: Bases = {}
     message: _Message = ""
     canary: CanaryPlan | None = None
+    wait: bool = True
 
 
 class EndpointsRequest(_Body):
@@ -106,7 +116,7 @@ class Policies(Protocol):
 
     async def apply(self, request: ApplyRequest, author: str) -> Record: ...
 
-    async def history(self, gateway: str | None, limit: int) -> Sequence[Record]: ...
+    async def history(self, gateway: str | None, limit: int, before: int | None) -> Sequence[Record]: ...
 
     async def revision(self, revision: int) -> Record: ...
 
@@ -137,10 +147,12 @@ def policy_routes(policies: Policies) -> APIRouter:
     # Ahead of the gateways' names: no gateway can be called so and be asked for.
     @router.get("/history")
     async def history(
-        gateway: Annotated[str | None, Query(max_length=64)] = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
+        gateway: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+        before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     ) -> list[Record]:
-        """What became live when, by whom and why, the newest first."""
-        return list(await policies.history(gateway, limit))
+        """What became live when, by whom and why, the newest first; `before` a revision, to read on."""
+        return list(await policies.history(gateway, limit, before))
 
     @router.get("/revisions/{revision}")
     async def one_revision(revision: int) -> Record:

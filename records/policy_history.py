@@ -39,6 +39,10 @@ class Result(StrEnum):
     ABANDONED = "abandoned"
 
 
+# Wholly, or but for what was rolled back.
+EVER_LIVE: Final = (Result.LIVE, Result.ROLLED_BACK)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A change to record. `version` is the effective policy's; `text` the gateway's file, without overlays."""
@@ -138,15 +142,21 @@ class PolicyHistory:
             row = await session.get(PolicyHistoryRow, revision)
             return None if row is None else _read(row)
 
-    async def listing(self, gateway: str | None = None, limit: int = 20) -> Sequence[Recorded]:
-        """The newest first."""
+    async def listing(
+        self, gateway: str | None = None, limit: int = 20, before: int | None = None
+    ) -> Sequence[Recorded]:
+        """The newest first; `before`: lower revisions only."""
+        query = _newest(gateway)
+        if before is not None:
+            query = query.where(PolicyHistoryRow.revision < before)
         async with self._database.reading() as session:
-            rows = await session.scalars(_newest(gateway).limit(max(1, min(limit, MAX_ROWS))))
+            rows = await session.scalars(query.limit(max(1, min(limit, MAX_ROWS))))
             return [_read(row) for row in rows]
 
     async def of_version(self, prefix: str, gateway: str | None = None) -> Sequence[Recorded]:
-        """The newest change to each version that begins so, the newest first."""
-        query = _newest(gateway).where(PolicyHistoryRow.version.startswith(prefix, autoescape=True))
+        """Of what was ever live the newest change to each version that begins so, the newest first."""
+        begins = PolicyHistoryRow.version.startswith(prefix, autoescape=True)
+        query = _newest(gateway).where(begins & PolicyHistoryRow.result.in_(EVER_LIVE))
         async with self._database.reading() as session:
             rows = [_read(row) for row in await session.scalars(query.limit(MAX_ROWS))]
         newest: dict[tuple[str, str], Recorded] = {}
@@ -156,7 +166,7 @@ class PolicyHistory:
 
     async def newest_live(self, gateways: Sequence[str]) -> Recorded | None:
         """The change of these gateways that became live last, wholly or but for what was rolled back."""
-        live = PolicyHistoryRow.result.in_([Result.LIVE, Result.ROLLED_BACK]) & PolicyHistoryRow.gateway.in_(gateways)
+        live = PolicyHistoryRow.result.in_(EVER_LIVE) & PolicyHistoryRow.gateway.in_(gateways)
         async with self._database.reading() as session:
             row = await session.scalar(_newest(None).where(live).limit(1))
             return None if row is None else _read(row)

@@ -27,7 +27,7 @@ _AWAY_SECONDS = 0.5
 _APPLY_SECONDS = 120
 _SOMETHING_ELSE = "error: the control API answered something else than was asked for"
 _VERSION = re.compile(r"[0-9a-f]{1,64}")
-_SHORTEST_BASE = 4
+_BASE = re.compile(r"[0-9a-f]{4,64}|sha256:[0-9a-f]{64}")
 
 Gateways = Annotated[list[str] | None, typer.Argument(help="Only these gateways; all where none is named.")]
 Policies = Annotated[
@@ -288,8 +288,8 @@ def _text(path: Path) -> str:
 def _add_bases(body: dict[str, Any], bases: Sequence[str] | None) -> None:
     for text in bases or ():
         name, separator, version = text.partition("=")
-        if not separator or not _VERSION.fullmatch(version) or len(version) < _SHORTEST_BASE:
-            fail(f"error: --base {text!r} is not GATEWAY=VERSION, with {_SHORTEST_BASE} digits of the version at least")
+        if not separator or not _BASE.fullmatch(version):
+            fail(f"error: --base {text!r} is not GATEWAY=VERSION, with 4 digits of the version at least, nor a digest")
         body.setdefault("bases", {})[name] = version
 
 

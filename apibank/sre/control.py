@@ -85,13 +85,15 @@ class ControlApi:
             "gateways": _texts(draft.gateway, draft.text),
             "bases": {draft.gateway: draft.base},
             "message": draft.message,
+            "wait": False,
         }
         if draft.percent is not None:
             body["canary"] = {"percent": draft.percent}
         return await self._begun("/v1/policies/apply", body, author, draft.message)
 
-    async def history(self, gateway: str) -> Sequence[Revision]:
-        return await self._ask("GET", f"/v1/policies/history?gateway={gateway}&limit={_REVISIONS}", list[Revision])
+    async def history(self, gateway: str, before: int | None = None) -> Sequence[Revision]:
+        path = f"/v1/policies/history?gateway={gateway}&limit={_REVISIONS}"
+        return await self._ask("GET", path if before is None else f"{path}&before={before}", list[Revision])
 
     async def revision(self, revision: int) -> Revision:
         return await self._ask("GET", f"/v1/policies/revisions/{revision}", Revision)
@@ -100,7 +102,13 @@ class ControlApi:
         return await self._ask("GET", f"/v1/policies/rollouts/{revision}", Revision)
 
     async def roll_back(self, gateway: str, revision: int, base: str, message: str, author: str) -> Begun:
-        body = {"target": str(revision), "gateway": gateway, "bases": {gateway: base}, "message": message}
+        body = {
+            "target": str(revision),
+            "gateway": gateway,
+            "bases": {gateway: base},
+            "message": message,
+            "wait": False,
+        }
         return await self._begun("/v1/policies/rollback", body, author, message)
 
     async def explain(self, request: ExplainRequest) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ _LONGEST_FORM: Final = 3 * _LONGEST_TEXT + 16_384
 _FOLLOW_SECONDS: Final = "2"
 # These mean what was sent, and not that the control plane is away.
 _CORRIGIBLE: Final = frozenset({400, 409, 413, 422})
-Version = Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Message = Annotated[str, Field(max_length=1000)]
 
 
@@ -32,12 +32,12 @@ def _none(text: object) -> object:
 
 
 class EditForm(BaseModel):
-    """A text, and what to do with it. `base`: the version that it was made from."""
+    """A text, and what to do with it. `base`: of the text that it was made from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: Annotated[str, BeforeValidator(_lines), Field(max_length=_LONGEST_TEXT)]
-    base: Version
+    base: Digest
     action: Literal["check", "apply"]
     message: Message = ""
     percent: Annotated[Annotated[int, Field(ge=1, le=100)] | None, BeforeValidator(_none)] = None
@@ -57,9 +57,9 @@ class PolicyPages:
             policy = await self._control.policy(named(gateway))
         except SaidNoError as error:
             raise away(error) from None
-        if policy.text is None or policy.version is None:
+        if policy.text is None or policy.digest is None:
             raise Refusal(409, "There is nothing to edit", f"No policy of {gateway} is live.")
-        return _editor(visit, gateway, EditForm.model_construct(text=policy.text, base=policy.version))
+        return _editor(visit, gateway, EditForm.model_construct(text=policy.text, base=policy.digest))
 
     async def send(self, request: Request, gateway: str) -> Response:
         await self._guard.admit(request)

@@ -1,6 +1,7 @@
 """/portal/sre/explain: which way a request takes, and what every check says of it. Nothing is sent, counted or kept.
 
-Credentials come in the body of a form, go on to the control API, and are in no page: whoever asks again types anew.
+Credentials, headers and the body go on to the control API, and are in no page: whoever asks again types them anew. What
+stands in the path is shown again, its query too.
 """
 
 import base64
@@ -21,7 +22,7 @@ EXPLAIN: Final = f"{SRE}/explain"
 _LONGEST_FORM: Final = 256 * 1024
 _LONGEST_BODY: Final = 64 * 1024
 _CORRIGIBLE: Final = frozenset({400, 404, 413, 422})
-_SHOWN: Final = ("method", "path", "gateway", "address", "body")
+_SHOWN: Final = ("method", "path", "gateway", "address")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -52,10 +53,16 @@ class ExplainForm(BaseModel):
     @field_validator("headers")
     @classmethod
     def _are_headers(cls, headers: SecretStr) -> SecretStr:
+        seen = set[str]()
         for number, line in enumerate(headers.get_secret_value().splitlines(), 1):
             name, colon, _ = line.partition(":")
-            if line.strip() and not (colon and name.strip()):
+            if not line.strip():
+                continue
+            if not (colon and name.strip()):
                 raise ValueError(f"Line {number} is not NAME: VALUE.")
+            if name.strip().lower() in seen:
+                raise ValueError(f"Line {number} has a header that is there already; write several values as one.")
+            seen.add(name.strip().lower())
         return headers
 
     def asked(self) -> ExplainRequest:
@@ -64,7 +71,7 @@ class ExplainForm(BaseModel):
         for line in self.headers.get_secret_value().splitlines():
             name, _, value = line.partition(":")
             if line.strip():
-                headers[name.strip()] = value.strip()
+                headers[name.strip().lower()] = value.strip()
         credential = self.credential.get_secret_value().strip()
         if credential:
             # Keys have this shape, and nothing else does (docs: credentials).

@@ -114,6 +114,7 @@ class PolicyShown(_Told):
 
     gateway: str
     version: str | None = None
+    digest: str | None = None
     revision: int | None = None
     text: str | None = None
 
@@ -161,7 +162,7 @@ class Begun(_Told):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A change that somebody wants. `base`: the version that it was made from. `percent`: of a canary."""
+    """A change that somebody wants. `base`: the digest of the text that it was made from. `percent`: of a canary."""
 
     gateway: str
     text: str
@@ -191,7 +192,9 @@ class Control(Protocol):
 
     async def apply(self, draft: Draft, author: str) -> Begun: ...
 
-    async def history(self, gateway: str) -> Sequence[Revision]: ...
+    async def history(self, gateway: str, before: int | None = None) -> Sequence[Revision]:
+        """The newest fifty; those before a revision."""
+        ...
 
     async def revision(self, revision: int) -> Revision: ...
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from portal.developer.browser import Doorkeeper, Faults, Refusal
 from portal.developer.pages import page
 from portal.sre.console import SRE, Guard, away, named, nothing_here
-from portal.sre.editor import Message, Version, to_rollout
+from portal.sre.editor import Digest, Message, to_rollout
 from portal.sre.federation import Control, Revision, SaidNoError
 
 # Longer texts would take a reader, and difflib, for ever.
@@ -20,15 +20,17 @@ _MOST_LINES: Final = 5_000
 _MOST_SHOWN: Final = 1_000
 _AROUND: Final = 3
 _CONFLICT: Final = 409
+# Wholly, or but for what was rolled back.
+_EVER_LIVE: Final = frozenset({"live", "rolled back"})
 
 
 class RollbackForm(BaseModel):
-    """Which revision shall be live again, and why. `base`: the version that was live when somebody decided so."""
+    """Which revision shall be live again, and why. `base`: of the text that was live when somebody decided so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     revision: Annotated[int, Field(ge=1, le=2**53)]
-    base: Version
+    base: Digest
     message: Message = ""
 
 
@@ -78,8 +80,8 @@ class PastPages:
             raise away(error) from None
         changed = None if earlier is None else await asyncio.to_thread(compared, earlier.text, one.text)
         back = None
-        if live.version is not None and live.version != one.version:
-            back = await asyncio.to_thread(compared, live.text or "", one.text)
+        if live.text is not None and live.text != one.text:
+            back = await asyncio.to_thread(compared, live.text, one.text)
         return page(
             "sre/revision.html", visit, here=SRE, one=one, earlier=earlier, changed=changed, live=live, back=back
         )
@@ -103,12 +105,10 @@ class PastPages:
 
     async def _earlier(self, one: Revision) -> Revision | None:
         """What was live before it; None where nobody remembers."""
-        former = [
-            each.revision
-            for each in await self._control.history(one.gateway)
-            if each.revision < one.revision and each.result == "live"
-        ]
-        return await self._control.revision(max(former)) if former else None
+        for each in await self._control.history(one.gateway, before=one.revision):
+            if each.result in _EVER_LIVE:
+                return await self._control.revision(each.revision)
+        return None
 
 
 def past_pages(door: Doorkeeper, control: Control) -> APIRouter:

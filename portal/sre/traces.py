@@ -25,7 +25,7 @@ class TraceFilters(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    request_id: str = Field("", max_length=128)
+    request_id: str = Field("", max_length=128, pattern=r"^[\x20-\x7e]*$")
     status: str = Field("", pattern=r"^(|[2345]|[1-5][0-9]{2})$")
     least: str = Field("", pattern=r"^[0-9]{0,6}$")
     before: str = Field("", pattern=r"^[0-9]{0,18}$")

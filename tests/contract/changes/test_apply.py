@@ -8,6 +8,7 @@ import pytest
 from apibank.drafts import Complaint
 from policy.load import Loaded
 from policy.model import Gateway
+from portal.policies_api import text_digest
 from tests.contract.changes.federation import Authorization, Running, running
 from xds.snapshot import ROUTE
 
@@ -70,6 +71,54 @@ async def test_a_change_made_from_a_version_that_is_no_longer_live_is_refused(pl
     assert (answer.status_code, answer.json()["code"]) == (409, "base_outdated")
     body["bases"] = {"shop": plane.state["version"][:6]}
     assert (await plane.api.post("/v1/policies/apply", json=body)).status_code == 202
+
+
+async def test_a_change_over_another_persons_comment_is_refused_where_the_text_was_named(
+    plane: Running, policy: str
+) -> None:
+    """A version says what a policy does, so that a comment has none."""
+    shown = (await plane.api.get("/v1/policies/shop")).json()
+    answer = await plane.api.post(
+        "/v1/policies/apply", json={"gateways": {"shop": {"text": policy + "# ask ana before you change this\n"}}}
+    )
+    assert [one["result"] for one in answer.json()["rollouts"]] == ["live"]
+    assert plane.state["version"] == shown["version"]
+    for path, body in (
+        ("apply", {"gateways": {"shop": {"text": moved(policy)}}}),
+        ("rollback", {"target": str(shown["revision"]), "gateway": "shop"}),
+    ):
+        answer = await plane.api.post(f"/v1/policies/{path}", json={**body, "bases": {"shop": shown["digest"]}})
+        assert (answer.status_code, answer.json()["code"]) == (409, "base_outdated")
+    assert "# ask ana" in (plane.folder / "shop.yaml").read_text()
+    now = (await plane.api.get("/v1/policies/shop")).json()
+    assert now["digest"] == text_digest(now["text"]) != shown["digest"]
+    body = {"gateways": {"shop": {"text": moved(now["text"])}}, "bases": {"shop": now["digest"]}}
+    assert (await plane.api.post("/v1/policies/apply", json=body)).status_code == 202
+
+
+async def test_who_does_not_wait_is_told_at_once_which_change_it_is(plane: Running, policy: str) -> None:
+    body = {"gateways": {"shop": {"text": moved(policy)}}, "wait": False}
+    (begun,) = (await plane.api.post("/v1/policies/apply", json=body)).json()["rollouts"]
+    assert begun["result"] == "running"
+    assert (await plane.ended(begun["revision"]))["result"] == "live"
+    assert b"/things" in (plane.folder / "shop.yaml").read_bytes()
+
+
+async def test_nobody_goes_back_to_what_was_never_live(plane: Running, policy: str) -> None:
+    first = (await plane.history())[0]["revision"]
+    envoy = await plane.envoy("shop-1")
+    envoy.refuse(ROUTE, b"/things")
+    body = {"gateways": {"shop": {"text": moved(policy)}}, "canary": {"percent": 100, "soak": 0, "within": 5}}
+    begun = (await plane.api.post("/v1/policies/apply", json=body)).json()["rollouts"][0]
+    assert (await plane.ended(begun["revision"]))["result"] == "halted"
+    for target, code in (
+        (str(begun["revision"]), "revision_never_live"),
+        (begun["version"][:12], "revision_not_found"),
+    ):
+        answer = await plane.api.post("/v1/policies/rollback", json={"target": target, "gateway": "shop"})
+        assert answer.json()["code"] == code
+    listed = (await plane.api.get(f"/v1/policies/history?before={begun['revision']}")).json()
+    assert [one["revision"] for one in listed] == [first]
 
 
 async def test_of_two_changes_at_once_one_is_refused_and_told_who_is_at_work(plane: Running, policy: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from apibank.cli import app
@@ -225,3 +226,8 @@ async def test_the_control_api_explains_only_to_who_knows_its_secret(folder: Pat
         answer = client.post("/v1/explain", json={**wanted, **bad}, headers=knows)
         assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
         assert "Bearer t" not in answer.text
+
+
+def test_a_header_that_is_there_twice_in_other_letters_is_a_mistake() -> None:
+    with pytest.raises(ValidationError, match="there twice"):
+        ExplainRequest.model_validate({"method": "GET", "path": "/", "headers": {"X-A": "1", "x-a": "2"}})

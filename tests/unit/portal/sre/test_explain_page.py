@@ -125,3 +125,12 @@ async def test_a_form_from_elsewhere_or_by_somebody_else_asks_nothing(visit: Vis
         assert (await visit(who).post(PAGE, data=fields, headers=OWN)).status_code == 404
         assert (await visit(who).get(PAGE)).status_code == 404
     assert ("POST", "/v1/explain") not in {(method, path) for method, path, _ in plane.asked}
+
+
+async def test_a_body_is_not_shown_again_and_a_header_is_there_once(visit: Visit, plane: ControlPlane) -> None:
+    plane.answers[("POST", "/v1/explain")] = (200, record())
+    answer = await send(visit("admin"), method="POST", path="/api/x", body='{"email": "ann@example.com"}')
+    assert "ann@example.com" not in answer.text
+    answer = await send(visit("admin"), path="/api/x", headers="X-A: 1\nx-a: 2")
+    assert answer.status_code == 422
+    assert "Line 2 has a header that is there already" in answer.text

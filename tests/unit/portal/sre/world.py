@@ -8,6 +8,7 @@ import httpx2
 TOKEN = "the-control-token-that-nobody-may-see"
 HOSTILE = "<script>alert(1)</script>"
 VERSION = "ab" * 32
+DIGEST = "sha256:" + "cd" * 32
 TEXT = "name: marketing\nroutes:\n  a: 1\n"
 
 GOOD = {"gateway": "central", "version": VERSION, "envoys": 1, "live": 1, "condition": "in sync", "revision": 1}
@@ -71,7 +72,7 @@ class ControlPlane:
             ("GET", "/v1/status"): (200, {"gateways": [GOOD, BROKEN], "resources": [REJECTED]}),
             ("GET", "/v1/policies/marketing"): (
                 200,
-                {"gateway": "marketing", "version": VERSION, "revision": 1, "text": TEXT},
+                {"gateway": "marketing", "version": VERSION, "digest": DIGEST, "revision": 1, "text": TEXT},
             ),
             ("POST", "/v1/policies/diff"): (200, {"gateways": [{"changes": []}], "warnings": []}),
             ("POST", "/v1/policies/apply"): (202, {"rollouts": [begun], "warnings": []}),
@@ -89,4 +90,6 @@ class ControlPlane:
         self.asked.append((request.method, request.url.path, json.loads(request.content or b"{}")))
         self.headers.append(request.headers)
         status, body = self.answers.get((request.method, request.url.path), (404, {"code": "none", "detail": "no"}))
+        if isinstance(body, list) and (before := request.url.params.get("before")):
+            body = [one for one in body if one["revision"] < int(before)]
         return httpx2.Response(status, json=body)
