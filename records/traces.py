@@ -12,7 +12,7 @@ from records.salvage import insert_acceptable
 from records.tables import SpanRow
 
 # Of one trace; a client that names its own may make one of everything that it sends.
-_MOST_SPANS: Final = 500
+MOST_SPANS: Final = 500
 _FIELDS: Final = tuple(column.name for column in SpanRow.__table__.columns)
 
 
@@ -63,7 +63,7 @@ class Traces:
         """A trace, in the order in which its spans began; empty where nobody knows it."""
         query = select(SpanRow).where(SpanRow.trace_id == trace_id).order_by(SpanRow.start, SpanRow.id)
         async with self._database.reading() as session:
-            return [_told(row) for row in await session.scalars(query.limit(_MOST_SPANS))]
+            return [_told(row) for row in await session.scalars(query.limit(MOST_SPANS))]
 
     async def prune(self, before: float, most: int) -> int:
         """Remove what began before a moment, and what is more than so many spans; how many that were."""

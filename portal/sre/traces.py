@@ -14,6 +14,7 @@ from portal.developer.browser import Doorkeeper, Refusal
 from portal.developer.pages import page
 from portal.sre.console import SRE, Guard, nothing_here
 from portal.sre.waterfall import SpanShown, waterfall
+from records.traces import MOST_SPANS
 
 TRACES: Final = f"{SRE}/traces"
 _PAGE: Final = 50
@@ -104,8 +105,9 @@ def trace_pages(door: Doorkeeper, log: TraceLog) -> APIRouter:
         request_id = next((row["request_id"] for row in rows if row["request_id"]), "")
         at = datetime.fromtimestamp(min(row["start"] for row in rows), UTC)
         return page(
-            "sre/trace.html", visit, here=SRE, steps=steps, whole=whole, trace_id=trace_id, request_id=request_id, at=at
-        )
+            "sre/trace.html", visit, here=SRE, steps=steps, whole=whole, trace_id=trace_id, request_id=request_id, at=at,
+            is_cut=len(rows) >= MOST_SPANS,
+        )  # fmt: skip
 
     return router
 

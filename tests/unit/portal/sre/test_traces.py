@@ -84,7 +84,9 @@ async def test_what_nobody_told_of_has_no_page_and_an_empty_list_says_why(visit:
         assert (await visit("admin").get(f"/portal/sre/traces/{unknown}")).status_code == 404
 
 
-@pytest.mark.parametrize("query", ["status=9", "least=-1", "least=1e9", "before=x", "request_id=" + "x" * 129])
+@pytest.mark.parametrize(
+    "query", ["status=9", "least=-1", "least=1e9", "before=x", "request_id=" + "x" * 129, "request_id=%00"]
+)
 async def test_a_filter_that_is_none_is_refused_in_words(visit: Visit, query: str) -> None:
     answer = await visit("admin").get(f"/portal/sre/traces?{query}")
     assert answer.status_code == 400
@@ -109,3 +111,10 @@ async def test_nothing_that_is_told_of_a_span_runs(visit: Visit, traced: Traced)
         assert answer.status_code == 200
         assert HOSTILE not in answer.text
         assert " style=" not in answer.text
+
+
+async def test_a_trace_with_more_steps_than_are_shown_says_so(visit: Visit, traced: Traced) -> None:
+    traced.rows = [row(number) for number in range(499)]
+    assert "It has more steps" not in (await visit("admin").get(f"/portal/sre/traces/{TRACE}")).text
+    traced.rows.append(row(500))
+    assert "It has more steps" in (await visit("admin").get(f"/portal/sre/traces/{TRACE}")).text
