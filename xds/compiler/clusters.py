@@ -139,7 +139,8 @@ def _upstream_protocol(protocol: Protocol) -> PackedMessage:
         max_connection_duration=timedelta(seconds=600),
     )
     if protocol is Protocol.HTTP2:
-        keepalive = KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
+        # How long requests wait on a connection that a partition has cut without a word.
+        keepalive = KeepaliveSettings(interval=timedelta(seconds=5), timeout=timedelta(seconds=2))
         explicit = Explicit(http2_protocol_options=Http2ProtocolOptions(connection_keepalive=keepalive))
     else:
         explicit = Explicit(http_protocol_options=Http1ProtocolOptions())
