@@ -22,6 +22,7 @@ from apibank.commands import (
     serve,
     stack,
     tokens,
+    traffic,
 )
 
 # What a shell says of a command that was ended by SIGPIPE.
@@ -45,6 +46,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(limits.app, name="limits")
 app.add_typer(messages.app, name="messages")
 app.add_typer(audit.app, name="audit")
+app.command("traffic", short_help="Show what the federation was sent.")(traffic.traffic)
+app.command("cost", short_help="Show what requests cost, by domain and tier.")(traffic.cost)
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(consents.app, name="consents")
 app.add_typer(break_glass.app, name="break-glass", short_help="A sealed credential for emergencies.")

@@ -65,6 +65,10 @@ class Settings(BaseSettings):
         None,
         description="Key of the audit's pseudonyms, the same for all replicas; unset: made in the state directory.",
     )
+    prices: Path | None = Field(
+        None,
+        description="Rules that declare what a request costs; unset: those of telemetry/alerts/cost.yaml.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("store", "bus")

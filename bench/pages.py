@@ -29,6 +29,7 @@ from portal.developer.person import Person
 from portal.developer.requests import request_routes
 from portal.developer.usage import usage_routes
 from portal.sre.traces import trace_pages
+from portal.sre.traffic import traffic_pages
 from records.database import Database
 from records.request_figures import RequestFigures
 from records.request_log import RequestLog
@@ -36,6 +37,7 @@ from records.traces import Traces
 from records.upgrade import upgrade
 from records.usage import DAY, HOUR, MINUTE, Kept, Usage
 from telemetry.access_log.histogram import bucket
+from telemetry.prices import read_prices
 
 ROWS: Final = 1_000_000
 ROUNDS: Final = 20
@@ -150,7 +152,8 @@ async def measured(path: Path, rounds: int) -> None:
     )
     app.include_router(request_routes(door, RequestShelf(RequestLog(database), dict, lambda text: text)))
     app.include_router(trace_pages(door, TraceShelf(Traces(database))))
-    traffic, figures = Traffic(Usage(database)), RequestFigures(database)
+    traffic, figures = Traffic(Usage(database), read_prices()), RequestFigures(database)
+    app.include_router(traffic_pages(door, traffic, lambda: datetime.fromtimestamp(NOW, UTC)))
     transport = httpx2.ASGITransport(app)
     print(f"{'':44} {'median':>10} {'slowest':>10}   of {rounds}", flush=True)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE, cookies={SESSION_COOKIE: "x"}) as browser:
@@ -170,6 +173,11 @@ async def measured(path: Path, rounds: int) -> None:
         await _timed("one request by its id", rounds, lambda: page(f"/portal/requests?request_id=r-{ROWS - 5}"))
         await _timed("a page of old requests", rounds, lambda: page("/portal/requests?before=200000"))
         await _timed("the console's traffic of a gateway", rounds, lambda: traffic.of("marketing", NOW))
+        for period in ("day", "week", "month"):
+            await _timed(
+                f"the console's page of all traffic, {period}", rounds,
+                lambda p=period: page(f"/portal/sre/traffic?period={p}"),
+            )  # fmt: skip
         await _timed("traces, where there are none", rounds, lambda: page("/portal/sre/traces"))
         await _timed("the platform's figures of a minute", rounds, lambda: figures.between("central", NOW - 60, NOW))
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from apibank.developer.service import ConsolePlace, DeveloperPlace
 from apibank.issuer.clients import load_client_secrets
 from apibank.settings import Settings
+from telemetry.prices import DECLARED
 
 
 def developer_place(
@@ -52,7 +53,7 @@ def _console(settings: Settings, discovery: str) -> ConsolePlace:
     address = settings.control_api
     if address is None or urlsplit(address).scheme not in {"http", "https"}:
         raise ValueError("--admin-issuer needs a --control-api, such as http://127.0.0.1:18001")
-    return ConsolePlace(discovery, address, _of_file(settings.token_file()))
+    return ConsolePlace(discovery, address, _of_file(settings.token_file()), settings.prices or DECLARED)
 
 
 def _of_file(path: Path) -> Callable[[], str]:

@@ -40,17 +40,22 @@ from records.request_log import RequestLog
 from records.traces import Traces
 from records.usage import Usage
 from records.webhooks import Webhooks
+from telemetry.prices import DECLARED, read_prices
 
 CLIENT_ID: Final = "waooaw-portal"
 
 
 @dataclass(frozen=True, slots=True)
 class ConsolePlace:
-    """What the console of administrators is told. `discovery`: of their issuer; `control_api`: http://HOST:PORT."""
+    """What the console of administrators is told.
+
+    `discovery`: of their issuer; `control_api`: http://HOST:PORT; `prices`: the rules that declare them.
+    """
 
     discovery: str
     control_api: str
     token: Callable[[], str] = field(repr=False)
+    prices: Path = DECLARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,9 @@ async def developer_portal(place: DeveloperPlace, policies: Policies) -> AsyncIt
             held.push_async_callback(control.close)
             # What one door has signed the other does not take.
             issuing = TwoDoors(issuing, flow(admins, key=key + b" administrators"))
-            console = Console(control, Traffic(Usage(telemetry)), lambda: datetime.now(UTC))
+            console = Console(
+                control, Traffic(Usage(telemetry), read_prices(place.console.prices)), lambda: datetime.now(UTC)
+            )
         pseudonym = Pseudonyms(subject_key(place.subjects_key)).of
         webhooks, destinations = Webhooks(database), Destinations(place.webhook_networks)
 

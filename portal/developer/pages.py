@@ -90,6 +90,7 @@ def _environment() -> Environment:
     environment.filters["iso"] = _iso
     environment.filters["figure"] = _figure
     environment.filters["duration"] = _duration
+    environment.filters["dollars"] = _dollars
     environment.filters["wait"] = _wait
     environment.filters["ticks"] = _ticks
     return environment
@@ -112,6 +113,10 @@ def _duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
     return f"{milliseconds:.1f} ms" if milliseconds < 100 else f"{milliseconds:.0f} ms"
+
+
+def _dollars(amount: float) -> str:
+    return f"{amount:.2f} $" if amount >= 1 or not amount else f"{amount:.4f} $"
 
 
 def _ticks(text: str) -> Markup:

@@ -24,6 +24,7 @@ from portal.sre.editor import policy_pages
 from portal.sre.explain import explain_pages
 from portal.sre.past import past_pages
 from portal.sre.traces import TraceLog, trace_pages
+from portal.sre.traffic import traffic_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def add_developer_portal(app: FastAPI, portal: DeveloperPortal) -> None:
         app.include_router(policy_pages(door, portal.console.control))
         app.include_router(past_pages(door, portal.console.control))
         app.include_router(explain_pages(door, portal.console.control))
+        app.include_router(traffic_pages(door, portal.console.traffic, portal.console.clock))
     if portal.traces is not None:
         app.include_router(trace_pages(door, portal.traces))
     # Last: whatever has no page.

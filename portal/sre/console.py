@@ -16,6 +16,7 @@ from portal.developer.pages import page
 from portal.developer.usage import Tally
 from portal.sre.federation import Control, SaidNoError
 from portal.sre.picture import in_words, pictures
+from portal.traffic import TrafficFigures
 
 SRE: Final = "/portal/sre"
 ADMIN: Final = "admin"
@@ -24,10 +25,12 @@ _ORDER: Final = {"bad": 0, "warn": 1, "good": 2}
 _MOST_SHOWN: Final = 100
 
 
-class RouteTraffic(Protocol):
-    """What the routes of a gateway were sent in the last hour, the one with the most failures first."""
+class RouteTraffic(TrafficFigures, Protocol):
+    """All that the federation was sent."""
 
-    async def of(self, gateway: str, now: float) -> Sequence[tuple[str, Tally]]: ...
+    async def of(self, gateway: str, now: float) -> Sequence[tuple[str, Tally]]:
+        """What the routes of a gateway were sent in the last hour, the one with the most failures first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,8 +105,8 @@ def trace_pages(door: Doorkeeper, log: TraceLog) -> APIRouter:
         request_id = next((row["request_id"] for row in rows if row["request_id"]), "")
         at = datetime.fromtimestamp(min(row["start"] for row in rows), UTC)
         return page(
-            "sre/trace.html", visit, here=SRE, steps=steps, whole=whole, trace_id=trace_id, request_id=request_id, at=at,
-            is_cut=len(rows) >= MOST_SPANS,
+            "sre/trace.html", visit, here=SRE, steps=steps, whole=whole, trace_id=trace_id, request_id=request_id,
+            at=at, is_cut=len(rows) >= MOST_SPANS,
         )  # fmt: skip
 
     return router

@@ -120,3 +120,31 @@ def test_labels_have_a_bound(registry: CollectorRegistry) -> None:
     samples = [one for family in registry.collect() for one in family.samples if one.name == "apibank_requests_total"]
     assert len(samples) < 100
     assert sum(one.value for one in samples) == 2000
+
+
+@pytest.mark.requirement("R25")
+async def test_requests_have_a_label_for_each_consumer_and_none_for_a_person(registry: CollectorRegistry) -> None:
+    told = collector(registry, capacity=10_000)
+    told.take(
+        [
+            replace(RECORD, caller="partner:acme", tenant=""),
+            replace(RECORD, caller="agent:vision", tenant=""),
+            replace(RECORD, caller="sub:ann@example.com", tenant="globex"),
+            replace(RECORD, caller="sub:ann@example.com", tenant=""),
+            replace(RECORD, caller="anonymous", tenant=""),
+        ]
+    )
+    for consumer in ("partner:acme", "agent:vision", "tenant:globex", "people", "anonymous"):
+        labels = {"gateway": "marketing", "consumer": consumer, "status": "2xx"}
+        assert value(registry, "consumer_requests_total", **labels) == 1
+    # However many there are, the series are bounded.
+    told.take([replace(RECORD, caller=f"partner:p{number}") for number in range(1_000)])
+    series = {
+        sample.labels["consumer"]
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "apibank_consumer_requests_total"
+    }
+    assert len(series) == 200 + len(("people", "anonymous", "others"))
+    labels = {"gateway": "marketing", "consumer": "others", "status": "2xx"}
+    assert value(registry, "consumer_requests_total", **labels) == 1_000 - 197

@@ -18,6 +18,8 @@ from portal.sre.editor import policy_pages
 from portal.sre.explain import explain_pages
 from portal.sre.past import past_pages
 from portal.sre.traces import TraceFilters, trace_pages
+from portal.sre.traffic import traffic_pages
+from portal.traffic import By, Cost, Line
 from tests.support.issuer_client import BASE
 from tests.unit.portal.sre.world import TOKEN, ControlPlane
 
@@ -44,9 +46,22 @@ class Routes:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, Tally]] = []
+        self.cut: dict[By, list[Line]] = {}
+        self.costs = Cost((), 0, 100_000, 10_000)
+        self.asked: list[tuple[int, int, str | None]] = []
 
     async def of(self, _: str, __: float) -> list[tuple[str, Tally]]:
         return self.found
+
+    async def whole(self, since: int, until: int, gateway: str | None = None) -> Line:
+        self.asked.append((since, until, gateway))
+        return Line("", Tally(1, 2, 3, 4.0, 5.0), 6.0)
+
+    async def lines(self, by: By, since: int, until: int, *, gateway: str | None = None, most: int = 50) -> list[Line]:
+        return [Line(f"{hour:02}:00", Tally()) for hour in range(24)] if by is By.HOUR else self.cut.get(by, [])[:most]
+
+    async def cost(self, since: int, until: int) -> Cost:
+        return self.costs
 
 
 @pytest.fixture
@@ -93,6 +108,7 @@ async def visit(plane: ControlPlane, routes: Routes, traced: Traced) -> AsyncIte
     app.include_router(trace_pages(door, traced))
     app.include_router(past_pages(door, control))
     app.include_router(explain_pages(door, control))
+    app.include_router(traffic_pages(door, routes, lambda: datetime.now(UTC)))
 
     @app.exception_handler(Refusal)
     async def refused(_: object, error: Exception) -> Response:

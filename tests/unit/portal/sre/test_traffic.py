@@ -9,6 +9,7 @@ from portal.developer.browser import Refusal
 from records.database import Database
 from records.upgrade import upgrade
 from records.usage import Counts, Key, Scope, Usage
+from telemetry.prices import read_prices
 
 NOW = 1_800_000_000
 
@@ -38,15 +39,15 @@ async def test_routes_are_counted_once_and_those_that_fail_come_first(tmp_path: 
                 key("good", 200, at=NOW - 7_200): counts(10),
             }
         )
-        (bad, failing), (good, fine) = await Traffic(usage).of("marketing", NOW)
+        (bad, failing), (good, fine) = await Traffic(usage, read_prices()).of("marketing", NOW)
         assert (bad, failing.good, failing.client, failing.server) == ("bad", 0, 0, 4)
         assert (good, fine.good, fine.client, fine.server) == ("good", 10, 2, 0)
         assert fine.p50 is not None
-        assert await Traffic(usage).of("education", NOW) == []
+        assert await Traffic(usage, read_prices()).of("education", NOW) == []
 
 
 async def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     async with Database(f"sqlite:///{tmp_path / 'empty.db'}") as database:
         with pytest.raises(Refusal) as told:
-            await Traffic(Usage(database)).of("marketing", NOW)
+            await Traffic(Usage(database), read_prices()).of("marketing", NOW)
     assert told.value.status == 503
