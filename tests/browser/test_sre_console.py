@@ -18,7 +18,7 @@ _APPLIED_MS = 60_000
 # Where people want to look at the pages.
 _SHOTS = os.environ.get("APIBANK_TEST_SCREENSHOTS")
 EDITOR = "/portal/sre/policies/marketing"
-PAGES = ["/portal/sre", "/portal/sre/gateways/marketing", EDITOR, f"{EDITOR}/history"]
+PAGES = ["/portal/sre", "/portal/sre/gateways/marketing", "/portal/sre/traffic", EDITOR, f"{EDITOR}/history"]
 
 
 @pytest.fixture(scope="module")

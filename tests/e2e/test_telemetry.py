@@ -37,7 +37,7 @@ def logged(stack: Stack, request_ids: Sequence[str], count: int, within: float =
     return rows_of(stack, statement, *request_ids, count=count, within=within)
 
 
-@pytest.mark.requirement("R8")
+@pytest.mark.requirement("R8", "R17")
 def test_a_request_is_told_at_both_tiers_with_who_and_what_and_under_nobodys_name(
     stack: Stack, client: Client, tokens: Tokens, fresh: Fresh
 ) -> None:
