@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 # Nothing outside this folder is touched, caches of packages included.
 export UV_NO_CACHE := 1
 
-.PHONY: help setup up test check e2e format lint types imports bench fuzz protos golden requirements attacks lock clean
+.PHONY: help setup up test check e2e format lint types imports bench fuzz check-deps protos golden requirements attacks lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,12 +85,33 @@ $(FUZZ_STAMP): $(STAMP)
 fuzz: $(FUZZ_STAMP) ## search what reads tokens, signatures, bodies and paths for surprises (FUZZ_SECONDS each, 60)
 	@for name in token signature body path; do $(BIN)/python -m tests.fuzz $$name $(FUZZ_SECONDS) || exit 1; done
 
+# Two environments apart from ours: the tools, and what the image installs, as it would be there.
+AUDIT := $(VENV)/audit
+SHIPPED := $(VENV)/shipped
+AUDIT_STAMP := $(VENV)/.audit-$(shell cat audit.lock deploy/requirements.lock 2>/dev/null | cksum | cut -d' ' -f1)
+
+$(AUDIT_STAMP): $(STAMP)
+	@rm -rf $(AUDIT) $(SHIPPED) $(VENV)/.audit-*
+	@$(BIN)/python -m venv --without-pip $(AUDIT) && $(BIN)/python -m venv --without-pip $(SHIPPED)
+	@VIRTUAL_ENV=$(AUDIT) $(BIN)/uv pip install --quiet --require-hashes -r audit.lock
+	@VIRTUAL_ENV=$(SHIPPED) $(BIN)/uv pip install --quiet --require-hashes -r deploy/requirements.lock
+	@touch $@
+
+# Without the network, or where a package is not found, it fails: what was not asked is not good.
+check-deps: $(AUDIT_STAMP) ## what we ship as dist/apibank.cdx.json (CycloneDX), and whether any of it is known to be vulnerable
+	@mkdir -p dist
+	@$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/apibank.cdx.json $(SHIPPED)/bin/python
+	@for lock in deploy/requirements.lock requirements.lock; do \
+	    echo "$$lock:"; $(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --cache-dir $(AUDIT)/cache \
+	        --progress-spinner off -r $$lock || exit 1; done
+
 UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
 # Not after `setup`, which a package that cannot be had would keep from ever being resolved again.
 lock: ## resolve every lock file anew: ours, the installer's, and those of the image
 	@$(UV_LOCK) pyproject.toml --group dev --extra postgres -o requirements.lock
 	@echo uv | $(UV_LOCK) - -o bootstrap.lock
 	@$(UV_LOCK) --group fuzz -c requirements.lock -o fuzz.lock
+	@$(UV_LOCK) --group audit -o audit.lock
 	@$(UV_LOCK) pyproject.toml --extra postgres --no-annotate -c requirements.lock -o deploy/requirements.lock
 	@echo hatchling | $(UV_LOCK) - --no-annotate -c requirements.lock -o deploy/build.lock
 

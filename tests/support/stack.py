@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,14 +61,19 @@ def free_port_base() -> int:
 
 @contextlib.contextmanager
 def running_stack(
-    state_dir: Path, *arguments: str, environment: Mapping[str, str] | None = None, start_seconds: float = START_SECONDS
+    state_dir: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    start_seconds: float = START_SECONDS,
+    apibank: Sequence[str] = (sys.executable, "-m", "apibank"),
+    cwd: Path = ROOT,
 ) -> Iterator[Stack]:
     """Start `apibank up`, wait until every Envoy has its configuration, and stop it by its pid at the end."""
     state_dir.mkdir(parents=True, exist_ok=True)
     output = (state_dir / "up.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "apibank", "up", "--state-dir", str(state_dir), *arguments],
-        cwd=ROOT,
+        [*apibank, "up", "--state-dir", str(state_dir), *arguments],
+        cwd=cwd,
         env={**os.environ, "APIBANK_PORT_BASE": str(free_port_base()), **(environment or {})},
         stdout=output,
         stderr=subprocess.STDOUT,

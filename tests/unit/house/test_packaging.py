@@ -5,6 +5,7 @@ would take our place without a word.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from tests.support.wheel import built_wheel
 
 PROJECT = Path(__file__).resolve().parents[3]
 SHIPPED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
@@ -67,7 +70,7 @@ def test_a_distribution_that_would_take_our_names_is_not_locked(name: str) -> No
 
 
 def test_the_lock_has_a_hash_for_every_package_and_no_address() -> None:
-    for file in ("requirements.lock", "bootstrap.lock"):
+    for file in ("requirements.lock", "bootstrap.lock", "audit.lock", "fuzz.lock", "deploy/requirements.lock"):
         text = (PROJECT / file).read_text()
         assert "://" not in text
         for entry in text.replace("\\\n", " ").splitlines():
@@ -76,14 +79,7 @@ def test_the_lock_has_a_hash_for_every_package_and_no_address() -> None:
 
 
 def test_the_wheel_holds_the_assets_and_no_top_level_envoy(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=PROJECT,
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = built_wheel(PROJECT, tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(ROOTS)
@@ -92,3 +88,23 @@ def test_the_wheel_holds_the_assets_and_no_top_level_envoy(tmp_path: Path) -> No
     assert {f"apibank/_assets/envoy/gateways/{name}" for name in policies} <= set(names)
     assert not [name for name in names if name.startswith("apibank/_assets/") and name.endswith((".py", ".pyc"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_is_the_same_whoever_builds_it_and_when(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (*SHIPPED["packages"], *SHIPPED["force-include"]):
+        shutil.copytree(
+            PROJECT / folder, elsewhere / folder, copy_function=shutil.copyfile,
+            ignore=shutil.ignore_patterns("__pycache__", ".candidate", ".applied", ".replaced"),
+        )  # fmt: skip
+    for file in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copyfile(PROJECT / file, elsewhere / file)
+    for path in elsewhere.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    one, other = built_wheel(PROJECT, tmp_path / "one"), built_wheel(elsewhere, tmp_path / "other")
+    assert one.name == other.name
+    # Told apart by file first, so that a difference has a name.
+    with zipfile.ZipFile(one) as first, zipfile.ZipFile(other) as second:
+        assert first.namelist() == second.namelist()
+        assert [name for name in first.namelist() if first.read(name) != second.read(name)] == []
+    assert one.read_bytes() == other.read_bytes()
