@@ -56,8 +56,12 @@ class Traffic:
         if by in _OF_CALLERS:
             # Of many thousands only those that are shown: each has a row for each of its minutes.
             for values, one in ordered:
-                timed = await self._times(columns, since, until, {**which, columns[0]: values[0]})
-                one.histogram = timed.get(values, {})
+                its = {**which, columns[0]: values[0]}
+                if values[0]:
+                    # Rows of the other scope have no names. A database that is asked for both would look through all
+                    # rows of the scope for each name, and not through those of the name.
+                    del its["scope"]
+                one.histogram = (await self._times(columns, since, until, its)).get(values, {})
         return [one.line(" / ".join(map(str, values))) for values, one in ordered]
 
     async def cost(self, since: int, until: int) -> Cost:
