@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from apibank.cli import app
 from deploy.make_secrets import GATEWAYS, make_secrets
 from tests.support.compose import mounts, services
 from tests.support.container import (
     ADMIN,
+    BOOTSTRAP,
     METRICS,
+    XDS,
     envoy_command,
     free_ports,
     get,
@@ -56,6 +60,19 @@ def test_envoy_accepts_the_bootstrap(tmp_path: Path, certificates: Path) -> None
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stderr
     assert "deprecated" not in run.stderr.lower()
+
+
+def test_an_envoy_in_a_container_starts_as_one_elsewhere() -> None:
+    tls = ("--certificate", "/etc/envoy/tls/node.pem", "--key", "/etc/envoy/tls/node.key",
+           "--authority", "/etc/envoy/tls/ca.pem")  # fmt: skip
+    printed = CliRunner().invoke(
+        app, ["bootstrap", "marketing", "--control-plane", f"control-plane:{XDS}", *tls,
+              "--metrics-listen", f"0.0.0.0:{METRICS}"],
+    )  # fmt: skip
+    elsewhere = yaml.safe_load(printed.stdout)
+    # Which gateway it is says the container's command line.
+    del elsewhere["node"]
+    assert yaml.safe_load(BOOTSTRAP.read_text("utf-8")) == elsewhere
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
