@@ -8,10 +8,10 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from apibank.certificates import KeyPair
 from apibank.child_process import Child
 from apibank.envoy_admin import EnvoyAdmin
 from apibank.envoy_metrics import admin_cluster, metrics_listener
+from apibank.envoy_secrets import ControlPlaneTls, proofs
 from apibank.policies import shipped
 from apibank.ports import LOOPBACK
 from apibank.private_files import private_directory, write_private
@@ -25,15 +25,6 @@ _SLACK_SECONDS: Final = 3.0
 
 class EnvoyNotFoundError(Exception):
     """There is no Envoy to run."""
-
-
-@dataclass(frozen=True, slots=True)
-class ControlPlaneTls:
-    """How an Envoy proves who it is to the control plane, and whom it accepts as one (XDS over TCP)."""
-
-    client: KeyPair
-    ca_file: Path
-    server_identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +160,10 @@ def _is_address(target: str) -> bool:
 
 
 def _transport_socket(tls: ControlPlaneTls) -> dict[str, object]:
+    # Envoy's default for upstreams is 1.2 alone.
+    versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
     context = {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": {
-            "alpn_protocols": ["h2"],
-            # Envoy's default for upstreams is 1.2 alone.
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
-            "tls_certificates": [
-                {
-                    "certificate_chain": {"filename": str(tls.client.chain_file)},
-                    "private_key": {"filename": str(tls.client.key_file)},
-                    # What is renewed in its place is shown from the next connection on.
-                    "watched_directory": {"path": str(tls.client.chain_file.parent)},
-                }
-            ],
-            "validation_context": {
-                "trusted_ca": {"filename": str(tls.ca_file)},
-                "watched_directory": {"path": str(tls.ca_file.parent)},
-                "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": tls.server_identity}}],
-            },
-        },
+        "common_tls_context": {"alpn_protocols": ["h2"], "tls_params": versions, **proofs(tls)},
     }
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}

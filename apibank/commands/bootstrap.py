@@ -28,16 +28,22 @@ def bootstrap(
     metrics_listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus on another host gets its figures.")
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Write it to this folder, with what makes Envoy see renewed certificates; unset: print it."),
+    ] = None,
     connections: Annotated[int, typer.Option(min=1, help="How many clients may be connected at most.")] = 10_000,
 ) -> None:
     """Print the bootstrap of an Envoy: where its control plane is and how both prove who they are, no policy.
 
-    The files are read by Envoy, where it runs, and a renewed certificate without a restart.
+    With --into it is FOLDER/bootstrap.yaml, and Envoy sees certificates that are renewed in their place.
 
     Example: apibank bootstrap sales --control-plane 10.0.0.2:18000 --certificate a.pem --key a.key --authority ca.pem
     """
     from apibank.certificates import KeyPair
-    from apibank.envoy_process import ControlPlaneTls, EnvoyProcess, render_bootstrap
+    from apibank.envoy_process import EnvoyProcess, render_bootstrap
+    from apibank.envoy_secrets import ControlPlaneTls, write_secrets
+    from apibank.private_files import private_directory, write_private
 
     for option, place in [("--control-plane", one) for one in control_plane] + [("--metrics-listen", metrics_listen)]:
         if place is not None and not _is_place(place):
@@ -45,7 +51,9 @@ def bootstrap(
     tls = None
     if certificate and key and authority:
         pair = KeyPair(certificate.absolute(), key.absolute())
-        tls = ControlPlaneTls(pair, authority.absolute(), f"spiffe://{trust_domain}/control-plane")
+        tls = ControlPlaneTls(
+            pair, authority.absolute(), f"spiffe://{trust_domain}/control-plane", into and into.absolute()
+        )
     elif certificate or key or authority:
         fail("error: --certificate, --key and --authority go together")
     elif not all(map(_is_here, control_plane)):
@@ -62,7 +70,15 @@ def bootstrap(
         most_connections=connections,
         metrics=metrics_listen,
     )
-    sys.stdout.write(render_bootstrap(envoy))
+    if into is None:
+        sys.stdout.write(render_bootstrap(envoy))
+        return
+    try:
+        write_private(private_directory(into) / "bootstrap.yaml", render_bootstrap(envoy).encode())
+        if tls is not None:
+            write_secrets(tls, into.absolute())
+    except OSError as error:
+        fail(f"error: --into {into}: {error.strerror}")
 
 
 def _is_place(text: str) -> bool:

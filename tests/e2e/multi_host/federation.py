@@ -65,7 +65,7 @@ def overlay(folder: Path) -> Mapping[str, object]:
             "services": {part: {"endpoint": f"unix:{sockets}/{part}.sock"} for part in ("authz", "ratelimit")},
             "upstreams": {one: {"endpoints": ["10.84.5.20:8080"]} for one in written["upstreams"]},
         }
-        gateways[name]["services"]["telemetry"] = None
+        gateways[name]["services"]["telemetry"] = {"endpoint": f"{PLAN['control']['control']}:18003"}
         if "issuers" in written:
             # Fetched from another host they would need TLS (AB106), which is not what is tried here.
             gateways[name]["issuers"] = {
@@ -139,15 +139,14 @@ class Federation:
             str(own / "ca.pem"),
         )
         control = f"{PLAN['control']['control']}:18000"
-        printed = subprocess.run(
+        folder = self.folder / gateway / node
+        subprocess.run(
             [sys.executable, "-m", "apibank", "bootstrap", gateway, "--control-plane", control, *tls,
-             "--node", node, "--admin-port", str(admin_port),
+             "--into", str(folder), "--node", node, "--admin-port", str(admin_port),
              "--metrics-listen", f"{PLAN[gateway]['control']}:{admin_port + 1}"],
             cwd=ROOT, capture_output=True, check=True, timeout=60,
         )  # fmt: skip
-        bootstrap = self.folder / f"{node}.yaml"
-        bootstrap.write_bytes(printed.stdout)
-        envoy = (str(find_envoy()), "-c", str(bootstrap), "--disable-hot-restart", "--concurrency", "1")
+        envoy = (str(find_envoy()), "-c", str(folder / "bootstrap.yaml"), "--disable-hot-restart", "--concurrency", "1")
         self.start(f"envoy-{node}", gateway, *envoy, "--log-level", "warning")
 
     def stop(self, name: str) -> None:
@@ -296,6 +295,10 @@ def _start(federation: Federation) -> None:
         "control-plane", "control", "control-plane", "--listen", f"{PLAN['control']['control']}:18000",
         "--control-listen", "127.0.0.1:18001", "--tls-certificate", str(tls / "control-plane.pem"),
         "--tls-key", str(tls / "control-plane.key"), "--tls-authority", str(tls / "mesh-ca.pem"), *places,
+    )  # fmt: skip
+    federation.start(
+        "telemetry", "control", sys.executable, "-m", "apibank", "serve", "telemetry", "--exposed",
+        "--listen", f"{PLAN['control']['control']}:18003", "--metrics-listen", "127.0.0.1:18004",
     )  # fmt: skip
     for name in GATEWAYS:
         metrics = f"{PLAN[name]['control']}:18002"

@@ -1,9 +1,13 @@
 """Who reaches whom: the federation serves over hosts, and from outside nothing but the public door is there."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
+from deploy.make_secrets import make_secrets
 from tests.e2e.multi_host.federation import CENTRAL, DOMAINS, GATEWAYS, PLAN, Federation
 from tests.support.client import problem
 from tests.support.tokens import ADMITTED, Fresh
@@ -21,6 +25,15 @@ def test_a_request_passes_over_three_hosts(gateway: str, federation: Federation,
     assert answer.status_code == 200, answer.text
     # The service is called by its own gateway's host, and by no other.
     assert answer.json()["from"] == PLAN[gateway]["services"]
+    for told in ("central", gateway):
+        federation.until(lambda told=told: requests_told(federation, told) > 0, f"what {told} tells of it")
+
+
+def requests_told(federation: Federation, gateway: str) -> float:
+    """How many requests telemetry has heard of from a gateway's Envoys."""
+    figures = federation.call("control", "GET", "/metrics", to="http://127.0.0.1:18004").text
+    lines = [line for line in figures.splitlines() if line.startswith("apibank_requests_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if f'gateway="{gateway}"' in line)
 
 
 @pytest.mark.requirement("R59", "R64")
@@ -79,3 +92,42 @@ def test_no_host_of_the_house_that_is_not_central_may_call_the_agents_gateway(fe
     assert federation.is_taken("central", *place, shows="central")
     assert not federation.is_taken("sales", *place, shows=None)
     assert not federation.is_taken("sales", *place, shows="sales")
+
+
+@pytest.mark.parametrize("gateway", ["central", "agents"])
+def test_of_an_envoys_admin_another_host_sees_the_figures_alone(gateway: str, federation: Federation) -> None:
+    place = f"http://{PLAN[gateway]['control']}:9902"
+    figures = federation.call("control", "GET", "/stats/prometheus", to=place)
+    assert figures.status_code == 200
+    assert "envoy_server_live" in figures.text
+    others = [
+        ("POST", "/stats/prometheus"),
+        ("POST", "/quitquitquit"),
+        ("GET", "/config_dump"),
+        ("GET", "/stats"),
+        ("GET", "/"),
+    ]
+    assert [federation.call("control", *other, to=place).status_code for other in others] == [404] * len(others)
+    assert not federation.connects("control", PLAN[gateway]["control"], 9901)
+
+
+def test_a_renewed_certificate_is_shown_to_the_control_plane_without_a_restart(federation: Federation) -> None:
+    own = federation.secrets / "envoy-sales" / "node.pem"
+    before = serial(own)
+    assert before in certificates_of(federation, "sales")
+    for file in ("sales-mesh.pem", "sales-mesh.key"):
+        (federation.secrets / "authority" / "tls" / file).unlink()
+    make_secrets(federation.secrets, datetime.now(UTC))
+    assert serial(own) != before
+    federation.until(lambda: before not in certificates_of(federation, "sales"), "an Envoy without the former one")
+    assert serial(own) in certificates_of(federation, "sales")
+    federation.until(federation.is_live, "everybody in sync again")
+
+
+def serial(file: Path) -> str:
+    return f"{x509.load_pem_x509_certificate(file.read_bytes()).serial_number:x}"
+
+
+def certificates_of(federation: Federation, gateway: str) -> str:
+    """Every certificate that its Envoy has, those of connections that it makes too."""
+    return federation.call(gateway, "GET", "/certs", to="http://127.0.0.1:9901").text

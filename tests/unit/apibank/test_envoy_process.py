@@ -24,7 +24,6 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 
 from apibank.certificates import DevelopmentCertificates, KeyPair, ensure_certificates
 from apibank.envoy_process import (
-    ControlPlaneTls,
     EnvoyNotFoundError,
     EnvoyProcess,
     envoy_child,
@@ -32,6 +31,7 @@ from apibank.envoy_process import (
     find_envoy,
     render_bootstrap,
 )
+from apibank.envoy_secrets import ControlPlaneTls
 from apibank.probes import ask_http
 from apibank.supervisor import Happening, Supervisor
 from protos import discovery_pb2, discovery_pb2_grpc
