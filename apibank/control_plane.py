@@ -254,7 +254,9 @@ class ControlPlane:
         async def publish() -> None:
             await asyncio.sleep(_HELD_SECONDS)
             del self._held[name]
-            await self.publish_one(name)
+            # It may have been forgotten meanwhile.
+            if name in self.folder.names():
+                await self.publish_one(name)
 
         if name not in self._held:
             self._held[name] = asyncio.create_task(publish())

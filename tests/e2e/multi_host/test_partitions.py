@@ -85,6 +85,7 @@ def test_cut_off_from_the_control_plane_a_gateway_serves_what_it_knows_and_catch
         ready = federation.call("marketing", "GET", "/ready", to=SECOND)
         assert (ready.status_code, ready.text.strip()) == (503, "PRE_INITIALIZING")
         assert federation.stat("marketing", "listener_manager.workers_started", 9911) == 0
+        assert not federation.connects("marketing", PLAN["marketing"]["control"], 9912)
     federation.until(lambda: told(federation, "marketing", token, "/api/marketing/brands") == SERVED, "the new path")
     ready_now = lambda: federation.call("marketing", "GET", "/ready", to=SECOND).status_code == 200  # noqa: E731
     federation.until(ready_now, "the Envoy that waited")
