@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready-$(shell cat requirements.lock bootstrap.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+# Beside the environment and not in it: Locust puts itself into pytest and into the sockets of whatever imports it.
+LOAD_STAMP := .load/.ready-$(shell cat load.lock 2>/dev/null | cksum | cut -d' ' -f1)
 
 export PYTHONUNBUFFERED := 1
 # Nothing outside this folder is touched, caches of packages included.
 export UV_NO_CACHE := 1
 
-.PHONY: help setup up test check e2e format lint types imports bench fuzz check-deps protos golden requirements attacks lock clean
+.PHONY: help setup up test check e2e format lint types imports bench load fuzz check-deps protos golden requirements attacks lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,7 +31,7 @@ setup: $(STAMP) ## make .venv ready (nothing outside this folder is touched)
 up: setup ## run the whole federation on this machine until Ctrl-C
 	@exec $(BIN)/apibank up
 
-test: static ## every test, after the static checks
+test: static $(LOAD_STAMP) ## every test, after the static checks
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e" tests clients
 	@$(BIN)/python -m pytest -q -m browser tests
 	@$(BIN)/python -m pytest -q -m "e2e and not browser" tests
@@ -105,15 +107,24 @@ check-deps: $(AUDIT_STAMP) ## what we ship as dist/apibank.cdx.json (CycloneDX),
 	    echo "$$lock:"; $(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --cache-dir $(AUDIT)/cache \
 	        --progress-spinner off -r $$lock || exit 1; done
 
+$(LOAD_STAMP): $(STAMP)
+	@rm -rf .load
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes --target .load -r load.lock
+	@touch $@
+
+load: $(LOAD_STAMP) ## offer a whole federation what it shall bear, and report (LOAD: sustained spike agents mixed stress)
+	@PYTHONPATH=.load $(BIN)/python -m bench.load $(LOAD)
+
 UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
 # Not after `setup`, which a package that cannot be had would keep from ever being resolved again.
 lock: ## resolve every lock file anew: ours, the installer's, and those of the image
 	@$(UV_LOCK) pyproject.toml --group dev --extra postgres -o requirements.lock
 	@echo uv | $(UV_LOCK) - -o bootstrap.lock
 	@$(UV_LOCK) --group fuzz -c requirements.lock -o fuzz.lock
+	@$(UV_LOCK) --group load -c requirements.lock -o load.lock
 	@$(UV_LOCK) --group audit -o audit.lock
 	@$(UV_LOCK) pyproject.toml --extra postgres --no-annotate -c requirements.lock -o deploy/requirements.lock
 	@echo hatchling | $(UV_LOCK) - --no-annotate -c requirements.lock -o deploy/build.lock
 
-clean: ## remove what make made (.venv, .apibank and .fuzz)
-	@rm -rf $(VENV) .apibank .fuzz .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove what make made (.venv, .apibank, .fuzz, .load)
+	@rm -rf $(VENV) .apibank .fuzz .load .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
