@@ -192,7 +192,7 @@ class PolicyFolder:
         """Yields at once, and after each burst of changes to the files, the overlays, or the folders in `also`.
 
         With `candidates`, to those too; their folder is made for it where it can be. Where another folder takes the
-        place of this one, as when a link is turned to a new release, that one is followed.
+        place of this one or of an overlay's, as when a link is turned to a new release, that one is followed.
         """
         while not stop.is_set():
             ended = asyncio.Event()
@@ -217,12 +217,13 @@ class PolicyFolder:
                 await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
         ended.set()
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _identity(self) -> Sequence[tuple[Path, int, int]] | None:
+        """Which folders there are: where links lead, too, as the number of one that is gone is soon another's."""
+        folders = (self.folder, *(path.parent for path in self.overlays))
         try:
-            found = self.folder.stat()
+            return [(one.resolve(), (found := one.stat()).st_dev, found.st_ino) for one in folders]
         except OSError:
             return None
-        return found.st_dev, found.st_ino
 
     def _bursts(self, stop: asyncio.Event, also: Sequence[Path], candidates: bool) -> AsyncIterator[None]:
         # Folders, not files: editors and deployments put a new file in the old one's place.
