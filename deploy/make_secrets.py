@@ -1,5 +1,7 @@
 """Makes every secret that compose.yaml mounts, below deploy/secrets, for trying the containers on one machine.
 
+There is a kustomization.yaml too, which makes of them the Secrets of deploy/kubernetes.
+
 Run as `python -m deploy.make_secrets` in the project's folder. What is there already is kept, so it may be run again.
 A real deployment puts files of the same names there from its own authority and its own vault.
 
@@ -12,7 +14,7 @@ import hashlib
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +38,31 @@ def make_secrets(folder: Path, now: datetime) -> None:
     _passwords(folder)
     for agent in _agents():
         _keep(folder / "agents" / agent, secrets.token_hex(32))
+    _write(folder / "kustomization.yaml", yaml.safe_dump(_kustomization(folder), sort_keys=False))
+
+
+def _kustomization(folder: Path) -> Mapping[str, object]:
+    """`kubectl apply -k`: the Secrets by the names that deploy/kubernetes asks for."""
+    files = {
+        "database": ["database-url", "postgres-password"],
+        "store": ["store-url", "valkey-users"],
+        "audit": ["audit-key"],
+        "control": ["control-token"],
+        "portal": ["portal-client-secret"],
+    }
+    folders = {"control-plane": "control-plane", "agents": "agents"}
+    folders |= {f"{gateway}-identity": f"envoy-{gateway}" for gateway in GATEWAYS}
+    files |= {
+        name: sorted(f"{one}/{path.name}" for path in (folder / one).glob("[!.]*")) for name, one in folders.items()
+    }
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "apibank",
+        # Without a suffix of the content: a certificate that is renewed reaches pods that run.
+        "generatorOptions": {"disableNameSuffixHash": True},
+        "secretGenerator": [{"name": name, "files": paths} for name, paths in files.items()],
+    }
 
 
 def _certificates(folder: Path, now: datetime) -> None:

@@ -1,5 +1,7 @@
 """What compose.yaml gives its Envoys - bootstrap, command line, health check - tried on a real Envoy."""
 
+import http.client
+import os
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from tests.support.container import (
     get,
     moved_bootstrap,
     running_envoy,
+    wait_for,
 )
 
 ENVOY = "envoy-marketing"
@@ -108,6 +111,48 @@ def test_an_envoy_with_a_listener_of_its_gateway_is_healthy(
     bootstrap = _without_control_plane(moved_bootstrap(tmp_path, certificates, ports), {"mesh": mesh})
     with running_envoy(ENVOY, bootstrap, ports) as envoy:
         assert envoy.healthy()
+
+
+def _asked(port: str, question: str, **more: str) -> "subprocess.Popen[bytes]":
+    """What the engine of Kubernetes asks of an Envoy's pod: alive, ready, drain."""
+    environment = {**os.environ, "ADMIN_PORT": port, "NOTICE_SECONDS": "0", **more}
+    return subprocess.Popen(["bash", str(BOOTSTRAP.with_name("admin")), question], env=environment)
+
+
+def _says(port: str, question: str) -> bool:
+    return _asked(port, question).wait(30) == 0
+
+
+def test_an_envoy_that_waits_for_the_control_plane_is_alive_and_not_ready(
+    tmp_path: Path, certificates: Path, ports: Mapping[str, str]
+) -> None:
+    assert not _says(ports[ADMIN], "alive")
+    with running_envoy(ENVOY, moved_bootstrap(tmp_path, certificates, ports), ports, "/server_info") as envoy:
+        assert (_says(envoy.admin, "alive"), _says(envoy.admin, "ready")) == (True, False)
+
+
+def test_an_envoy_leaves_when_what_is_open_has_had_its_answer(
+    tmp_path: Path, certificates: Path, ports: Mapping[str, str]
+) -> None:
+    (mesh,) = free_ports(1)
+    bootstrap = _without_control_plane(moved_bootstrap(tmp_path, certificates, ports), {"mesh": mesh})
+    with running_envoy(ENVOY, bootstrap, ports) as envoy:
+        assert _says(envoy.admin, "ready")
+        client = http.client.HTTPConnection("127.0.0.1", int(mesh), timeout=10)
+        client.request("GET", "/stats/prometheus")
+        assert client.getresponse().read()
+        # Long enough that only the end of the connection ends it within the bound below.
+        leaving = _asked(envoy.admin, "drain", DRAIN_SECONDS="600")
+        wait_for(lambda: not _says(envoy.admin, "ready"), leaving)
+        connection = "keep-alive"
+        while connection != "close":
+            client.request("GET", "/stats/prometheus")
+            answer = client.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+            assert leaving.poll() is None
+            connection = answer.headers.get("connection", "keep-alive")
+        client.close()
+        assert leaving.wait(60) == 0
 
 
 def test_the_metrics_listener_shows_figures_and_nothing_of_the_admin(
