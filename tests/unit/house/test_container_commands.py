@@ -169,7 +169,33 @@ def test_prometheus_asks_every_service_of_ours_and_every_envoy_where_it_answers(
         ("portal", "platform-service", "orchestration-engine"), "listen"
     )
     expected |= {f"{name}:{_port(getattr(told(name), at.get(name, 'metrics_listen')))}" for name in OURS}
-    assert targets == expected | {"127.0.0.1:9090"}
+    assert targets == expected | {"127.0.0.1:9090", "alertmanager:9093"}
+
+
+def test_alerts_reach_an_alertmanager_that_has_a_receiver_for_each_severity() -> None:
+    config = yaml.safe_load((PROJECT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    (managers,) = config["alerting"]["alertmanagers"]
+    (target,) = managers["static_configs"][0]["targets"]
+    assert target.rpartition(":")[0] in services()
+    told = yaml.safe_load((PROJECT / "deploy" / "prometheus" / "alertmanager.yml").read_text())
+    routes = [told["route"], *told["route"]["routes"]]
+    assert {route["receiver"] for route in routes} == {receiver["name"] for receiver in told["receivers"]}
+    assert [route["matchers"] for route in routes[1:]] == [['severity="page"']]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_the_portal_reaches_who_counts(gateway: str) -> None:
+    path = PurePosixPath(_policies()[gateway].services.ratelimit.endpoint.removeprefix("unix:"))
+    assert _mounted("portal")[path.parent] == f"sockets-{gateway}"
+    assert services()["portal"]["user"] == services()[f"gateway-{gateway}"]["user"]
+
+
+def test_the_console_asks_the_control_plane_where_it_answers(told: Told) -> None:
+    console = told("portal").developer.console
+    host, _, port = console.control_api.removeprefix("http://").partition(":")
+    assert (host, int(port)) == ("control-plane", _port(told("control-plane").control_listen))
+    assert set(services()["portal"]["networks"]) & set(services()[host]["networks"])
+    assert "control-token" in services()["portal"]["secrets"]
 
 
 def test_prometheus_shares_a_network_with_everything_that_it_asks() -> None:
