@@ -24,11 +24,15 @@ class AnchorError(Exception):
     """A file that holds no anchors, or one that is not whole; the text names file and line."""
 
 
-def anchor_line(end: ChainEnd, at: float, *, is_checkpoint: bool = False) -> str:
-    """An anchor as one line of JSON. `at`: seconds since the epoch. A checkpoint says that all up to it was removed."""
+def anchor_line(end: ChainEnd, at: float, *, is_checkpoint: bool = False, is_erasure: bool = False) -> str:
+    """An anchor as one line of JSON. `at`: seconds since the epoch.
+
+    A checkpoint says that all up to it was removed; an erasure, that this row may say who was taken out of others.
+    """
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
     anchor = {"gateway": end.gateway, "position": end.position, "row_hash": end.row_hash, "at": moment}
-    return json.dumps(anchor | ({"checkpoint": True} if is_checkpoint else {}))
+    kind = {"checkpoint": True} if is_checkpoint else {"erasure": True} if is_erasure else {}
+    return json.dumps(anchor | kind)
 
 
 def read_anchors(path: Path) -> Anchors:
@@ -38,6 +42,7 @@ def read_anchors(path: Path) -> Anchors:
     """
     ends: list[ChainEnd] = []
     checkpoints: list[ChainEnd] = []
+    erasures: list[ChainEnd] = []
     # Others take more than this for the end of a line, and would find one where a client has written it.
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
@@ -49,13 +54,14 @@ def read_anchors(path: Path) -> Anchors:
                 case {"gateway": str(gateway), "position": int(position), "row_hash": str(digest)} if (
                     position >= 0 and not isinstance(position, bool) and len(digest) == _HASH_DIGITS
                 ):
-                    kind = checkpoints if fields.get("checkpoint") is True else ends
+                    is_checkpoint, is_erasure = fields.get("checkpoint") is True, fields.get("erasure") is True
+                    kind = checkpoints if is_checkpoint else erasures if is_erasure else ends
                     kind.append(ChainEnd(gateway, position, digest))
                 case _:
                     raise AnchorError(f"{path}:{number}: an anchor has gateway, position and row_hash (64 hex digits)")
-    if not ends and not checkpoints:
+    if not ends and not checkpoints and not erasures:
         raise AnchorError(f"{path}: there is no anchor in it: `apibank audit anchor` prints them")
-    return Anchors(tuple(ends), tuple(checkpoints))
+    return Anchors(tuple(ends), tuple(checkpoints), tuple(erasures))
 
 
 def anchors_below(folder: Path) -> Anchors:
@@ -68,7 +74,7 @@ def anchors_below(folder: Path) -> Anchors:
 
 
 def keep_checkpoint(folder: Path, line: str, gateway: str) -> Path | None:
-    """Add a checkpoint to those of this machine; None where it keeps no audit. Raises OSError."""
+    """Add a checkpoint or an erasure to those of this machine; None where it keeps no audit. Raises OSError."""
     if not (folder / gateway).is_dir():
         return None
     path = folder / gateway / _CHECKPOINTS_NAME

@@ -61,6 +61,7 @@ def verified_line(verified: Verified, findings: int) -> str:
     end = verified.end
     places = f"rows {verified.first_position} to {end.position}" if verified.rows else "no rows"
     anchors = f", {verified.anchors} anchors" if verified.anchors != 1 else ", 1 anchor"
+    erased = f", a person taken out of {verified.erased}" if verified.erased else ""
     before = f" ({verified.unchecked} of rows that were removed since)" if verified.unchecked else ""
     outcome = "whole" if not findings else f"{findings} flaws" if findings > 1 else "1 flaw"
-    return f"{verified.gateway}: {outcome}; {places}{anchors}{before}; ends in {end.row_hash}"
+    return f"{verified.gateway}: {outcome}; {places}{erased}{anchors}{before}; ends in {end.row_hash}"

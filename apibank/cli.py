@@ -17,6 +17,7 @@ from apibank.commands import (
     keys,
     limits,
     messages,
+    person,
     policies,
     replay,
     serve,
@@ -50,6 +51,7 @@ app.command("traffic", short_help="Show what the federation was sent.")(traffic.
 app.command("cost", short_help="Show what requests cost, by domain and tier.")(traffic.cost)
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(consents.app, name="consents")
+app.add_typer(person.app, name="person")
 app.add_typer(break_glass.app, name="break-glass", short_help="A sealed credential for emergencies.")
 app.add_typer(policies.app, name="policy")
 app.add_typer(endpoints.app, name="endpoints")

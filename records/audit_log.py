@@ -59,6 +59,11 @@ class AuditLog:
             # Always in one order, so that two writers never wait for each other.
             return {name: await self._append(session, name, by_gateway[name]) for name in sorted(by_gateway)}
 
+    async def append(self, session: AsyncSession, entry: AuditEntry) -> ChainEnd:
+        """Append one entry within a transaction that does more; the end of its chain."""
+        kept = storable(entry)
+        return await self._append(session, kept.gateway, {kept.event_id: kept})
+
     async def _append(self, session: AsyncSession, gateway: str, entries: Mapping[str, AuditEntry]) -> ChainEnd:
         end = await self._lock(session, gateway)
         known = await _known(session, tuple(entries))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal_column,
     make_url,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
@@ -84,6 +85,11 @@ class Database:
         async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
+    async def overwrite(self, session: AsyncSession) -> None:
+        """What this session removes is overwritten, and not only given up. PostgreSQL does so when it vacuums."""
+        if self.sqlite:
+            await session.execute(text("PRAGMA secure_delete = ON"))
+
     async def close(self) -> None:
         """Close every connection. The database is not used after it."""
         await self._engine.dispose()
@@ -132,9 +138,9 @@ def _address(url: str) -> tuple[URL, PasswordFile | None]:
     return address if password is None else address.set(username=password.user or None), password
 
 
-def _driver_url(text: str) -> URL:
+def _driver_url(written: str) -> URL:
     try:
-        url = make_url(text)
+        url = make_url(written)
     except (ArgumentError, ValueError):
         # Neither the text nor the cause: there may be a password in them.
         raise DatabaseUrlError("the database is sqlite:///PATH or postgresql://USER@HOST/NAME") from None

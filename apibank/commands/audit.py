@@ -187,7 +187,7 @@ def verify(
         end = one.end
         chains.append({"gateway": one.gateway, "rows": one.rows, "first_position": one.first_position,
                        "position": end.position, "row_hash": end.row_hash, "anchors": one.anchors,
-                       "anchors_unchecked": one.unchecked, "flaws": count})  # fmt: skip
+                       "anchors_unchecked": one.unchecked, "erased": one.erased, "flaws": count})  # fmt: skip
         if output is OutputFormat.TABLE:
             sys.stdout.write(plain(verified_line(one, count)) + "\n")
 
