@@ -19,7 +19,9 @@ from typing import Any
 
 import httpx2
 import yaml
+from typer.testing import CliRunner
 
+from apibank.cli import app
 from apibank.envoy_process import find_envoy
 from apibank.issuer.keys import KeyStore
 from apibank.valkey_process import find_valkey
@@ -31,7 +33,17 @@ from waooaw_signing import sign
 
 DOMAINS = {"platform": 8000, "marketing": 8001, "education": 8002, "sales": 8003, "agents": 8004}
 GATEWAYS = ("central", *DOMAINS)
-_OF_GATEWAY = {"central": 1, "platform": 10, "marketing": 11, "education": 12, "sales": 13, "agents": 14}
+# Education has two hosts, each with an Envoy and services of its own.
+HOSTS_OF = {name: (name,) for name in GATEWAYS} | {"education": ("education", "education-b")}
+_NUMBERS = {
+    "central": 1,
+    "platform": 10,
+    "marketing": 11,
+    "education": 12,
+    "sales": 13,
+    "agents": 14,
+    "education-b": 22,
+}
 # `edge` is the Internet (RFC 5737); the rest is the house's own.
 _NETS = {"inside": "10.84.1", "mesh": "10.84.2", "control": "10.84.3", "data": "10.84.4", "services": "10.84.5"}
 PLAN: Mapping[str, Mapping[str, str]] = {
@@ -42,7 +54,7 @@ PLAN: Mapping[str, Mapping[str, str]] = {
     "service": {"services": "10.84.5.20"},
     **{
         name: {net: f"{_NETS[net]}.{number}" for net in ("mesh", "control", "data", "services")}
-        for name, number in _OF_GATEWAY.items()
+        for name, number in _NUMBERS.items()
     },
 }
 CENTRAL = {"edge": "198.51.100.1", "inside": "10.84.1.1", **PLAN["central"]}
@@ -74,10 +86,19 @@ def overlay(folder: Path) -> Mapping[str, object]:
         if "agents" in written:
             gateways[name]["agents"] = {"secrets_directory": str(folder / "secrets" / "agents")}
         if name in DOMAINS:
-            gateways[name]["listeners"] = {"mesh": {"address": f"{PLAN[name]['mesh']}:{DOMAINS[name]}"}}
-            gateways["central"]["upstreams"][f"{name}-gateway"] = {
-                "endpoints": [f"{PLAN[name]['mesh']}:{DOMAINS[name]}"]
-            }
+            places = [PLAN[host]["mesh"] for host in HOSTS_OF[name]]
+            # An address for all Envoys of a gateway: with several hosts it can be none of one host's own.
+            listen = places[0] if len(places) == 1 else "0.0.0.0"
+            gateways[name]["listeners"] = {"mesh": {"address": f"{listen}:{DOMAINS[name]}"}}
+            upstream: dict[str, Any] = {"endpoints": [f"{place}:{DOMAINS[name]}" for place in places]}
+            if len(places) > 1:
+                upstream["health_check"] = {
+                    "protocol": "tcp",
+                    "interval_ms": 1000,
+                    "timeout_ms": 500,
+                    "unhealthy_after": 2,
+                }
+            gateways["central"]["upstreams"][f"{name}-gateway"] = upstream
     gateways["central"]["listeners"] = {
         "https": {"address": f"{CENTRAL['edge']}:443"},
         "http": {"address": f"{CENTRAL['edge']}:80"},
@@ -102,7 +123,7 @@ class Federation:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.tokens = Tokens(folder / "issuer")
         self._context = ssl.create_default_context(cafile=self.secrets / "ca.pem")
-        self._control_token = (self.secrets / "control-token").read_text("utf-8")
+        self.control_token = (self.secrets / "control-token").read_text("utf-8")
 
     def start(self, name: str, host: str, *command: str) -> None:
         """Run a process on a host; its output is in a file of its name."""
@@ -116,8 +137,22 @@ class Federation:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with (self.folder / f"{name}.log").open("ab") as log, self.hosts.on(host):
             self.processes[name] = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                (*self._own_sockets(host), *command),
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
+
+    def _own_sockets(self, host: str) -> tuple[str, ...]:
+        """What to begin a command with, so that a gateway's second host has a folder of sockets of its own."""
+        (gateway,) = (name for name in HOSTS_OF if host in HOSTS_OF[name]) if host in _NUMBERS else (host,)
+        if gateway == host:
+            return ()
+        mounted = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+        here, there = str(self.folder / host / "run"), str(self.folder / gateway / "run")
+        return ("unshare", "--mount", "sh", "-c", mounted, "sh", here, there)
 
     def serve(self, name: str, host: str, *arguments: str) -> None:
         """Run a service of ours on a host, with that host's own copy of the policies."""
@@ -127,9 +162,10 @@ class Federation:
     def policies(self, host: str) -> Path:
         return self.folder / host / "gateways"
 
-    def envoy(self, gateway: str, *, node: str = "", admin_port: int = 9901) -> None:
-        """Run an Envoy on its gateway's host from what `apibank bootstrap` prints there."""
-        node, own = node or f"{gateway}-1", self.secrets / f"envoy-{gateway}"
+    def envoy(self, gateway: str, *, host: str = "", node: str = "", admin_port: int = 9901) -> None:
+        """Run an Envoy on a host of its gateway from what `apibank bootstrap` writes there."""
+        host = host or gateway
+        node, own = node or f"{host}-1", self.secrets / f"envoy-{gateway}"
         tls = (
             "--certificate",
             str(own / "node.pem"),
@@ -139,15 +175,15 @@ class Federation:
             str(own / "ca.pem"),
         )
         control = f"{PLAN['control']['control']}:18000"
-        folder = self.folder / gateway / node
-        subprocess.run(
-            [sys.executable, "-m", "apibank", "bootstrap", gateway, "--control-plane", control, *tls,
-             "--into", str(folder), "--node", node, "--admin-port", str(admin_port),
-             "--metrics-listen", f"{PLAN[gateway]['control']}:{admin_port + 1}"],
-            cwd=ROOT, capture_output=True, check=True, timeout=60,
+        folder = self.folder / host / node
+        # In this process: seven more interpreters would take longer to start than all else together.
+        written = CliRunner().invoke(
+            app, ["bootstrap", gateway, "--control-plane", control, *tls, "--into", str(folder), "--node", node,
+                  "--admin-port", str(admin_port), "--metrics-listen", f"{PLAN[host]['control']}:{admin_port + 1}"],
         )  # fmt: skip
+        assert written.exit_code == 0, written.output
         envoy = (str(find_envoy()), "-c", str(folder / "bootstrap.yaml"), "--disable-hot-restart", "--concurrency", "1")
-        self.start(f"envoy-{node}", gateway, *envoy, "--log-level", "warning")
+        self.start(f"envoy-{node}", host, *envoy, "--log-level", "warning")
 
     def stop(self, name: str) -> None:
         process = self.processes.pop(name)
@@ -175,7 +211,7 @@ class Federation:
         """What the control plane says of each gateway, asked on its own host."""
         answer = self.call(
             "control", "GET", "/v1/status?resources=false", to="http://127.0.0.1:18001",
-            headers={"authorization": f"Bearer {self._control_token}"},
+            headers={"authorization": f"Bearer {self.control_token}"},
         )  # fmt: skip
         return {one["gateway"]: one for one in answer.json()["gateways"]}
 
@@ -228,7 +264,7 @@ class Federation:
 
     def is_live(self) -> bool:
         states = self.states()
-        return all(states.get(name, {"live": 0})["live"] == 1 for name in GATEWAYS)
+        return all(states.get(name, {"live": 0})["live"] == len(HOSTS_OF[name]) for name in GATEWAYS)
 
 
 class _Service(BaseHTTPRequestHandler):
@@ -271,7 +307,7 @@ def running(folder: Path) -> Iterator[Federation]:
     """All of it, until every Envoy runs what is published for it; stopped and taken down at the end."""
     make_secrets(folder / "secrets", datetime.now(UTC))
     (folder / "hosts.yaml").write_text(yaml.safe_dump(overlay(folder)), encoding="utf-8")
-    for host in ("control", *GATEWAYS):
+    for host in ("control", *_NUMBERS):
         shutil.copytree(ROOT / "envoy" / "gateways", folder / host / "gateways")
         (folder / host / "run").mkdir(mode=0o700)
     plan = {**PLAN, "central": CENTRAL}
@@ -290,7 +326,8 @@ def _start(federation: Federation) -> None:
     federation.start("valkey", "store", str(find_valkey()), "--bind", store, "--port", "6379", "--save", "",
                      "--protected-mode", "no", "--dir", str(federation.folder))  # fmt: skip
     tls = federation.secrets / "control-plane"
-    places = (f"--gateway-host={name}={PLAN[name]['control']}:18002" for name in GATEWAYS)
+    pairs = [(name, host) for name in GATEWAYS for host in HOSTS_OF[name]]
+    places = (f"--gateway-host={name}={PLAN[host]['control']}:18002" for name, host in pairs)
     federation.serve(
         "control-plane", "control", "control-plane", "--listen", f"{PLAN['control']['control']}:18000",
         "--control-listen", "127.0.0.1:18001", "--tls-certificate", str(tls / "control-plane.pem"),
@@ -300,10 +337,10 @@ def _start(federation: Federation) -> None:
         "telemetry", "control", sys.executable, "-m", "apibank", "serve", "telemetry", "--exposed",
         "--listen", f"{PLAN['control']['control']}:18003", "--metrics-listen", "127.0.0.1:18004",
     )  # fmt: skip
-    for name in GATEWAYS:
-        metrics = f"{PLAN[name]['control']}:18002"
-        federation.serve(f"gateway-{name}", name, "gateway", name, "--metrics-listen", metrics,
+    for name, host in pairs:
+        metrics = f"{PLAN[host]['control']}:18002"
+        federation.serve(f"gateway-{host}", host, "gateway", name, "--metrics-listen", metrics,
                          "--store", f"redis://{store}:6379/0")  # fmt: skip
-    for name in GATEWAYS:
-        federation.envoy(name)
+    for name, host in pairs:
+        federation.envoy(name, host=host)
     federation.until(federation.is_live, "a federation whose Envoys all run their policies")

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.multi_host.federation import CENTRAL, GATEWAYS, PLAN, Federation
+from tests.e2e.multi_host.federation import CENTRAL, GATEWAYS, HOSTS_OF, PLAN, Federation
 from tests.support.client import problem
 from tests.support.tokens import Fresh
 
 PATHS = {"marketing": "/api/marketing/content", "sales": "/api/sales/leads", "education": "/api/education/homework"}
 BRAND, MOVED = "path: /api/marketing/brand\n", "path: /api/marketing/brands\n"
+ALL_HOSTS = [host for hosts in HOSTS_OF.values() for host in hosts]
 SECOND = "http://127.0.0.1:9911"
 
 
 @pytest.fixture(autouse=True)
 def _as_before(federation: Federation) -> Iterator[None]:
     """Every file as it was, and every Envoy in sync with it, whatever a test has done."""
-    files = [federation.policies(host) / f"{one}.yaml" for host in (*GATEWAYS, "control") for one in GATEWAYS]
+    files = [federation.policies(host) / f"{one}.yaml" for host in (*ALL_HOSTS, "control") for one in GATEWAYS]
     before = {file: file.read_text("utf-8") for file in files}
     known = versions(federation)
     yield
@@ -31,6 +32,11 @@ def versions(federation: Federation) -> dict[str, str]:
 
 def in_sync(federation: Federation) -> bool:
     return all(1 <= one["live"] == one["envoys"] and not one["errors"] for one in federation.states().values())
+
+
+def behind(federation: Federation) -> set[str]:
+    """The gateways of which some Envoy does not run what is published."""
+    return {name for name, one in federation.states().items() if one["live"] < one["envoys"]}
 
 
 def move_brand(federation: Federation, *hosts: str) -> None:
@@ -77,7 +83,7 @@ def test_cut_off_from_the_control_plane_a_gateway_serves_what_it_knows_and_catch
         assert told(federation, "marketing", token, "/api/marketing/brands")[0] == 404
         # The connection is silent, not closed: that it is dead is found out by who waits for an answer.
         federation.until(lambda: federation.states()["marketing"]["live"] == 0, "the word that it is behind")
-        assert all(federation.states()[one]["live"] == 1 for one in GATEWAYS if one != "marketing")
+        assert behind(federation) == {"marketing"}
         # An Envoy that comes now has never heard anything, and serves nobody instead of anybody.
         federation.envoy("marketing", node="marketing-2", admin_port=9911)
         failed = "cluster.control-plane.upstream_cx_connect_fail"
@@ -101,7 +107,7 @@ def test_heard_by_nobody_a_gateway_serves_what_it_hears(federation: Federation, 
         move_brand(federation, "marketing", "control")
         federation.until(lambda: federation.states()["marketing"]["live"] == 0, "the word that it is behind")
         assert told(federation, "marketing", token) == SERVED
-        assert all(federation.states()[one]["live"] == 1 for one in GATEWAYS if one != "marketing")
+        assert behind(federation) == {"marketing"}
     federation.until(lambda: told(federation, "marketing", token, "/api/marketing/brands") == SERVED, "the new path")
 
 
@@ -143,3 +149,24 @@ def test_cut_off_from_central_one_gateway_is_away_and_the_others_serve(
         assert federation.connects("marketing", PLAN["marketing"]["mesh"], 8001)
         assert federation.connects("client", CENTRAL["edge"], 443)
     federation.until(lambda: told(federation, "marketing", tokens["marketing"]) == SERVED, "marketing again")
+
+
+@pytest.mark.requirement("R4")
+def test_a_gateway_with_two_hosts_serves_by_the_other_when_one_is_cut_off(federation: Federation, fresh: Fresh) -> None:
+    federation.until(lambda: serving(federation, fresh) == {*HOSTS_OF["education"]}, "both hosts serving")
+    with federation.hosts.unplugged("education-b", "mesh"):
+        federation.until(lambda: healthy(federation) == 1, "central knowing that one is away")
+        assert serving(federation, fresh) == {"education"}
+    federation.until(lambda: serving(federation, fresh) == {*HOSTS_OF["education"]}, "both hosts serving again")
+
+
+def serving(federation: Federation, fresh: Fresh) -> set[str]:
+    """What ten requests of a new caller met: the hosts by which they passed, or how they failed."""
+    path, headers = PATHS["education"], {"authorization": f"Bearer {federation.tokens.of('education', fresh)}"}
+    answers = [federation.call("client", "GET", path, headers=headers) for _ in range(10)]
+    by_address = {PLAN[host]["services"]: host for host in HOSTS_OF["education"]}
+    return {by_address[one.json()["from"]] if one.status_code == 200 else one.text for one in answers}
+
+
+def healthy(federation: Federation) -> int:
+    return federation.stat("central", "cluster.education-gateway.membership_healthy")
