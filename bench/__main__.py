@@ -14,6 +14,7 @@ MODULES = (
     "bench.timing_of_refusals",
     "bench.pages",
     "bench.stack",
+    "bench.sizing",
 )
 
 

@@ -1,5 +1,6 @@
 """What the pods of deploy/kubernetes are told to run, where they find each other, and who may reach whom."""
 
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -252,3 +253,33 @@ def test_outside_reaches_the_public_doors_alone() -> None:
         balancers = [one for one, each in of_kind(name, "Service").items() if each["spec"].get("type") is not None]
         assert balancers == ["central-gateway"]
         assert {port["port"] for port in of_kind(name, "Service")["central-gateway"]["spec"]["ports"]} == {443, 80}
+
+
+def test_prometheus_finds_the_figures_of_every_pod_once_and_may_reach_them() -> None:
+    config = yaml.safe_load((PROJECT / "deploy" / "prometheus" / "kubernetes.yml").read_text("utf-8"))
+    kept = {
+        job["job_name"]: re.compile(rule["regex"])
+        for job in config["scrape_configs"]
+        for rule in job["relabel_configs"]
+        if rule.get("action") == "keep"
+    }
+    admitted = [
+        (policy["spec"]["podSelector"], {port["port"] for port in rule["ports"]})
+        for policy in of_kind("production", "NetworkPolicy").values()
+        for rule in policy["spec"].get("ingress", [])
+        for peer in rule.get("from", [])
+        if peer.get("namespaceSelector") == {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+    ]
+    found: dict[str, set[str]] = {}
+    for pod_name, pod in pods("production").items():
+        labels = pod["metadata"]["labels"]
+        for container in containers(pod):
+            for port in container["ports"]:
+                jobs = [job for job, rule in kept.items() if rule.fullmatch(f"{labels['app']};{port['name']}")]
+                assert len(jobs) <= 1
+                reached = any(selects(who, labels) and port["containerPort"] in ports for who, ports in admitted)
+                assert bool(jobs) == reached, (pod_name, port)
+                found.setdefault(pod_name, set()).update(jobs)
+    gateways = {f"{gateway}-gateway": {"gateway", "envoy"} for gateway in GATEWAYS}
+    others = {one: {"services"} for one in ("telemetry", "portal", "platform-service", "orchestration-engine")}
+    assert found == gateways | others | {"control-plane": {"control-plane"}}
