@@ -70,6 +70,8 @@ def upstream_cluster(name: str, upstream: Upstream) -> Cluster:
     if comes_by_eds(upstream):
         cluster.type = ClusterDiscoveryType.EDS
         cluster.eds_cluster_config = ClusterEdsClusterConfig(eds_config=ads())
+        # Who takes a host away means it. Envoy would keep sending to it for as long as it answers health checks.
+        cluster.ignore_health_on_host_removal = bool(cluster.health_checks)
     else:
         _resolve_names(cluster, upstream.endpoints, upstream.dns or _DNS)
     return cluster

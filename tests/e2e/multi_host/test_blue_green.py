@@ -88,7 +88,9 @@ def test_a_pool_is_exchanged_and_the_old_one_ended_and_no_request_fails(federati
             federation.until(lambda: len(asked.answers) > count + 50, "requests without it")
             # And back, to a pool that was started anew.
             federation.envoy("education", host=BLUE)
-            federation.until(lambda: federation.states()["education"]["live"] == len(HOSTS_OF["education"]), "both live")
+            federation.until(
+                lambda: federation.states()["education"]["live"] == len(HOSTS_OF["education"]), "both live"
+            )
             send_to(federation, BLUE)
             answered_by(asked, federation, {BLUE})
         assert {*asked.answers} == {BLUE, GREEN}

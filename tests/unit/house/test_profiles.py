@@ -7,7 +7,7 @@ import pytest
 
 from policy.lint import lint_all
 from policy.load import load_gateways
-from policy.model import Gateway, Match
+from policy.model import Gateway, Match, Route
 from policy.modes import Mode
 from policy.problem import Source
 
@@ -19,6 +19,15 @@ DOMAINS = ("platform", "marketing", "education", "sales", "agents")
 # Steps of moving clients behind the gateway, and what is kept for them for a time; all others are places.
 MOVING = {"migration": Mode.SHADOW, "migration-optional": Mode.OPTIONAL}
 KEPT = {"legacy-agents"}
+# From one application to the federation, in their order, with what each brings from behind it.
+STEPS = {
+    "migration-catch-all": set[str](),
+    "migration-platform": {"platform-health", "platform", "portal", "docs", "redoc", "openapi"},
+    **{
+        f"migration-{name}": {name, f"{name}-docs", f"{name}-redoc", f"{name}-openapi"}
+        for name in ("marketing", "education", "sales")
+    },
+}
 # What the overlay of a place may say. Who may call, for what, how often and with which body is the gateways' own and
 # the same everywhere.
 PLACE = {"networks", "issuers", "certificates", "authorities", "services", "listeners", "upstreams"}
@@ -48,7 +57,9 @@ def _demands(gateway: Gateway) -> Mapping[str, object]:
 
 
 @pytest.mark.parametrize(
-    "profile", [one for one in PROFILES if one.stem not in MOVING.keys() | KEPT], ids=lambda path: path.stem
+    "profile",
+    [one for one in PROFILES if one.stem not in MOVING.keys() | KEPT | STEPS.keys()],
+    ids=lambda path: path.stem,
 )
 def test_a_profile_is_valid_and_changes_no_rule(profile: Path) -> None:
     plain, here = _gateways(), _gateways(profile.stem)
@@ -68,6 +79,35 @@ def test_moving_changes_what_is_enforced_of_the_domains_and_nothing_that_is_dema
         for route_name, route in gateway.routes.items():
             strict = (name if name != "central" else route_name) not in moved
             assert gateway.mode_of(route) is (Mode.ENFORCE if strict else MOVING[profile]), (name, route_name)
+
+
+@pytest.mark.requirement("R109", "R110", "R111")
+def test_each_step_of_the_migration_brings_what_it_is_named_for_and_leaves_all_else_as_it_was() -> None:
+    plain, brought, former = _gateways(), set[str](), None
+    for name, routes in STEPS.items():
+        here = _gateways(name)
+        brought |= routes
+        central = here["central"]
+        assert central.routes.keys() == brought | {"everything-else", "agents"}
+        rest = central.routes["everything-else"]
+        assert (rest.path, rest.upstream, rest.listeners) == ("/", "legacy-backend", ("https",))
+        assert central.mode_of(rest) is Mode.SHADOW
+        for route in brought:
+            assert _demands_of(central.routes[route]) == _demands_of(plain["central"].routes[route])
+            assert (central.mode_of(central.routes[route]) is Mode.SHADOW) is (route in {"marketing", "sales"})
+        assert here["agents"] == plain["agents"]
+        if former is not None:
+            changed = {one for one in here if here[one] != former[one]}
+            assert changed == {"central", name.removeprefix("migration-")} - {"platform"}
+        former = here
+    assert former is not None
+    # What is left is the step that there was before: what no gateway knows is refused, all else is as it was.
+    shadow = _gateways("migration")
+    assert {name: former[name] for name in DOMAINS} == {name: shadow[name] for name in DOMAINS}
+
+
+def _demands_of(route: Route) -> Mapping[str, object]:
+    return route.model_dump(exclude={"mode", "lint_exceptions"})
 
 
 @pytest.mark.requirement("R112")
