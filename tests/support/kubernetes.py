@@ -1,11 +1,13 @@
 """deploy/kubernetes as `kubectl apply -k` would send it: rendered by kubectl itself, which needs no cluster for it."""
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import yaml
 
@@ -19,12 +21,31 @@ KUBECTL: Final = Path(sys.executable).with_name("kubectl")
 Resource = Mapping[str, Any]
 
 
-class Volume(NamedTuple):
-    """Where a container sees files, and which: a ConfigMap's or Secret's keys, by their paths. None: what it writes."""
+class ConfigMapVolume:
+    """A folder as kubelet writes a ConfigMap into it (AtomicWriter): NAME -> ..data/NAME, ..data -> ..N, the files."""
 
-    path: str
-    kind: str | None
-    name: str | None
+    def __init__(self, folder: Path) -> None:
+        self.data: Final = folder / "..data"
+        self._folder = folder
+        self._number = 0
+        folder.mkdir()
+
+    def put(self, **files: str) -> None:
+        """All files anew, `NAME.yaml` each, at one moment; the ones before are gone afterwards."""
+        old = self.data.resolve() if self._number else None
+        self._number += 1
+        written = self._folder / f"..{self._number}"
+        written.mkdir()
+        for name, text in files.items():
+            (written / f"{name}.yaml").write_text(text, "utf-8")
+        partial = self._folder / "..data_tmp"
+        partial.symlink_to(written.name)
+        partial.rename(self.data)
+        for name in files:
+            if not os.path.lexists(link := self._folder / f"{name}.yaml"):
+                link.symlink_to(Path("..data") / link.name)
+        if old is not None:
+            shutil.rmtree(old)
 
 
 def render(folder: Path) -> Sequence[Resource]:
