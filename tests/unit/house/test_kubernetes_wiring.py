@@ -194,8 +194,8 @@ def test_a_pod_is_given_the_time_that_its_envoy_takes_to_leave(name: str) -> Non
         assert spec["terminationGracePeriodSeconds"] >= sum(seconds.values()) + 10
 
 
-def _reached(name: str) -> set[tuple[str, str, int]]:
-    """(from, to, port) of every connection between an overlay's pods that the policies admit, at both ends."""
+def _reached(name: str, *ends: str) -> set[tuple[str, str, int]]:
+    """(from, to, port) of every connection between an overlay's pods that the policies admit at these ends."""
     policies = [one["spec"] for one in of_kind(name, "NetworkPolicy").values()]
 
     def admits(kind: str, this: Mapping[str, str], other: Mapping[str, str], port: int) -> bool:
@@ -218,7 +218,8 @@ def _reached(name: str) -> set[tuple[str, str, int]]:
         for here in labels
         for there in labels
         for port in _opened(name, there)
-        if admits("egress", labels[here], labels[there], port) and admits("ingress", labels[there], labels[here], port)
+        if ("egress" not in ends or admits("egress", labels[here], labels[there], port))
+        and ("ingress" not in ends or admits("ingress", labels[there], labels[here], port))
     }
 
 
@@ -238,7 +239,11 @@ def test_who_may_reach_whom_is_this_and_nothing_else() -> None:
     }
     ours = {pod for pod in pods("development") if pod not in {"valkey", "postgres"}}
     expected |= {(pod, store, port) for pod in ours for store, port in (("valkey", 6379), ("postgres", 5432))}
-    assert _reached("development") == expected
+    assert _reached("development", "egress", "ingress") == expected
+    # Whoever is reached says so alone, too, so that neither end has to be trusted with the other's. Central's public
+    # doors are everybody's.
+    public = {(pod, gateways["central"], port) for pod in pods("development") for port in (8443, 8080)}
+    assert _reached("development", "ingress") == expected | public
 
 
 def test_outside_reaches_the_public_doors_alone() -> None:
