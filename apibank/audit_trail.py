@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from apibank.audit_anchors import ANCHOR_NAME, AnchorError, AnchorKeeper
+from apibank.audit_keeping import AuditKeeping
 from apibank.audit_metrics import AuditCollector
 from authz.audit import AuditEvent
 from authz.principal import Kind
@@ -42,13 +43,14 @@ _LAST_SECONDS: Final = 2.0
 class AuditPlace:
     """Where a gateway's audit waits: `folder` is shared by the gateways of a machine, `spool_bytes` is each one's.
 
-    `key_file` holds the key of the subjects' pseudonyms.
+    `key_file` holds the key of the subjects' pseudonyms. `keep_days`: how long rows are kept, None where for good.
     """
 
     gateway: str
     folder: Path
     spool_bytes: int
     key_file: Path
+    keep_days: int | None = None
 
 
 def subject_key(path: Path) -> bytes:
@@ -124,17 +126,22 @@ async def audit_trail(
     """A trail that is written and delivered until the body ends. `wait_seconds`: how long an event may take to disk."""
     figures = AuditFigures()
     courier = _Courier(place, AuditLog(database), figures)
+    days = place.keep_days
+    keeping = None if days is None else AuditKeeping(place.gateway, place.folder, database, days, time.time)
     journal = AuditJournal(figures, wait_seconds=wait_seconds, on_kept=courier.wake)
     registry.register(AuditCollector(place.gateway, figures, lambda: journal.spool, time.time))
     async with asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(journal.run())
         # The first attempt is made before the first check comes.
         carrying = tasks.create_task(courier.run(journal))
+        removing = None if keeping is None else tasks.create_task(keeping.run())
         await courier.tried.wait()
         try:
             yield AuditTrail(place.gateway, journal)
         finally:
             journal.close()
+            if removing is not None:
+                removing.cancel()
             await asyncio.wait({writing})
             carrying.cancel()
             await asyncio.wait({carrying})

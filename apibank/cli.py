@@ -8,10 +8,12 @@ import typer
 from apibank import __version__
 from apibank.commands import (
     audit,
+    backups,
     bootstrap,
     break_glass,
     consents,
     credentials,
+    databases,
     endpoints,
     explain,
     keys,
@@ -52,6 +54,9 @@ app.command("cost", short_help="Show what requests cost, by domain and tier.")(t
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(consents.app, name="consents")
 app.add_typer(person.app, name="person")
+app.add_typer(databases.app, name="database")
+app.command("backup", short_help="Copy what must survive this machine.")(backups.backup)
+app.command("restore", short_help="Bring a backup to an empty machine.")(backups.restore)
 app.add_typer(break_glass.app, name="break-glass", short_help="A sealed credential for emergencies.")
 app.add_typer(policies.app, name="policy")
 app.add_typer(endpoints.app, name="endpoints")

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         None,
         description="Key of the audit's pseudonyms, the same for all replicas; unset: made in the state directory.",
     )
+    audit_keep_days: Annotated[int, Field(ge=1, le=36_500)] | None = Field(
+        None, description="How many days of each gateway's audit its process keeps; unset: all, until `audit prune`."
+    )
     prices: Path | None = Field(
         None,
         description="Rules that declare what a request costs; unset: those of telemetry/alerts/cost.yaml.",

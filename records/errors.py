@@ -19,6 +19,14 @@ class DatabaseUrlError(RecordsError):
     """A database that cannot be used. The text never holds the URL, which may hold a password."""
 
 
+class SchemaError(RecordsError, ValueError):
+    """A database whose tables this version cannot serve, or bring where they should be."""
+
+
+class CopyError(RecordsError):
+    """A database that cannot be copied."""
+
+
 class KeyRefusedError(RecordsError):
     """A key that cannot be made, rotated or revoked as asked."""
 

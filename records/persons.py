@@ -155,7 +155,7 @@ async def _requests(session: AsyncSession, person: Person) -> Sequence[Sequence[
 
 
 def _spans(requests: Sequence[str]) -> ColumnElement[bool]:
-    # Only a trace's first spans have the request's id. By another name, lest it be taken for the row that is asked about.
+    # Only a trace's first spans have the request's id. Another name keeps it from being the row that is asked about.
     first = aliased(SpanRow)
     traces = select(first.trace_id).where(first.request_id.in_(requests))
     return SpanRow.trace_id.in_(traces)

@@ -214,7 +214,13 @@ def _serve_gateway(name: str, metrics_listen: str, parts: frozenset[str], **opti
         replicas=settings.replicas,
         counters=settings.counters,
         samples=settings.samples_folder(),
-        audit=AuditPlace(name, settings.audit_folder(), settings.audit_spool_mib * 1024 * 1024, settings.audit_key()),
+        audit=AuditPlace(
+            name,
+            settings.audit_folder(),
+            settings.audit_spool_mib * 1024 * 1024,
+            settings.audit_key(),
+            settings.audit_keep_days,
+        ),
     )
     _run(partial(run_gateway, service), log_level=settings.log_level)
 

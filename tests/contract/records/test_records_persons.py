@@ -40,8 +40,8 @@ ENTRY = AuditEntry(
 def entries(person: Person, count: int, first: int = 0) -> list[AuditEntry]:
     return [
         replace(
-            ENTRY, principal=person.principal, event_id=f"{person.pseudonym[0]}{number}", request_id=f"{person.subject}-r",
-            timestamp=NOW + timedelta(seconds=number),
+            ENTRY, principal=person.principal, event_id=f"{person.pseudonym[0]}{number}",
+            request_id=f"{person.subject}-r", timestamp=NOW + timedelta(seconds=number),
         )
         for number in range(first, first + count)
     ]  # fmt: skip
