@@ -81,11 +81,14 @@ class RateLimiter:
     def install(self, rules: DomainRules) -> None:
         """Put a domain's rules in force, instead of those that it had."""
         self._domains = {**self._domains, rules.domain: rules}
+        self.metrics.counts_for(rules.domain)
         self.generation += 1
 
     def install_all(self, rules: Mapping[str, DomainRules]) -> None:
         """Put these domains in force, and no others."""
         self._domains = dict(rules)
+        for domain in rules:
+            self.metrics.counts_for(domain)
         self.generation += 1
 
     @property

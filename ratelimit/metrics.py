@@ -19,6 +19,7 @@ from ratelimit.store import Loss, Reading
 
 _SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5)
 _UNKNOWN: Final = "unknown"
+_LOCAL, _ADMITTED, _UNAVAILABLE = _ANSWERS = ("local", "admitted", "unavailable")
 # Names with values of requests in them, where the rules want that; further ones are counted under the rule's own name.
 _MOST_TOLD: Final = 1000
 # Requests may combine limits as they like: of more combinations than this, only the limits are counted on.
@@ -89,9 +90,15 @@ class RateLimitMetrics:
         if len(events) > _MOST_EVENTS:
             self._requests.fold()
 
+    def counts_for(self, domain: str) -> None:
+        """A domain whose losses are shown from nothing on: Prometheus sees increases alone, and not the first event."""
+        for loss in Loss:
+            for answer in _ANSWERS:
+                self._lost.labels(domain, loss.value, answer)
+
     def lost(self, plan: Plan, loss: Loss) -> None:
         """One request that the store did not decide."""
-        answer = "local" if plan.local else "admitted" if plan.fails_open else "unavailable"
+        answer = _LOCAL if plan.local else _ADMITTED if plan.fails_open else _UNAVAILABLE
         self._lost.labels(plan.domain or _UNKNOWN, loss.value, answer).inc()
 
     def took(self, seconds: float, requests: int) -> None:

@@ -49,6 +49,9 @@ class XdsMetrics:
         self._bytes = counter("pushed_bytes", "Bytes of resources sent, by type.", "type")
         self._acks = counter("acks", "Responses accepted by proxies, by type.", "type")
         self._nacks = counter("nacks", "Responses refused by proxies, by type.", "type")
+        # A counter that begins at its first event hides that one from Prometheus, which sees only increases.
+        for name in SHORT_NAMES.values():
+            self._nacks.labels(name)
         self._heartbeats = counter("heartbeats", "Responses that only renewed times to live, by type.", "type")
         self._lapsed = counter("refused_heartbeats", "Those of them that proxies refused, by type.", "type")
         self._stale = counter("stale_nonces", "Requests that answered no response in flight, by type.", "type")

@@ -9,6 +9,7 @@ from ratelimit.matching import Plan, plan
 from ratelimit.metrics import RateLimitMetrics
 from ratelimit.request import Descriptor, Request
 from ratelimit.rules import DomainRules, Node, Rule
+from ratelimit.store import Loss
 
 TELLING = Rule("user", FixedWindow(5, 60_000_000), places=("user",), told=frozenset({0}))
 SILENT = Rule("caller", FixedWindow(5, 60_000_000))
@@ -81,3 +82,13 @@ def test_names_that_are_used_up_begin_anew_when_rules_are_read_and_others_go_on(
     assert count("new0", "new1", "new2") == ["caller", "user", "user_new0", "user_new1"]
     sums = {line.split('limit="')[1].split('"')[0]: float(line.split()[-1]) for line in lines(registry)}
     assert sums == {"caller": 7, "user": 3, "user_new0": 1, "user_new1": 1}
+
+
+def test_losses_are_shown_before_there_is_one() -> None:
+    registry = CollectorRegistry()
+    metrics = RateLimitMetrics(registry)
+    metrics.counts_for("marketing")
+    for loss in Loss:
+        for answer in ("local", "admitted", "unavailable"):
+            labels = {"domain": "marketing", "loss": loss.value, "answer": answer}
+            assert registry.get_sample_value("apibank_ratelimit_store_losses_total", labels) == 0
