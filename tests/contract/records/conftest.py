@@ -41,7 +41,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'records.db'}"
-    return await _new_postgres_database(request.getfixturevalue("postgres"))
+    return await new_postgres_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,8 @@ async def database(url: str, migrated_sqlite: Path) -> AsyncIterator[Database]:
         yield database
 
 
-async def _new_postgres_database(server: str) -> str:
+async def new_postgres_database(server: str) -> str:
+    """The address of an empty database of the server."""
     name = f"t{uuid.uuid4().hex}"
     asyncpg = pytest.importorskip("asyncpg", reason="the extra `postgres` is not installed")
     connection = await asyncpg.connect(server)
