@@ -38,7 +38,7 @@ KNOWN = {
     ),
     "exitStatus": ({"errorLevel", "warnLevel", "okExitValue", "errorExitValue", "warnExitValue"}, set()),
 }  # fmt: skip
-VARIABLES = {"APIBANK_ZAP_TARGET", "APIBANK_ZAP_TOKEN"}
+VARIABLES = {"ZAP_TARGET", "ZAP_TOKEN"}
 
 
 @pytest.mark.requirement("R107")
@@ -81,7 +81,7 @@ def test_what_is_secret_or_of_a_place_comes_from_the_environment_and_is_document
 def test_what_it_reads_and_leaves_out_is_served_by_central() -> None:
     central: Any = yaml.safe_load((ROOT / "envoy" / "gateways" / "central.yaml").read_text(encoding="utf-8"))
     served = {route["path"] for route in central["routes"].values()}
-    target = "${APIBANK_ZAP_TARGET}"
+    target = "${ZAP_TARGET}"
     read = [
         job["parameters"][name].removeprefix(target)
         for job in PLAN["jobs"]
