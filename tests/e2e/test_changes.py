@@ -69,7 +69,7 @@ def _replace(path: Path, old: str, new: str) -> str:
     return text
 
 
-@pytest.mark.requirement("R5", "U2")
+@pytest.mark.requirement("R5", "U2", "U5")
 async def test_a_saved_policy_takes_effect_with_no_failed_request(
     stack: Stack, policies: Path, client: Client, tokens: Tokens, fresh: Fresh
 ) -> None:
