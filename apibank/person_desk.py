@@ -1,5 +1,6 @@
 """What `apibank person` does: everything about one person, shown or erased, wherever this machine can reach it."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING
 from apibank.audit_anchors import anchor_line, keep_checkpoint
 from apibank.audit_desk import AuditDeskError, with_database
 from apibank.audit_shown import row_shown
-from apibank.audit_spools import spools_below
 from apibank.person_files import ErasedList, erase_lines, files_of, lines_of
 from authz.audit import Pseudonyms
 from records.audit_erasure import AuditErasure, Erased
+from records.audit_spool import WAITING
 from records.database import Database
 from records.persons import Person, Persons
 
@@ -75,9 +76,7 @@ class PersonDesk:
             self._erase(person, operator, now, report, keep_audit=keep_audit)
         except OSError as error:
             raise AuditDeskError(f"{error.filename}: {error.strerror}") from error
-        waiting = sum(1 for row in spools_below(self._settings.audit_folder(), None) if row["waiting_bytes"])
-        if waiting:
-            report.later.append(f"events of {waiting} processes wait for the database, perhaps theirs: run this again")
+        report.later.extend(self._spooled(person))
         return report
 
     def erase_again(self, operator: str) -> tuple[int, Report]:
@@ -128,6 +127,15 @@ class PersonDesk:
                 line = anchor_line(end, now.timestamp(), is_erasure=True)
                 if keep_checkpoint(self._settings.audit_folder(), line, one.gateway) is None:
                     report.anchors.append(line)
+
+    def _spooled(self, person: Person) -> list[str]:
+        """Files of the spool: their process has them open, and each line is checked, so that none is overwritten."""
+        found: list[str] = []
+        for path in sorted(self._settings.audit_folder().glob(f"*/*/*{WAITING}")):
+            with contextlib.suppress(FileNotFoundError):
+                if any(lines_of(path, _words(person))):
+                    found.append(f"{path} names them until its process has filled it or ends: then run this again")
+        return found
 
     def _databases(self) -> list[str]:
         first, second = self._settings.database_url(), self._settings.telemetry_database_url()
