@@ -58,7 +58,7 @@ types: setup
 imports: setup
 	@$(BIN)/lint-imports --no-cache
 
-e2e: setup ## only the tests through real Envoys
+e2e: setup $(LOAD_STAMP) ## only the tests through real Envoys
 	@$(BIN)/python -m pytest -q -m browser tests
 	@$(BIN)/python -m pytest -q -m "e2e and not browser" tests
 

@@ -60,6 +60,11 @@ def restore(
 
     settings = settings_of(state_dir=state_dir)
     now = datetime.now(UTC)
+    if revoke_keys and settings.database is not None:
+        fail(
+            "error: --revoke-keys is for the database in the backup, and APIBANK_DATABASE names another: "
+            "restore that one, then `apibank keys list` and `apibank keys revoke`"
+        )
     try:
         at = bring_back(backup, settings.state_dir)
     except BackupError as error:
@@ -67,7 +72,10 @@ def restore(
     except OSError as error:
         _fail(error)
     typer.echo(f"{settings.state_dir}: as of {at.isoformat(timespec='seconds')}")
-    if settings.database is not None or not (settings.state_dir / "apibank.db").exists():
+    if settings.database is not None:
+        typer.echo("the database is elsewhere: keys that were revoked since it was dumped are good again in it")
+        return
+    if not (settings.state_dir / "apibank.db").exists():
         return
 
     async def keys() -> list[str]:

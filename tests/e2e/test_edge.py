@@ -143,7 +143,7 @@ def test_credentials_stop_at_the_last_gateway(client: Client, tokens: Tokens, fr
     assert not {"authorization", "cookie", "x-api-key"} & set(answer.json()["headers"])
 
 
-@pytest.mark.requirement("R105")
+@pytest.mark.requirement("R7", "R105")
 def test_only_declared_origins_pass_a_preflight(client: Client) -> None:
     asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
     good = client.call("OPTIONS", "/api/marketing/content", headers={"origin": "https://app.waooaw.ai", **asks})

@@ -25,7 +25,7 @@ def make_key(stack: Stack, fresh: Fresh) -> Callable[..., Made]:
     return make
 
 
-@pytest.mark.requirement("R14", "R93", "R97")
+@pytest.mark.requirement("R7", "R14", "R93", "R97")
 def test_a_key_opens_what_its_scopes_name_at_once(client: Client, make_key: Callable[..., Made]) -> None:
     made = make_key("--scope", "partner:acme:marketing:read", partner="acme")
     assert made["key"].startswith("waw_live_sk_")

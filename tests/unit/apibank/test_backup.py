@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from apibank.backup import MANIFEST, BackupError, back_up, checked, restore
+from apibank.cli import app
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -82,3 +84,14 @@ def test_nothing_is_written_over(state: Path, tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="nothing in"):
         back_up(tmp_path / "no state", tmp_path / "other", NOW)
     assert checked(tmp_path / "to")[0] == NOW
+
+
+def test_keys_of_a_database_that_is_elsewhere_are_not_revoked_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APIBANK_DATABASE", "postgresql://apibank@db/apibank")
+    state = tmp_path / "state"
+    told = CliRunner().invoke(app, ["restore", str(tmp_path / "none"), "--revoke-keys", "--state-dir", str(state)])
+    assert told.exit_code == 2
+    assert "APIBANK_DATABASE names another" in told.stderr
+    assert not state.exists()
