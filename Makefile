@@ -115,6 +115,11 @@ $(LOAD_STAMP): $(STAMP)
 load: $(LOAD_STAMP) ## offer a whole federation what it shall bear, and report (LOAD: sustained spike agents mixed stress)
 	@PYTHONPATH=.load $(BIN)/python -m bench.load $(LOAD)
 
+.PHONY: soak
+SOAK_MINUTES ?= 10
+soak: setup ## whether memory, descriptors and durations stay as they are under load and changes (SOAK_MINUTES)
+	@$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES)
+
 UV_LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header -q
 # Not after `setup`, which a package that cannot be had would keep from ever being resolved again.
 lock: ## resolve every lock file anew: ours, the installer's, and those of the image
