@@ -7,9 +7,11 @@ the database with its journal, the audit, everything in the store, command lines
 import asyncio
 import base64
 import json
+import sqlite3
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx2
 import psutil
@@ -20,7 +22,7 @@ from apibank.ready import read_ready
 from tests.support.client import CONTENT, Client
 from tests.support.published import eventually
 from tests.support.stack import Stack
-from tests.support.tokens import Tokens
+from tests.support.tokens import Fresh, Tokens
 from waooaw_signing import sign
 
 PATH = "/api/marketing/content"
@@ -167,4 +169,65 @@ def test_no_credential_is_found_in_any_output(stack: Stack, client: Client, inte
     # What was looked at is what happened: it has the key's id, its owner, and why requests were refused.
     everything = b"".join(text for _, text in outputs)
     assert all(word in everything for word in (made["id"].encode(), b"leaky", b"credentials_in_url", b"key_invalid"))
+    assert sorted(set(found)) == []
+
+
+# People as clients tell of them: in what is looked for by its form, in any place; by name, in what is never kept.
+PEOPLE = {
+    "e-mail": "ann.leaky@example.com",
+    "telephone": "+491711234567",
+    "name": "Annabelle Leakington",
+}
+MARKER = "looked-for-afterwards"
+
+
+def told_of_people(secrets: Secrets) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Requests that tell of people, good ones and ones that are refused."""
+    good, mail, phone = secrets.tokens["good"], PEOPLE["e-mail"], PEOPLE["telephone"]
+    everybody = ", ".join(PEOPLE.values())
+    for token in (good, None):
+        for topic in everybody, mail, PEOPLE["name"]:
+            # What reaches a service is the service's to keep: the demo's puts it on the bus. Refused, it is nobody's.
+            yield "POST", PATH, {"json": {**CONTENT, "topic": topic, "tone": topic}, "token": token}
+            yield "POST", PATH, {"json": {**CONTENT, topic: 1}, "token": token}
+        yield "POST", PATH, {"content": everybody.encode(), "token": token}
+        yield "GET", f"{PATH}?who={urllib.parse.quote(everybody)}", {"token": token}
+        for each in (mail, phone, urllib.parse.quote(mail, safe=""), urllib.parse.quote(phone, safe="")):
+            yield "GET", f"{PATH}/{each}", {"token": token}
+            yield "GET", f"/nowhere/{each}", {"token": token}
+        for name in ODD_HEADERS:
+            yield "GET", PATH, {"headers": [(name, mail)], "token": token}
+        yield (
+            "GET",
+            PATH,
+            {"headers": [("x-child-name", PEOPLE["name"]), ("cookie", f"who={everybody}")], "token": token},
+        )
+
+
+@pytest.mark.attack("A75")
+@pytest.mark.requirement("R20")
+def test_nobody_is_found_in_any_output(stack: Stack, client: Client, tokens: Tokens, fresh: Fresh) -> None:
+    secrets = Secrets(stack, "waw_live_sk_none")
+    # The subject is an id of the issuer's own: counters are kept under it, for as long as their window lasts.
+    named = tokens.of("marketing", fresh, email=PEOPLE["e-mail"], phone_number=PEOPLE["telephone"], name=PEOPLE["name"])
+    answers = [client.call(method, path, **options) for method, path, options in told_of_people(secrets)]  # type: ignore[arg-type]
+    answers.append(client.call("POST", PATH, token=named, json=CONTENT))
+    answers.append(client.call("GET", f"{PATH}/{MARKER}", token=secrets.tokens["good"]))
+    assert {answer.status_code for answer in answers} >= {200, 400, 401}
+    database = stack.state_dir / "telemetry.db"
+
+    def is_told() -> bool:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as file:
+            wanted = (("access_log", "path"), ("spans", "attributes"))
+            asked = [f"SELECT count(*) FROM {table} WHERE {column} LIKE ?" for table, column in wanted]
+            return all(file.execute(one, (f"%{MARKER}%",)).fetchone()[0] for one in asked)
+
+    # Spans are told every five seconds, and are the last.
+    asyncio.run(eventually(is_told, 40))
+    needles = {name: text.encode() for name, text in PEOPLE.items()}
+    needles |= {f"{name}, quoted": urllib.parse.quote(text).encode() for name, text in PEOPLE.items()}
+    needles |= {f"{name}, base64": base64.b64encode(text.encode())[:-4] for name, text in PEOPLE.items()}
+    outputs = list(spoken(stack))
+    found = [(name, where) for where, text in outputs for name, needle in needles.items() if needle in text]
+    assert MARKER.encode() in b"".join(text for _, text in outputs)
     assert sorted(set(found)) == []

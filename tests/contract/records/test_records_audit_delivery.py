@@ -66,6 +66,8 @@ async def deliver(delivery: AuditDelivery, spool: Spool) -> None:
     async with asyncio.timeout(20):
         while spool.read(1) is not None:
             await asyncio.sleep(0.01)
+    # The spool knows of it in a thread of its own, a moment before its figures do.
+    await asyncio.sleep(0.1)
     running.cancel()
     await asyncio.wait({running})
 
