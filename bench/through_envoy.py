@@ -4,6 +4,7 @@ The same Envoy, with one worker, in front of the same service four times: withou
 process of Python that answers two calls for each request (a remembered token, its scope, its tier's two limits); with
 that process answering one call (docs/adr/0027); and asking for nothing but who calls. The service is another Envoy that
 answers at once. Load is by h2load (Debian: nghttp2-client), over HTTP/2 without TLS; all of it shares the cores.
+With `--each` also with the filters of the two calls added one by one.
 """
 
 import argparse
@@ -174,6 +175,23 @@ def without_filters(bootstrap: dict[str, Any]) -> dict[str, Any]:
     return bootstrap
 
 
+def filters_of(bootstrap: Mapping[str, Any]) -> list[str]:
+    """The names of the filters that a request passes, in their order; the last one is the router."""
+    (listener,) = bootstrap["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return [one["name"] for one in manager["http_filters"]]
+
+
+def with_the_first(bootstrap: dict[str, Any], count: int) -> dict[str, Any]:
+    """The same, with so many of its filters, and the router."""
+    for listener in bootstrap["static_resources"]["listeners"]:
+        for chain in listener["filter_chains"]:
+            for one in chain["filters"]:
+                manager = one["typed_config"]
+                manager["http_filters"] = [*manager["http_filters"][:count], manager["http_filters"][-1]]
+    return bootstrap
+
+
 def load(port: int, seconds: int, clients: int, streams: int) -> float:
     """Requests a second. SystemExit where one was refused."""
     command = [
@@ -187,13 +205,16 @@ def load(port: int, seconds: int, clients: int, streams: int) -> float:
     return float(rate[1])
 
 
-def measure(name: str, seconds: int, clients: int, streams: int) -> float:
+def measure(name: str, seconds: int, clients: int, streams: int, filters: int | None = None) -> float:
+    """Requests a second. `filters`: with the first so many of them, where it is given."""
     ports = {each: free_port() for each in ("authz", "ratelimit", "service", "door")}
     loaded = policy(ports, answered_by="authz" if name == "one call" else "ratelimit", limits=name != "no limits")
     admin = free_port()
     bootstrap = static_bootstrap(compile_(loaded, {}), admin_port=admin)
     if name == "no filters":
         bootstrap = without_filters(bootstrap)
+    if filters is not None:
+        bootstrap = with_the_first(bootstrap, filters)
     folder = Path(tempfile.mkdtemp(prefix="apibank-bench-"))
     try:
         with (
@@ -212,10 +233,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--streams", type=int, default=16)
+    parser.add_argument("--each", action="store_true", help="every filter of the two calls, one after the other")
     given = parser.parse_args()
     if shutil.which("h2load") is None:
-        print("h2load is not installed (Debian: nghttp2-client)")
-        return
+        raise SystemExit("h2load is not installed (Debian: nghttp2-client)")
     print(f"set-up: {os.cpu_count()} cores, Envoy with one worker, native gRPC server, counters in memory,")
     print(f"        {given.clients} connections with {given.streams} requests each under way, {given.seconds} s each")
     bare = 0.0
@@ -223,6 +244,13 @@ def main() -> None:
         rate = measure(name, given.seconds, given.clients, given.streams)
         bare = bare or rate
         print(f"{name:>12}: {rate:8.0f} requests/s, {rate / bare:.2f} of no filters", flush=True)
+    if given.each:
+        ports = dict.fromkeys(("authz", "ratelimit", "service", "door"), 1)
+        loaded = policy(ports, answered_by="ratelimit", limits=True)
+        names = filters_of(static_bootstrap(compile_(loaded, {}), admin_port=1))
+        for count, name in enumerate(names[:-1], 1):
+            rate = measure("two calls", given.seconds, given.clients, given.streams, filters=count)
+            print(f"{'+ ' + name:>44}: {rate:8.0f} requests/s, {rate / bare:.2f} of no filters", flush=True)
 
 
 if __name__ == "__main__":
